@@ -1,0 +1,3 @@
+module github.com/redis-process-worker/rpw
+
+go 1.26
