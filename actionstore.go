@@ -342,12 +342,13 @@ type GotAction struct {
 
 // ActionFilter selects actions. Zero fields select everything.
 type ActionFilter struct {
-	Queues     []string // none: all of the Hub's namespace
-	States     []State
-	NamePrefix string
-	Label      string
-	From       time.Time // created at this time or later
-	To         time.Time // created before this time
+	Queues      []string // none: all that begin with QueuePrefix
+	QueuePrefix string
+	States      []State
+	NamePrefix  string
+	Label       string
+	From        time.Time // created at this time or later
+	To          time.Time // created before this time
 }
 
 // ListActions asks for a page of actions.
