@@ -33,20 +33,20 @@ func (s *actionStore) claim(req rpw.ClaimRequest) (claimed []rpw.Claimed) {
 			break
 		}
 		if q := s.open(name, false); q != nil {
-			claimed = q.take(claimed, req)
+			claimed = q.take(claimed, req, q.ready.len())
 			q.close()
 		}
 	}
 	return claimed
 }
 
-// take adds ready actions to claimed, up to the request's Max.
-func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest) []rpw.Claimed {
-	for !q.paused && len(claimed) < req.Max {
-		due, ok := q.ready.top()
-		if !ok {
-			break
-		}
+// take adds up to n ready actions to claimed, up to the request's Max.
+func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest, n int) []rpw.Claimed {
+	if q.paused {
+		return claimed
+	}
+	for range min(n, q.ready.len(), req.Max-len(claimed)) {
+		due, _ := q.ready.top()
 		r := due.record
 		q.start(r, req.Worker, req.Lease)
 		claimed = append(claimed, rpw.Claimed{Action: r.snapshot(), Lease: rpw.Lease{Ref: r.Ref, Token: r.token}})
@@ -65,7 +65,7 @@ func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]r
 		for i, name := range req.Queues {
 			q := s.open(name, true)
 			q.seat(c, i)
-			claimed = q.take(claimed, req)
+			claimed = q.take(claimed, req, q.ready.len()-q.coming) // the rest is for those who were called
 			if q.keeper == &c.seats[i] {
 				q.keeperAt = q.nextDue()
 				due = min(due, q.keeperAt)
@@ -136,19 +136,18 @@ func (c *claimer) leave() {
 	}
 }
 
-// seat puts a claimer among the waiting, the last if it was called.
+// seat puts a claimer among the waiting: at the end, or at the front again if it was called.
 func (q *queue) seat(c *claimer, i int) {
 	seat := &c.seats[i]
 	switch {
 	case seat.queue != q: // the first time, or the old queue was dropped
 		seat.claimer, seat.queue, seat.called = c, q, false
+		q.waiting = append(q.waiting, seat)
 	case seat.called:
 		seat.called = false
 		q.coming -= c.max
-	default:
-		return
+		q.waiting = slices.Insert(q.waiting, 0, seat)
 	}
-	q.waiting = append(q.waiting, seat)
 	if q.keeper == nil {
 		q.keeper = seat
 	}

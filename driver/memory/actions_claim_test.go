@@ -121,15 +121,17 @@ func TestClaimOneWakesOne(t *testing.T) {
 			synctest.Wait() // in this order
 		}
 		for i := range 50 {
-			if i%2 == 0 {
-				s.put(spec(fmt.Sprint("a", i)))
-			} else {
-				s.put(spec(fmt.Sprint("a", i)), spec(fmt.Sprint("b", i)))
+			q := s.open("q", true)
+			in := intake{queue: q}
+			for j := range 1 + i%2 {
+				sp := spec(fmt.Sprint("a", i, "-", j))
+				_, err := in.admit(&sp)
+				require.NoError(t, err)
 			}
-			q := s.open("q", false)
-			called := q.coming
+			in.apply()
+			q.call()
+			assert.Equal(t, 1+i%2, q.coming, "no herd")
 			q.close()
-			assert.Equal(t, 1+i%2, called, "no herd")
 			synctest.Wait()
 		}
 		got := 0
