@@ -24,7 +24,14 @@ const (
 // actionTest drives an actionStore in a test; errors of whole calls end the test.
 type actionTest struct {
 	*actionStore
-	t *testing.T
+	t testingT
+}
+
+// testingT is a *testing.T or a *rapid.T.
+type testingT interface {
+	require.TestingT
+	Helper()
+	Context() context.Context
 }
 
 // inBubble runs a test in virtual time over a fresh store.
@@ -33,7 +40,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s actionTest)) {
 	synctest.Test(t, func(t *testing.T) { test(t, newActionTest(t)) })
 }
 
-func newActionTest(t *testing.T) actionTest {
+func newActionTest(t testingT) actionTest {
 	return actionTest{newActionStore(new(Store)), t}
 }
 
