@@ -200,7 +200,7 @@ type Action struct {
 	Data        json.RawMessage // the newest progress data
 	Progress    float64         // 0 to 1, as the handler says
 	Output      json.RawMessage // of a completed action
-	Err         *ActionFailure  // why it failed or was cancelled; for a pending one, of its last attempt
+	Failure     *ActionFailure  // why it failed or was cancelled; for a pending one, of its last attempt
 	Created     time.Time
 	RunAt       time.Time // a pending one runs not before
 	Started     time.Time // of the newest attempt; zero if none
@@ -342,12 +342,13 @@ type GotAction struct {
 
 // ActionFilter selects actions. Zero fields select everything.
 type ActionFilter struct {
-	Queues     []string // none: all of the Hub's namespace
-	States     []State
-	NamePrefix string
-	Label      string
-	From       time.Time // created at this time or later
-	To         time.Time // created before this time
+	Queues      []string // none: all that begin with QueuePrefix
+	QueuePrefix string
+	States      []State
+	NamePrefix  string
+	Label       string
+	From        time.Time // created at this time or later
+	To          time.Time // created before this time
 }
 
 // ListActions asks for a page of actions.

@@ -30,7 +30,7 @@ type Parts struct {
 
 	// Health asks the backend for a sign of life; nil means it is always well.
 	Health func(ctx context.Context) error
-	// Close ends all waits and releases everything, within ctx. It is called once, and no contract is called after it.
+	// Close ends all waits and releases everything, within ctx. It is called once; a call that comes later answers ErrClosed.
 	Close func(ctx context.Context) error
 	// Native is the driver's own client or store, for Native.
 	Native any
@@ -76,8 +76,7 @@ type NoticeKind string
 const (
 	NoticeConnected    NoticeKind = "connected"
 	NoticeReconnecting NoticeKind = "reconnecting"
-	NoticeRefused      NoticeKind = "refused"  // the backend will not have us; a change of configuration is needed
-	NoticeRetry        NoticeKind = "retry"    // a call is repeated after Err
-	NoticeGap          NoticeKind = "gap"      // a subscription or consumer met a gap
-	NoticeRedialed     NoticeKind = "redialed" // a subscription or consumer goes on after Err
+	NoticeRefused      NoticeKind = "refused" // the backend will not have us; a change of configuration is needed
+	NoticeRetry        NoticeKind = "retry"   // a call is repeated after Err
+	NoticeGap          NoticeKind = "gap"     // a subscription or consumer met a gap
 )

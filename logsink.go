@@ -11,11 +11,21 @@ import (
 // here too. A driver may leave it out: NewStreamLogs keeps the log in a stream.
 // Package logs has the slog.Handler, the console and the typed tail over it.
 type LogSink interface {
-	// Write appends records, 1 to MaxBatch, in order.
-	Write(ctx context.Context, records []LogRecord) error
+	// Write appends records in order, all or none.
+	Write(ctx context.Context, req WriteLogs) error
 	// Query returns a page of the records that match, oldest first or newest first. A page that matched nothing still moves
 	// Next. With Wait it is a tail: it waits until a matching record arrives.
 	Query(ctx context.Context, q LogQuery) (LogPage, error)
+}
+
+// DefaultLog is the stream that holds the global log, by the name the original gives it.
+const DefaultLog = "logQueue"
+
+// WriteLogs carries records, 1 to MaxBatch, together at most MaxBatchBytes.
+type WriteLogs struct {
+	Log     string // the stream that holds the log; "": DefaultLog
+	Records []LogRecord
+	Keep    Retention // zero: what the log had, at first DefaultKeepEvents
 }
 
 // LogRecord is one record of the global log.
@@ -45,6 +55,7 @@ type LogFilter struct {
 // LogQuery asks for a page of records.
 type LogQuery struct {
 	LogFilter
+	Log     string        // the stream that holds the log; "": DefaultLog
 	After   Position      // exclusive; zero: the oldest (Reverse: the newest)
 	Since   time.Time     // stored at this time or later; zero: no bound
 	Until   time.Time     // stored before this time; zero: no bound

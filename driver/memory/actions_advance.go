@@ -48,7 +48,7 @@ func (q *queue) answer(m *rpw.Move) rpw.Advanced {
 }
 
 // settle applies a move if its lease still holds.
-func (q *queue) settle(r *record, m *rpw.Move) error {
+func (q *queue) settle(r *actionRecord, m *rpw.Move) error {
 	if r.State != rpw.Running || r.token != m.Lease.Token {
 		return r.refuse(m)
 	}
@@ -85,7 +85,7 @@ func (q *queue) settle(r *record, m *rpw.Move) error {
 }
 
 // end lets the holder of a running record give up its lease.
-func (q *queue) end(r *record, m *rpw.Move) error {
+func (q *queue) end(r *actionRecord, m *rpw.Move) error {
 	var err error
 	switch {
 	case r.cancelling():
@@ -109,7 +109,7 @@ func (q *queue) end(r *record, m *rpw.Move) error {
 }
 
 // giveBack undoes an attempt.
-func (q *queue) giveBack(r *record, m *rpw.Move) {
+func (q *queue) giveBack(r *actionRecord, m *rpw.Move) {
 	r.Attempt--
 	if r.Attempt == 0 && !r.startBy.IsZero() && r.startBy.Before(q.now) {
 		r.startBy = q.now // it expires now, not in the past
@@ -119,7 +119,7 @@ func (q *queue) giveBack(r *record, m *rpw.Move) {
 }
 
 // refuse answers a move whose lease does not hold any more, or a repeat of the one that ended it.
-func (r *record) refuse(m *rpw.Move) error {
+func (r *actionRecord) refuse(m *rpw.Move) error {
 	switch ended := r.ended; {
 	case ended.token != m.Lease.Token || ended.kind == 0:
 		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(r.Ref.String()))

@@ -15,7 +15,7 @@ func BenchmarkEnqueueClaimComplete(b *testing.B) {
 	for _, kept := range []int{1_000, 100_000} {
 		for _, batch := range []int{1, 100} {
 			b.Run(fmt.Sprintf("kept=%d/batch=%d", kept, batch), func(b *testing.B) {
-				s := newActionStore(new(Store))
+				s := New(Options{}).actions
 				life := benchLife(b, s, batch)
 				for i := 0; i < kept; i += batch {
 					life(rpw.KeepActions{})
@@ -61,7 +61,7 @@ func benchLife(b *testing.B, s *actionStore, batch int) func(rpw.KeepActions) {
 func BenchmarkClaimFromBacklog(b *testing.B) {
 	for _, ready := range []int{1_000, 100_000} {
 		b.Run(fmt.Sprintf("ready=%d", ready), func(b *testing.B) {
-			s := newActionStore(new(Store))
+			s := New(Options{}).actions
 			for i := range ready {
 				_, err := s.Enqueue(b.Context(), []rpw.ActionSpec{spec(strconv.Itoa(i))})
 				require.NoError(b, err)
@@ -80,7 +80,7 @@ func BenchmarkClaimFromBacklog(b *testing.B) {
 
 // BenchmarkListPage lists the last page of a large queue.
 func BenchmarkListPage(b *testing.B) {
-	s := newActionStore(new(Store))
+	s := New(Options{}).actions
 	life := benchLife(b, s, 100)
 	for range 1000 {
 		life(rpw.KeepActions{})

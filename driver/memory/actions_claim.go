@@ -3,7 +3,6 @@ package memory
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -15,7 +14,7 @@ func (s *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	req.Max = pageSize(cmp.Or(req.Max, 1))
+	req.Max = pageSize(req.Max, 1)
 	req.Lease = cmp.Or(req.Lease, rpw.DefaultLease)
 	return s.claims.once(req.Lane, func() ([]rpw.Claimed, error) {
 		claimed := s.claim(req)
@@ -46,8 +45,7 @@ func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest, n int) []rpw.C
 		return claimed
 	}
 	for range min(n, q.ready.len(), req.Max-len(claimed)) {
-		due, _ := q.ready.top()
-		r := due.record
+		r := q.ready.first()
 		q.start(r, req.Worker, req.Lease)
 		claimed = append(claimed, rpw.Claimed{Action: r.snapshot(), Lease: rpw.Lease{Ref: r.Ref, Token: r.token}})
 	}
@@ -56,31 +54,33 @@ func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest, n int) []rpw.C
 
 // awaitClaim takes a seat at each queue and tries them all whenever it is called.
 func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, error) {
-	began := clock()
-	c := &claimer{calls: make(chan struct{}, 1), max: req.Max, seats: make([]seat, len(req.Queues))}
+	p := patience{req.Wait, clock()}
+	c := &claimer{waiter: waiter{woken: make(chan struct{}, 1)}, max: req.Max, seats: make([]seat, len(req.Queues))}
 	defer c.leave()
 	for {
 		var claimed []rpw.Claimed
-		due := int64(math.MaxInt64)
+		var due time.Time // when to look again, whoever calls; zero: not at all
 		for i, name := range req.Queues {
 			q := s.open(name, true)
 			q.seat(c, i)
 			claimed = q.take(claimed, req, q.ready.len()-q.coming) // the rest is for those who were called
 			if q.keeper == &c.seats[i] {
 				q.keeperAt = q.nextDue()
-				due = min(due, q.keeperAt)
+				if sooner(q.keeperAt, due) {
+					due = q.keeperAt
+				}
 			}
 			q.close()
 		}
 		now := clock()
-		left := timeLeft(req.Wait, began, now)
+		left := p.left(now)
 		if len(claimed) > 0 || left <= 0 {
 			return claimed, nil
 		}
-		if due < math.MaxInt64 {
-			left = min(left, time.Unix(0, due).Sub(now))
+		if !due.IsZero() {
+			left = min(left, due.Sub(now))
 		}
-		if err := c.wait(ctx, left); err != nil {
+		if _, err := c.wait(ctx, left); err != nil {
 			return nil, err
 		}
 	}
@@ -89,9 +89,9 @@ func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]r
 // claimer is a Claim that waits at several queues. A call is never lost: whoever was called tries every queue
 // again or leaves, and on leaving a queue that still has something ready calls the next one.
 type claimer struct {
-	calls chan struct{} // holds one call
-	max   int
-	seats []seat
+	waiter // holds one call
+	max    int
+	seats  []seat
 }
 
 // seat is a claimer's seat at one queue, guarded by the queue's mutex.
@@ -103,26 +103,9 @@ type seat struct {
 
 func (c *claimer) wake() {
 	select {
-	case c.calls <- struct{}{}:
+	case c.woken <- struct{}{}:
 	default: // it has been called and has not looked yet
 	}
-}
-
-// wait returns when the claimer is called or the time has passed. Forever sets no timer.
-func (c *claimer) wait(ctx context.Context, most time.Duration) error {
-	var timeout <-chan time.Time
-	if most != rpw.Forever {
-		timer := time.NewTimer(most)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-c.calls:
-	case <-timeout:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
 }
 
 // leave gives up all seats.
@@ -160,7 +143,7 @@ func (q *queue) unseat(seat *seat) {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
 	}
 	if q.keeper == seat {
-		q.keeper, q.keeperAt = nil, math.MaxInt64
+		q.keeper, q.keeperAt = nil, time.Time{}
 	}
 }
 
@@ -176,27 +159,19 @@ func (q *queue) call() {
 	if q.keeper == nil && len(q.waiting) > 0 {
 		q.keeper = q.waiting[0]
 	}
-	if due := q.nextDue(); q.keeper != nil && due < q.keeperAt {
+	if due := q.nextDue(); q.keeper != nil && sooner(due, q.keeperAt) {
 		q.keeperAt = due
 		q.keeper.claimer.wake()
 	}
 }
 
-// nextDue is when the agenda goes on, in ns.
-func (q *queue) nextDue() int64 {
-	if due, ok := q.agenda.top(); ok {
-		return due.at
+// nextDue is when the agenda goes on; zero: it is empty.
+func (q *queue) nextDue() time.Time {
+	if q.agenda.len() == 0 {
+		return time.Time{}
 	}
-	return math.MaxInt64
+	return q.agenda.first().due
 }
 
-// pageSize bounds the Max of a request; 0 is MaxPage.
-func pageSize(n int) int { return min(cmp.Or(n, rpw.MaxPage), rpw.MaxPage) }
-
-// timeLeft is what remains of a wait.
-func timeLeft(wait time.Duration, began, now time.Time) time.Duration {
-	if wait == rpw.Forever {
-		return wait
-	}
-	return wait - now.Sub(began)
-}
+// sooner compares two times, of which a zero one is never.
+func sooner(a, b time.Time) bool { return !a.IsZero() && (b.IsZero() || a.Before(b)) }

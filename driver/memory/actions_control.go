@@ -46,7 +46,7 @@ func (s *actionStore) control(c *rpw.Command) rpw.Controlled {
 	return rpw.Controlled{State: r.State, Err: err}
 }
 
-func (q *queue) command(r *record, c *rpw.Command) error {
+func (q *queue) command(r *actionRecord, c *rpw.Command) error {
 	switch c.Kind {
 	case rpw.Cancel:
 		return q.requestCancel(r, c.Reason)
@@ -72,7 +72,7 @@ func (q *queue) command(r *record, c *rpw.Command) error {
 }
 
 // requestCancel cancels a pending action, and asks the holder of a running one to stop.
-func (q *queue) requestCancel(r *record, reason string) error {
+func (q *queue) requestCancel(r *actionRecord, reason string) error {
 	switch {
 	case r.State == rpw.Cancelled || r.State == rpw.Running && r.cancelling():
 		return nil
@@ -98,7 +98,7 @@ func (q *queue) requestCancel(r *record, reason string) error {
 }
 
 // retry lets a failed or cancelled action begin again.
-func (q *queue) retry(r *record, c *rpw.Command) error {
+func (q *queue) retry(r *actionRecord, c *rpw.Command) error {
 	switch {
 	case r.State == rpw.Completed:
 		return finished(r)
@@ -118,6 +118,6 @@ func (q *queue) retry(r *record, c *rpw.Command) error {
 	return nil
 }
 
-func finished(r *record) error {
+func finished(r *actionRecord) error {
 	return rpw.Errorf(rpw.ErrFinished, "the action is %s", r.State)
 }

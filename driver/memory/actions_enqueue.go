@@ -91,7 +91,7 @@ type intake struct {
 type entry struct {
 	kind   entryKind
 	spec   *rpw.ActionSpec
-	record *record
+	record *actionRecord
 }
 
 type entryKind uint8
@@ -123,7 +123,7 @@ func (in *intake) admit(spec *rpw.ActionSpec) (entry, error) {
 		}
 		e.record = r
 		if e.kind == entryReplace {
-			in.size += sizeOf(spec) - r.size
+			in.size += specSize(spec) - r.size
 		}
 	} else {
 		e.record = newRecord(spec, q.store.orders.Add(1), q.now)
@@ -138,7 +138,7 @@ func (in *intake) admit(spec *rpw.ActionSpec) (entry, error) {
 }
 
 // meet says what a spec does to the record that has its unique key.
-func meet(spec *rpw.ActionSpec, r *record) (entryKind, error) {
+func meet(spec *rpw.ActionSpec, r *actionRecord) (entryKind, error) {
 	switch {
 	case spec.OnUnique == rpw.UniqueJoin:
 		return entryJoin, nil

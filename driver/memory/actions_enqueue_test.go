@@ -122,7 +122,7 @@ func TestEnqueueUniqueWithinOneCall(t *testing.T) {
 		answers := s.enqueue(uniqueSpec("a", 0), b, uniqueSpec("c", rpw.UniqueJoin))
 		assert.Equal(t, []rpw.Enqueued{{Ref: ref("a")}, {Ref: ref("a"), Existing: true}, {Ref: ref("a"), Existing: true}}, answers)
 		assert.JSONEq(t, `{"n":22}`, string(s.got("a").Arg))
-		assert.Equal(t, int64(sizeOf(&b)), s.store.used.Load(), "counted once, as it is now")
+		assert.Equal(t, int64(specSize(&b)), s.store.used.Load(), "counted once, as it is now")
 		s.check()
 	})
 }

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,51 +21,51 @@ type queue struct {
 	now    time.Time // when it was last opened
 	paused bool
 
-	byID   map[string]*record
-	unique map[string]*record // pending and running records by their unique key
+	byID   map[string]*actionRecord
+	unique map[string]*actionRecord // pending and running records by their unique key
 	states map[rpw.State]int64
 	places []place // all records in order of creation
 	holes  int     // places whose record is gone
 
 	// A record's place in the heaps follows from its state alone: see queue.place.
-	ready  heap[dueRecord] // pending and due, by (due time, order)
-	agenda heap[dueRecord] // what time will do to the others: run-at, expiry, end of lease or grace
-	kept   heap[dueRecord] // terminal ones, by the end of their retention
+	ready  heap[*actionRecord] // pending and due, by (due time, order)
+	agenda heap[*actionRecord] // what time will do to the others: run-at, expiry, end of lease or grace
+	kept   heap[*actionRecord] // terminal ones, by the end of their retention
 
-	waiting  []*seat // claimers to be called, the longest waiting first
-	coming   int     // how many actions the called ones will take at most
-	keeper   *seat   // the one claimer who watches the time for all
-	keeperAt int64   // when the keeper will look, in ns
+	waiting  []*seat   // claimers to be called, the longest waiting first
+	coming   int       // how many actions the called ones will take at most
+	keeper   *seat     // the one claimer who watches the time for all
+	keeperAt time.Time // when the keeper will look; zero: no time is set
 }
 
 // place is a record's place in the order of creation; record is nil if it is gone.
 type place struct {
 	order  uint64
-	record *record
+	record *actionRecord
 }
 
-// dueRecord is a record in a heap by time.
-type dueRecord struct {
-	at     int64 // ns since the Unix epoch
-	order  uint64
-	record *record
-	slot   *int
-}
+const noSlot = -1
 
-func (d dueRecord) before(o dueRecord) bool {
-	return d.at < o.at || d.at == o.at && d.order < o.order
+// earlier orders records by a time of theirs, then by creation.
+func earlier(time func(*actionRecord) time.Time) func(a, b *actionRecord) bool {
+	return func(a, b *actionRecord) bool {
+		c := time(a).Compare(time(b))
+		return c < 0 || c == 0 && a.order < b.order
+	}
 }
-
-func (d dueRecord) moved(slot int) { *d.slot = slot }
 
 func newQueue(s *actionStore, name string) *queue {
+	runAt := earlier(func(r *actionRecord) time.Time { return r.RunAt })
+	due := earlier(func(r *actionRecord) time.Time { return r.due })
 	return &queue{
-		store:    s,
-		name:     name,
-		byID:     make(map[string]*record),
-		unique:   make(map[string]*record),
-		states:   make(map[rpw.State]int64),
-		keeperAt: math.MaxInt64,
+		store:  s,
+		name:   name,
+		byID:   make(map[string]*actionRecord),
+		unique: make(map[string]*actionRecord),
+		states: make(map[rpw.State]int64),
+		ready:  heap[*actionRecord]{less: runAt, place: func(r *actionRecord) *int { return &r.readySlot }},
+		agenda: heap[*actionRecord]{less: due, place: func(r *actionRecord) *int { return &r.agendaSlot }},
+		kept:   heap[*actionRecord]{less: due, place: func(r *actionRecord) *int { return &r.keptSlot }},
 	}
 }
 
@@ -88,20 +87,17 @@ func (q *queue) advance(now time.Time) {
 		q.shorten(now)
 	}
 	q.now = now
-	for {
-		due, ok := q.agenda.top()
-		if !ok || due.at > now.UnixNano() {
-			break
-		}
-		q.befall(due.record, time.Unix(0, due.at))
+	for q.agenda.len() > 0 && !q.agenda.first().due.After(now) {
+		r := q.agenda.first()
+		q.befall(r, r.due)
 	}
 	q.retire()
 }
 
 // shorten answers a clock that fell back: no lease ends later than a new one would.
 func (q *queue) shorten(now time.Time) {
-	for _, due := range slices.Clone(q.agenda.items) {
-		if r := due.record; r.State == rpw.Running && r.Until.After(now.Add(r.lease)) {
+	for _, r := range slices.Clone(q.agenda.items) {
+		if r.State == rpw.Running && r.Until.After(now.Add(r.lease)) {
 			r.Until = now.Add(r.lease)
 			q.place(r)
 		}
@@ -109,7 +105,7 @@ func (q *queue) shorten(now time.Time) {
 }
 
 // befall does to a record what was due at a time.
-func (q *queue) befall(r *record, at time.Time) {
+func (q *queue) befall(r *actionRecord, at time.Time) {
 	switch {
 	case r.State == rpw.Pending && r.Attempt == 0 && !r.startBy.IsZero() && !r.startBy.After(at):
 		failure := &rpw.ActionFailure{Message: "not started within " + r.within.String(), Time: at}
@@ -127,17 +123,16 @@ func (q *queue) befall(r *record, at time.Time) {
 // retire removes a slice of the records past their retention, and returns how many.
 func (q *queue) retire() int {
 	for n := range retireSlice {
-		due, ok := q.kept.top()
-		if !ok || due.at > q.now.UnixNano() {
+		if q.kept.len() == 0 || q.kept.first().due.After(q.now) {
 			return n
 		}
-		q.remove(due.record)
+		q.remove(q.kept.first())
 	}
 	return retireSlice
 }
 
 // find returns a record, nil if there is none.
-func (q *queue) find(id string) *record {
+func (q *queue) find(id string) *actionRecord {
 	r := q.byID[id]
 	if r != nil && r.outlived(q.now) {
 		q.remove(r)
@@ -147,7 +142,7 @@ func (q *queue) find(id string) *record {
 }
 
 // add lets a new pending record begin.
-func (q *queue) add(r *record) {
+func (q *queue) add(r *actionRecord) {
 	q.states[r.State]++
 	q.places = append(q.places, place{r.order, r})
 	q.place(r)
@@ -155,15 +150,10 @@ func (q *queue) add(r *record) {
 }
 
 // remove deletes a record with all its traces.
-func (q *queue) remove(r *record) {
-	for _, h := range [...]struct {
-		heap *heap[dueRecord]
-		slot int
-	}{{&q.ready, r.readySlot}, {&q.agenda, r.agendaSlot}, {&q.kept, r.keptSlot}} {
-		if h.slot != noSlot {
-			h.heap.remove(h.slot)
-		}
-	}
+func (q *queue) remove(r *actionRecord) {
+	stand(&q.ready, r, false)
+	stand(&q.agenda, r, false)
+	stand(&q.kept, r, false)
 	q.freeKey(r)
 	delete(q.byID, r.Ref.ID)
 	q.states[r.State]--
@@ -210,54 +200,56 @@ func (q *queue) seek(order uint64) (int, bool) {
 }
 
 // place puts a record where its state and times say it stands.
-func (q *queue) place(r *record) {
-	next, timed := r.next(q.now)
+func (q *queue) place(r *actionRecord) {
+	due, timed := r.next(q.now)
+	r.due = due
 	terminal := r.State.Terminal()
-	put(&q.ready, &r.readySlot, r, r.RunAt, r.State == rpw.Pending && !r.RunAt.After(q.now))
-	put(&q.agenda, &r.agendaSlot, r, next, timed && !terminal)
-	put(&q.kept, &r.keptSlot, r, next, timed && terminal)
+	stand(&q.ready, r, r.State == rpw.Pending && !r.RunAt.After(q.now))
+	stand(&q.agenda, r, timed && !terminal)
+	stand(&q.kept, r, timed && terminal)
 }
 
-// put makes a record stand in a heap at a time, or not at all.
-func put(h *heap[dueRecord], slot *int, r *record, at time.Time, stands bool) {
-	switch {
+// stand makes a record stand in a heap by its present rank, or not at all.
+func stand(h *heap[*actionRecord], r *actionRecord, stands bool) {
+	switch slot := h.place(r); {
 	case stands && *slot == noSlot:
-		h.push(dueRecord{at.UnixNano(), r.order, r, slot})
+		h.push(r)
 	case stands:
-		h.replace(*slot, dueRecord{at.UnixNano(), r.order, r, slot})
+		h.fix(r)
 	case *slot != noSlot:
-		h.remove(*slot)
+		h.remove(r)
+		*slot = noSlot
 	}
 }
 
 // start leases a ready record: an attempt begins.
-func (q *queue) start(r *record, worker string, lease time.Duration) {
+func (q *queue) start(r *actionRecord, worker string, lease time.Duration) {
 	q.enter(r, rpw.Running)
 	r.Attempt++
 	r.Started, r.Until = q.now, q.now.Add(lease)
-	r.Worker, r.Err = worker, nil
+	r.Worker, r.Failure = worker, nil
 	r.lease, r.token = lease, q.store.token(q.now)
 	q.place(r)
 	r.note(rpw.ChangeClaimed, q.now, rpw.Change{Worker: worker})
 }
 
 // wait lets a record be pending until a time.
-func (q *queue) wait(r *record, until time.Time) {
+func (q *queue) wait(r *actionRecord, until time.Time) {
 	q.enter(r, rpw.Pending)
 	r.RunAt, r.Until = until, time.Time{}
-	r.Err = r.lastFailure()
+	r.Failure = r.lastFailure()
 	q.place(r)
 }
 
 // move gives a pending record another time.
-func (q *queue) move(r *record, runAt time.Time) {
+func (q *queue) move(r *actionRecord, runAt time.Time) {
 	r.RunAt = runAt
 	q.place(r)
 	r.note(rpw.ChangeRescheduled, q.now, rpw.Change{RunAt: runAt})
 }
 
 // fail ends the attempt of a running record: another follows at a time, or the action has failed.
-func (q *queue) fail(r *record, failure rpw.ActionFailure, at, again time.Time) {
+func (q *queue) fail(r *actionRecord, failure rpw.ActionFailure, at, again time.Time) {
 	why := r.blame(failure, at)
 	if failure.Permanent || r.Attempt >= r.MaxAttempts {
 		q.finish(r, rpw.Failed, why, at)
@@ -269,26 +261,26 @@ func (q *queue) fail(r *record, failure rpw.ActionFailure, at, again time.Time) 
 }
 
 // endCancelled ends a running record whose cancel was requested.
-func (q *queue) endCancelled(r *record, at time.Time) {
+func (q *queue) endCancelled(r *actionRecord, at time.Time) {
 	q.finish(r, rpw.Cancelled, r.cancel, at)
 	r.note(rpw.ChangeCancelled, at, rpw.Change{Worker: r.Worker, Failure: r.cancel})
 }
 
 // finish moves a record to a terminal state. Its unique key is free again.
-func (q *queue) finish(r *record, state rpw.State, why *rpw.ActionFailure, at time.Time) {
+func (q *queue) finish(r *actionRecord, state rpw.State, why *rpw.ActionFailure, at time.Time) {
 	q.enter(r, state)
-	r.Finished, r.Until, r.Err = at, time.Time{}, why
+	r.Finished, r.Until, r.Failure = at, time.Time{}, why
 	q.freeKey(r)
 	q.place(r)
 }
 
-func (q *queue) enter(r *record, state rpw.State) {
+func (q *queue) enter(r *actionRecord, state rpw.State) {
 	q.states[r.State]--
 	r.State = state
 	q.states[state]++
 }
 
-func (q *queue) freeKey(r *record) {
+func (q *queue) freeKey(r *actionRecord) {
 	if r.Unique != "" && q.unique[r.Unique] == r {
 		delete(q.unique, r.Unique)
 	}

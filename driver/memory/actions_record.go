@@ -12,12 +12,12 @@ import (
 
 const (
 	keptChanges    = 100 // of an action; also how many failures
-	recordOverhead = 512 // bytes an action counts beside its own, about what it costs
+	actionOverhead = 512 // bytes an action counts beside its own, about what it costs
 )
 
-// record is an action in its queue, whose mutex guards it. What it hands out is never written again:
+// actionRecord is an action in its queue, whose mutex guards it. What it hands out is never written again:
 // slices only grow at the end and are handed out without spare capacity.
-type record struct {
+type actionRecord struct {
 	rpw.Action // as users see it; Events are kept apart
 	events     []rpw.Change
 
@@ -33,7 +33,8 @@ type record struct {
 	waiters *waiters // of Changes; nil: none so far
 	gone    bool     // removed: who still holds the record has lost it
 
-	readySlot, agendaSlot, keptSlot int // where it stands in its queue's heaps
+	due                             time.Time // when time alone changes it: its rank in agenda or kept
+	readySlot, agendaSlot, keptSlot int       // where it stands in the heaps of its queue, or noSlot
 }
 
 // ending is how a holder ended its lease, to answer a repeat.
@@ -43,8 +44,8 @@ type ending struct {
 	err   error
 }
 
-func newRecord(spec *rpw.ActionSpec, order uint64, now time.Time) *record {
-	r := &record{
+func newRecord(spec *rpw.ActionSpec, order uint64, now time.Time) *actionRecord {
+	r := &actionRecord{
 		Action:     rpw.Action{Ref: spec.Ref, State: rpw.Pending, Created: now},
 		events:     make([]rpw.Change, 0, 3), // most actions are requested, claimed and completed
 		order:      order,
@@ -57,7 +58,7 @@ func newRecord(spec *rpw.ActionSpec, order uint64, now time.Time) *record {
 }
 
 // describe takes everything but the id and the history from a spec.
-func (r *record) describe(spec *rpw.ActionSpec, now time.Time) {
+func (r *actionRecord) describe(spec *rpw.ActionSpec, now time.Time) {
 	r.Name = spec.Name
 	r.Arg = bytes.Clone(argument(spec))
 	r.Data = bytes.Clone(spec.Data)
@@ -71,13 +72,13 @@ func (r *record) describe(spec *rpw.ActionSpec, now time.Time) {
 	r.Unique = spec.Unique
 	r.Labels = slices.Clip(slices.Clone(spec.Labels))
 	r.keep = spec.Keep
-	r.size = sizeOf(spec)
+	r.size = specSize(spec)
 	r.within = spec.StartWithin
 	r.restartExpiry(now)
 }
 
 // restartExpiry lets StartWithin count from now.
-func (r *record) restartExpiry(now time.Time) {
+func (r *actionRecord) restartExpiry(now time.Time) {
 	r.startBy = time.Time{}
 	if r.within > 0 {
 		r.startBy = now.Add(r.within)
@@ -92,9 +93,9 @@ func argument(spec *rpw.ActionSpec) json.RawMessage {
 	return spec.Arg
 }
 
-// sizeOf is what an action reserves of the store.
-func sizeOf(spec *rpw.ActionSpec) int {
-	n := recordOverhead + len(spec.Ref.ID) + len(spec.Name) + len(spec.Arg) + len(spec.Data) + len(spec.Unique)
+// specSize is what an action reserves of the store.
+func specSize(spec *rpw.ActionSpec) int {
+	n := actionOverhead + len(spec.Ref.ID) + len(spec.Name) + len(spec.Arg) + len(spec.Data) + len(spec.Unique)
 	for _, label := range spec.Labels {
 		n += len(label)
 	}
@@ -110,7 +111,7 @@ func runTime(now time.Time, delay time.Duration, at time.Time) time.Time {
 }
 
 // next is when time alone will change the record; ok is false if never.
-func (r *record) next(now time.Time) (at time.Time, ok bool) {
+func (r *actionRecord) next(now time.Time) (at time.Time, ok bool) {
 	switch r.State {
 	case rpw.Pending:
 		if r.RunAt.After(now) {
@@ -131,11 +132,11 @@ func (r *record) next(now time.Time) (at time.Time, ok bool) {
 	}
 }
 
-func (r *record) cancelling() bool    { return !r.CancelAt.IsZero() }
-func (r *record) graceEnd() time.Time { return r.CancelAt.Add(r.CancelGrace) }
+func (r *actionRecord) cancelling() bool    { return !r.CancelAt.IsZero() }
+func (r *actionRecord) graceEnd() time.Time { return r.CancelAt.Add(r.CancelGrace) }
 
 // keepFor is how long the finished record is kept.
-func (r *record) keepFor() time.Duration {
+func (r *actionRecord) keepFor() time.Duration {
 	const day = 24 * time.Hour
 	switch r.State {
 	case rpw.Completed:
@@ -148,7 +149,7 @@ func (r *record) keepFor() time.Duration {
 }
 
 // outlived reports whether the record is past its retention.
-func (r *record) outlived(now time.Time) bool {
+func (r *actionRecord) outlived(now time.Time) bool {
 	if !r.State.Terminal() {
 		return false
 	}
@@ -157,28 +158,28 @@ func (r *record) outlived(now time.Time) bool {
 }
 
 // note adds a change to the history and wakes who watches.
-func (r *record) note(kind rpw.ChangeKind, at time.Time, c rpw.Change) {
+func (r *actionRecord) note(kind rpw.ChangeKind, at time.Time, c rpw.Change) {
 	r.Seq++
 	c.Seq, c.Kind, c.Time, c.State, c.Attempt = r.Seq, kind, at, r.State, r.Attempt
 	r.events = grow(r.events, c)
 	r.wake()
 }
 
-func (r *record) wake() {
+func (r *actionRecord) wake() {
 	if r.waiters != nil {
 		r.waiters.wakeAll()
 	}
 }
 
 // blame adds the failure of an attempt to the record.
-func (r *record) blame(f rpw.ActionFailure, at time.Time) *rpw.ActionFailure {
+func (r *actionRecord) blame(f rpw.ActionFailure, at time.Time) *rpw.ActionFailure {
 	f.Attempt, f.Time, f.Worker = r.Attempt, at, r.Worker
 	r.Failures = grow(r.Failures, f)
 	return &f
 }
 
 // lastFailure is the failure of the newest failed attempt, nil if none failed.
-func (r *record) lastFailure() *rpw.ActionFailure {
+func (r *actionRecord) lastFailure() *rpw.ActionFailure {
 	if len(r.Failures) == 0 {
 		return nil
 	}
@@ -187,7 +188,7 @@ func (r *record) lastFailure() *rpw.ActionFailure {
 }
 
 // snapshot is the action as users see it, without its events.
-func (r *record) snapshot() rpw.Action {
+func (r *actionRecord) snapshot() rpw.Action {
 	a := r.Action
 	a.Failures = newest(r.Failures)
 	return a

@@ -41,7 +41,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s actionTest)) {
 }
 
 func newActionTest(t testingT) actionTest {
-	return actionTest{newActionStore(new(Store)), t}
+	return actionTest{New(Options{}).actions, t}
 }
 
 func ref(id string) rpw.ActionRef { return rpw.ActionRef{Queue: "q", ID: id} }
@@ -360,12 +360,12 @@ func TestActionRetries(t *testing.T) {
 		for attempt := 1; attempt <= 3; attempt++ {
 			c := s.takeOne()
 			assert.Equal(t, attempt, c.Attempt)
-			assert.Nil(t, c.Err)
+			assert.Nil(t, c.Failure)
 			adv := s.move(rpw.Move{Lease: c.Lease, Kind: rpw.Fail, Failure: rpw.ActionFailure{Message: fmt.Sprint("no ", attempt)}, RetryIn: time.Minute})
 			require.NoError(t, adv.Err)
 			if attempt < 3 {
 				assert.Equal(t, rpw.Pending, adv.State)
-				assert.Equal(t, fmt.Sprint("no ", attempt), s.got("a").Action.Err.Message)
+				assert.Equal(t, fmt.Sprint("no ", attempt), s.got("a").Failure.Message)
 				time.Sleep(time.Minute - 1)
 				assert.Empty(t, s.take(rpw.ClaimRequest{}), "never early")
 				time.Sleep(1)
@@ -374,14 +374,14 @@ func TestActionRetries(t *testing.T) {
 		a := s.got("a")
 		assert.Equal(t, rpw.Failed, a.State)
 		require.Len(t, a.Failures, 3)
-		assert.Equal(t, rpw.ActionFailure{Message: "no 3", Attempt: 3, Time: a.Finished, Worker: "w1"}, *a.Action.Err)
+		assert.Equal(t, rpw.ActionFailure{Message: "no 3", Attempt: 3, Time: a.Finished, Worker: "w1"}, *a.Failure)
 
 		require.Equal(t, rpw.Controlled{State: rpw.Pending}, s.command(rpw.Command{Kind: rpw.Retry, Ref: ref("a")}))
 		c := s.takeOne()
 		assert.Equal(t, 1, c.Attempt, "with all its attempts")
 		assert.Len(t, c.Failures, 3)
 		require.NoError(t, s.move(rpw.Move{Lease: c.Lease, Kind: rpw.Complete}).Err)
-		assert.Nil(t, s.got("a").Action.Err)
+		assert.Nil(t, s.got("a").Failure)
 		assert.Equal(t, []rpw.ChangeKind{"request", "claimed", "retry", "claimed", "retry", "claimed", "failed", "rescheduled", "claimed", "completed"}, kinds(s.got("a").Events))
 	})
 }
@@ -412,23 +412,23 @@ func TestActionAlone(t *testing.T) {
 		a := s.got("once")
 		assert.Equal(t, rpw.Failed, a.State)
 		assert.True(t, a.Finished.Equal(began.Add(rpw.DefaultLease)), "%v", a.Finished)
-		assert.Equal(t, "worker lost: lease ended", a.Action.Err.Message)
-		assert.Equal(t, "w1", a.Action.Err.Worker)
+		assert.Equal(t, "worker lost: lease ended", a.Failure.Message)
+		assert.Equal(t, "w1", a.Failure.Worker)
 		a = s.got("expiring")
 		assert.Equal(t, rpw.Failed, a.State)
 		assert.True(t, a.Finished.Equal(began.Add(time.Hour)))
-		assert.Equal(t, "not started within 1h0m0s", a.Action.Err.Message)
+		assert.Equal(t, "not started within 1h0m0s", a.Failure.Message)
 		assert.Empty(t, a.Failures)
 		a = s.got("cancelled")
 		assert.Equal(t, rpw.Cancelled, a.State)
 		assert.True(t, a.Finished.Equal(began.Add(rpw.DefaultCancelGrace)))
-		assert.Equal(t, "enough", a.Action.Err.Message)
+		assert.Equal(t, "enough", a.Failure.Message)
 		assert.Equal(t, []rpw.ChangeKind{"request", "claimed", "cancel", "cancelled"}, kinds(a.Events))
 		a = s.got("again")
 		assert.Equal(t, rpw.Pending, a.State)
 		assert.True(t, a.RunAt.Equal(began.Add(rpw.DefaultLease)))
 		assert.Equal(t, 1, a.Attempt)
-		assert.Equal(t, "worker lost: lease ended", a.Action.Err.Message)
+		assert.Equal(t, "worker lost: lease ended", a.Failure.Message)
 
 		claimed := s.take(rpw.ClaimRequest{Max: 10})
 		require.Len(t, claimed, 2)
@@ -531,7 +531,7 @@ func TestActionCancelWaitsForTheHandler(t *testing.T) {
 		time.Sleep(rpw.DefaultLease)
 		a := s.got("a")
 		assert.Equal(t, rpw.Cancelled, a.State, "the lease ends before the grace")
-		assert.Equal(t, "cancelled", a.Action.Err.Message)
+		assert.Equal(t, "cancelled", a.Failure.Message)
 		assert.Empty(t, a.Failures)
 	})
 }
@@ -638,8 +638,8 @@ func TestActionRetention(t *testing.T) {
 
 func TestActionStoreFull(t *testing.T) {
 	inBubble(t, func(t *testing.T, s actionTest) {
-		size := sizeOf(new(spec("a0")))
-		s.store.limit = int64(3 * size)
+		size := specSize(new(spec("a0")))
+		s.store.max = int64(3 * size)
 		old := spec("a1")
 		old.Ref.Queue = "idle"
 		s.put(old)

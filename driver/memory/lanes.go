@@ -6,43 +6,36 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// lanes remembers the last answer of each lane for RepeatWindow.
+// lanes remembers the last answer of each lane, so that a call repeated after a lost reply gets it again
+// instead of being done twice. Producers are lanes too: rpw.Lane(producer).
 type lanes[A any] struct {
-	byID    map[[16]byte]laneAnswer[A]
-	sweepAt time.Time
+	recent[[16]byte, laneAnswer[A]]
 }
 
 type laneAnswer[A any] struct {
 	seq    uint64
-	until  time.Time
 	answer A
 }
 
+// recall finds the answer to a call. A call older than the last one answered comes too late: its
+// caller has gone on, so it is ErrConflict and must not be done.
 func (l *lanes[A]) recall(lane rpw.Lane, now time.Time) (answer A, hit bool, err error) {
-	last, ok := l.byID[lane.ID]
+	if lane == (rpw.Lane{}) {
+		return answer, false, nil
+	}
+	last, ok := l.get(lane.ID, now)
 	switch {
-	case lane == rpw.Lane{} || !ok || now.After(last.until) || lane.Seq > last.seq:
+	case !ok || lane.Seq > last.seq:
 		return answer, false, nil
 	case lane.Seq < last.seq:
-		return answer, false, rpw.Errorf(rpw.ErrConflict, "a later call of this lane has been answered")
+		return answer, false, rpw.Errorf(rpw.ErrConflict, "call %d came after call %d of the same sender was answered; send it again under a new number", lane.Seq, last.seq)
 	}
 	return last.answer, true, nil
 }
 
+// store remembers the answer to a call.
 func (l *lanes[A]) store(lane rpw.Lane, now time.Time, answer A) {
-	if (lane == rpw.Lane{}) {
-		return
+	if lane != (rpw.Lane{}) {
+		l.put(lane.ID, laneAnswer[A]{lane.Seq, answer}, now)
 	}
-	if l.byID == nil {
-		l.byID = make(map[[16]byte]laneAnswer[A])
-	}
-	if now.After(l.sweepAt) {
-		for id, last := range l.byID {
-			if now.After(last.until) {
-				delete(l.byID, id)
-			}
-		}
-		l.sweepAt = now.Add(rpw.RepeatWindow)
-	}
-	l.byID[lane.ID] = laneAnswer[A]{lane.Seq, now.Add(rpw.RepeatWindow), answer}
 }

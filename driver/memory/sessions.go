@@ -55,23 +55,26 @@ func (s *actionStore) Workers(ctx context.Context, req rpw.WorkersRequest) (rpw.
 func (s *sessions) beat(ctx context.Context, hb rpw.Heartbeat) ([]rpw.Signal, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	began := clock()
+	now := clock()
+	p := patience{hb.Wait, now}
 	if hb.Worker.Status == rpw.WorkerOffline {
 		s.remove(s.byID[hb.Worker.ID])
 		return nil, nil
 	}
-	worker := s.enroll(hb, began)
+	worker := s.enroll(hb, now)
 	for {
 		signals := slices.DeleteFunc(slices.Clone(worker.signals), func(sig rpw.Signal) bool { return sig.Seq <= hb.After })
-		left := timeLeft(hb.Wait, began, clock())
+		left := p.left(clock())
 		if len(signals) > 0 || left <= 0 || worker.gone {
 			return signals, nil
 		}
 		w := worker.waiters.add()
 		s.mu.Unlock()
-		_, err := w.wait(ctx, left)
+		woken, err := w.wait(ctx, left)
 		s.mu.Lock()
-		worker.waiters.remove(w)
+		if !woken {
+			worker.waiters.remove(w)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -193,7 +196,7 @@ func (s *sessions) list(req rpw.WorkersRequest) (rpw.WorkersPage, error) {
 		i++
 	}
 	var page rpw.WorkersPage
-	most := pageSize(req.Max)
+	most := pageSize(req.Max, rpw.MaxPage)
 	for _, worker := range s.sorted[i:] {
 		if !strings.HasPrefix(worker.Name, req.NamePrefix) {
 			break

@@ -1,0 +1,285 @@
+package rpw
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+// opTimeout is how long the Hub keeps repeating a call that fails, and how long a call takes at most while the
+// backend is silent.
+const opTimeout = 5 * time.Second
+
+// Back-off between repeats of a call: full jitter, doubled from the base up to the cap.
+const (
+	backoffBase = 50 * time.Millisecond
+	backoffCap  = time.Second
+)
+
+// call is what the guard knows of a verb on its way to the driver.
+type call struct {
+	h      *Hub
+	verb   string
+	target string // as the user wrote it, without the namespace
+	items  int
+	waits  bool
+	repeat bool // safe to repeat when the outcome is unknown
+}
+
+// invoke takes one call through the guard. verb is a method expression, so that nothing is allocated for it.
+func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, context.Context, Q) (A, error), req Q) (A, error) {
+	var none A
+	ctx, done, err := c.begin(ctx, any(contract) != nil)
+	if err != nil {
+		return none, err
+	}
+	answer, err := verb(contract, ctx, req)
+	var since time.Time // of the first failure
+	retries := 0
+	for ; err != nil && c.again(ctx, err, &since, retries); retries++ {
+		answer, err = verb(contract, ctx, req)
+	}
+	err = done(ctx, retries, err)
+	if err != nil {
+		return none, err
+	}
+	return answer, nil
+}
+
+// do is invoke for a verb that is no method expression.
+func (c call) do(ctx context.Context, verb func(context.Context) error) error {
+	_, err := invoke(ctx, c, verb, func(verb func(context.Context) error, ctx context.Context, _ struct{}) (struct{}, error) {
+		return struct{}{}, verb(ctx)
+	}, struct{}{})
+	return err
+}
+
+// begin refuses what must not reach the driver, and prepares ctx. The function it returns ends the call.
+func (c call) begin(ctx context.Context, supported bool) (context.Context, func(context.Context, int, error) error, error) {
+	h := c.h
+	switch {
+	case ctx == nil:
+		return nil, nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
+	case h == nil || h.ctx == nil || h.closed.Load():
+		return nil, nil, c.wrap(Errorf(ErrClosed, "the hub is closed"))
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	case !supported:
+		return nil, nil, c.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
+	}
+	if !c.waits && h.observer == nil {
+		return ctx, c.plainEnd, nil
+	}
+	end := func() {}
+	if c.waits { // a closing Hub ends waits
+		waiting, cancel := context.WithCancelCause(ctx)
+		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
+		ctx, end = waiting, func() { stop(); cancel(nil) }
+	}
+	if h.observer == nil {
+		return ctx, func(ctx context.Context, _ int, err error) error {
+			err = c.wrap(c.closing(ctx, err))
+			end()
+			return err
+		}, nil
+	}
+	op := Operation{Verb: c.verb, Driver: h.parts.Name, Items: c.items, Waits: c.waits}
+	start := time.Now()
+	ctx = h.observer.Begin(ctx, op)
+	return ctx, func(ctx context.Context, retries int, err error) error {
+		err = c.wrap(c.closing(ctx, err))
+		end()
+		h.observer.End(ctx, op, Outcome{Took: time.Since(start), Retries: retries, Err: err})
+		return err
+	}, nil
+}
+
+func (c call) plainEnd(_ context.Context, _ int, err error) error { return c.wrap(err) }
+
+// closing says ErrClosed where the end of the Hub cut a wait short.
+func (c call) closing(ctx context.Context, err error) error {
+	if c.waits && errors.Is(err, context.Canceled) && context.Cause(ctx) == ErrClosed {
+		return Errorf(ErrClosed, "the hub was closed while waiting")
+	}
+	return err
+}
+
+// again is the retry rule: ErrUnavailable (nothing was done) always, ErrUncertain where a repeat is safe,
+// nothing else; with jitter, until opTimeout has passed since the first failure or ctx ends. It waits.
+func (c call) again(ctx context.Context, err error, since *time.Time, retries int) bool {
+	uncertain := errors.Is(err, ErrUncertain)
+	if uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		return false
+	}
+	now := time.Now()
+	if retries == 0 {
+		*since = now
+	}
+	pause := backoff(retries)
+	if now.Add(pause).Sub(*since) > opTimeout {
+		return false
+	}
+	c.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
+	return sleep(ctx, c.h.ctx, pause)
+}
+
+// backoff is the pause before repeat n (from 0).
+func backoff(n int) time.Duration {
+	return rand.N(min(backoffCap, backoffBase<<min(n, 10))) + time.Millisecond
+}
+
+// sleep waits for d; false if one of the contexts ended before.
+func sleep(ctx, other context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-other.Done():
+	}
+	return false
+}
+
+// wrap makes of err what users see. Context errors pass through, unless the outcome is unknown.
+func (c call) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	if gap, ok := errors.AsType[*GapError](err); ok {
+		own := *gap
+		own.Stream = c.h.outward(own.Stream)
+		return &own
+	}
+	kind := kindOf(err)
+	if kind == context.Canceled || kind == context.DeadlineExceeded {
+		return err
+	}
+	name := ""
+	if c.h != nil {
+		name = c.h.parts.Name
+	}
+	return &Error{Op: c.verb, Driver: name, Target: c.target, Kind: kind, Err: explain(err)}
+}
+
+// explain returns what err says beyond its kind, so that no text says it twice.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := err.(*Error); ok && e.Op == "" {
+		return e.Err
+	}
+	if err == kindOf(err) {
+		return nil
+	}
+	return err
+}
+
+// inward puts a name of the user into the namespace.
+func (h *Hub) inward(name string) string {
+	if h.namespace == "" {
+		return name
+	}
+	return h.namespace + name
+}
+
+// outward takes a name of the driver out of it.
+func (h *Hub) outward(name string) string {
+	return strings.TrimPrefix(name, h.namespace)
+}
+
+// lanePool hands out lanes, each to one call at a time.
+type lanePool struct {
+	mu   sync.Mutex
+	free []Lane
+	next uint64
+}
+
+// lane gives a call that has none a lane of its own; back returns it.
+func (h *Hub) lane(lane *Lane) (back func()) {
+	if *lane != (Lane{}) {
+		return func() {}
+	}
+	return h.lanes.take(h.id, lane)
+}
+
+func (p *lanePool) take(id [16]byte, lane *Lane) func() {
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		*lane, p.free = p.free[n-1], p.free[:n-1]
+	} else {
+		p.next++
+		*lane = Lane{ID: id}
+		for i, n := 8, p.next; i < 16; i, n = i+1, n>>8 { // the Hub's id, with the number of the lane in its second half
+			lane.ID[i] ^= byte(n)
+		}
+	}
+	p.mu.Unlock()
+	lane.Seq++
+	mine := *lane
+	return func() {
+		p.mu.Lock()
+		p.free = append(p.free, mine)
+		p.mu.Unlock()
+	}
+}
+
+// pageMax reads the Max of a request: 0 means byDefault, more than most means most.
+func pageMax(n *int, byDefault, most int) error {
+	if *n < 0 {
+		return Errorf(ErrInvalid, "Max is %d; 0 means the default, %d is the most", *n, most)
+	}
+	if *n == 0 {
+		*n = byDefault
+	}
+	*n = min(*n, most)
+	return nil
+}
+
+// checkItems bounds the number of items of a call.
+func checkItems(n int) error {
+	switch {
+	case n == 0:
+		return Errorf(ErrInvalid, "the request is empty")
+	case n > MaxBatch:
+		return Errorf(ErrTooLarge, "%d items in one call (max %d); split it", n, MaxBatch)
+	}
+	return nil
+}
+
+// checkDuration bounds a duration of the user.
+func checkDuration(what string, d, least, most time.Duration) error {
+	if d < least || d > most {
+		return Errorf(ErrInvalid, "%s is %v; it must be from %v to %v", what, d, least, most)
+	}
+	return nil
+}
+
+func checkWait(d time.Duration) error {
+	if d < 0 {
+		return Errorf(ErrInvalid, "Wait is negative (%v); 0 does not wait, Forever waits until ctx ends", d)
+	}
+	return nil
+}
+
+// checkSize bounds a payload.
+func checkSize(what string, n int) error {
+	if n > MaxPayload {
+		return Errorf(ErrTooLarge, "%s has %d bytes (max %d); store it elsewhere and pass a reference", what, n, MaxPayload)
+	}
+	return nil
+}
+
+// first returns the first error that is not nil.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package rpw
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Hub is what programs hold: a backend behind a guard that is the same for every driver. The guard checks names and limits, adds
+// the namespace, retries what is safe to retry, wraps errors and refuses calls after Close. A Hub is safe
+// for concurrent use; open one for each backend and share it. The zero Hub is closed.
+//
+// The functions of this package (Publish, Subscribe, Consume, Get, Set, ...) and the packages actions, logs and workers work over a Hub.
+// Its accessors give the contracts themselves, guarded, for what has no helper.
+type Hub struct {
+	namespace string
+	observer  Observer
+	parts     Parts
+
+	id    [16]byte // of the Hub as a producer
+	lanes lanePool
+	lines lines
+	loads flights
+
+	ctx      context.Context // ends, with cause ErrClosed, when the Hub closes
+	cancel   context.CancelCauseFunc
+	closed   atomic.Bool
+	mu       sync.Mutex // guards onClose, and closed against spawn
+	onClose  []*closeHook
+	tasks    sync.WaitGroup // goroutines of the Hub
+	shutdown sync.Once
+	closeErr error
+}
+
+type closeHook struct{ f func(context.Context) error }
+
+// CloseTimeout bounds Hub.Close.
+const CloseTimeout = 5 * time.Second
+
+// Option changes how a Hub is made.
+type Option func(*Hub) error
+
+// WithNamespace puts all names of the Hub into a namespace: other hubs of the same backend see them as "namespace:name"
+// if they have none, and not at all if they have another. There is no way out of it through the Hub. At most 64 bytes, by the grammar of names.
+func WithNamespace(namespace string) Option {
+	return func(h *Hub) error {
+		if namespace == "" {
+			return nil
+		}
+		if err := CheckName("namespace", namespace); err != nil {
+			return err
+		}
+		if len(namespace) > 64 {
+			return Errorf(ErrInvalid, "namespace %s is too long: %d bytes (max 64)", QuoteName(namespace), len(namespace))
+		}
+		h.namespace = namespace + ":"
+		return nil
+	}
+}
+
+// WithObserver lets o see what the Hub does. Several observers see it in the given order.
+func WithObserver(o Observer) Option {
+	return func(h *Hub) error {
+		if o == nil {
+			return Errorf(ErrInvalid, "the observer is nil")
+		}
+		if h.observer != nil {
+			o = observers{h.observer, o}
+		}
+		h.observer = o
+		return nil
+	}
+}
+
+// New returns a Hub over a backend that the caller has made, without the registry: for tests, and for drivers that need more than a URL.
+// The Hub closes it.
+func New(parts Parts, opts ...Option) (*Hub, error) {
+	h, err := newHub(opts)
+	if err == nil {
+		err = h.use(parts)
+	}
+	if err != nil {
+		return nil, &Error{Op: "open", Kind: kindOf(err), Err: explain(err)}
+	}
+	return h, nil
+}
+
+func newHub(opts []Option) (*Hub, error) {
+	h := &Hub{}
+	rand.Read(h.id[:])
+	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, Errorf(ErrInvalid, "an option is nil")
+		}
+		if err := opt(h); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func (h *Hub) use(parts Parts) error {
+	if parts.Name == "" || strings.Trim(parts.Name, "abcdefghijklmnopqrstuvwxyz0123456789-+") != "" {
+		return Errorf(ErrInvalid, "the driver's name %s is no lower-case word", QuoteName(parts.Name))
+	}
+	h.parts = parts
+	return nil
+}
+
+// Driver returns the name of the driver: "memory", "redis", ...
+func (h *Hub) Driver() string { return h.parts.Name }
+
+// Streams returns the guarded contract for streams and groups. Without a driver for it, every verb is errors.ErrUnsupported.
+func (h *Hub) Streams() StreamBus { return guardedStreams{h} }
+
+// Cache returns the guarded contract for the cache.
+func (h *Hub) Cache() Cache { return guardedCache{h} }
+
+// Logs returns the guarded contract for the global log.
+func (h *Hub) Logs() LogSink { return guardedLogs{h} }
+
+// Actions returns the guarded contract for actions.
+func (h *Hub) Actions() ActionStore { return guardedActions{h} }
+
+// Health asks the backend for a sign of life. Without a deadline in ctx it takes at most 5 s.
+func (h *Hub) Health(ctx context.Context) error {
+	c := call{h: h, verb: "health"}
+	return c.do(ctx, func(ctx context.Context) error {
+		if h.parts.Health == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
+		return h.parts.Health(ctx)
+	})
+}
+
+// Native returns the driver's own client or store as a T, for what rpw does not wrap; ok is false
+// if the driver has no such thing. Drivers document what theirs is. It is shared with the Hub: do not close it.
+func Native[T any](h *Hub) (native T, ok bool) {
+	native, ok = h.parts.Native.(T)
+	return native, ok
+}
+
+// OnClose registers f to be called when the Hub closes, before the driver does, so that f can still use the Hub: what was registered
+// last is called first. The function it returns takes f off again. On a closed Hub f is not registered and the error is ErrClosed.
+func (h *Hub) OnClose(f func(context.Context) error) (remove func(), err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx == nil || h.closed.Load() {
+		return func() {}, &Error{Op: "on close", Kind: ErrClosed}
+	}
+	hook := &closeHook{f}
+	h.onClose = append(h.onClose, hook)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if i := slices.Index(h.onClose, hook); i >= 0 {
+			h.onClose = slices.Delete(h.onClose, i, i+1)
+		}
+	}, nil
+}
+
+// Close is Shutdown within CloseTimeout.
+func (h *Hub) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), CloseTimeout)
+	defer cancel()
+	return h.Shutdown(ctx)
+}
+
+// Shutdown flushes what is buffered (logs), ends every wait and subscription with ErrClosed, and closes the driver, in the time that ctx
+// gives. Calls after it are ErrClosed. Repeating it returns the first answer.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	if h == nil || h.ctx == nil {
+		return nil
+	}
+	h.shutdown.Do(func() {
+		var errs []error
+		for _, hook := range slices.Backward(h.takeHooks()) {
+			errs = append(errs, hook.f(ctx))
+		}
+		h.mu.Lock()
+		h.closed.Store(true)
+		h.mu.Unlock()
+		h.cancel(ErrClosed)
+		h.tasks.Wait() // they end with h.ctx
+		if h.parts.Close != nil {
+			errs = append(errs, h.parts.Close(ctx))
+		}
+		if err := errors.Join(errs...); err != nil {
+			h.closeErr = &Error{Op: "close", Driver: h.parts.Name, Kind: kindOf(err), Err: explain(err)}
+		}
+	})
+	return h.closeErr
+}
+
+func (h *Hub) takeHooks() []*closeHook {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hooks := h.onClose
+	h.onClose = nil
+	return hooks
+}
+
+// spawn runs f in a goroutine that Shutdown waits for; false if the Hub is closed. f ends soon after h.ctx.
+func (h *Hub) spawn(f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed.Load() {
+		return false
+	}
+	h.tasks.Go(f)
+	return true
+}
+
+func (h *Hub) notify(n Notice) {
+	if h.observer != nil {
+		h.observer.Notify(n)
+	}
+}
+
+// observers is a list of two or more.
+type observers []Observer
+
+func (o observers) Begin(ctx context.Context, op Operation) context.Context {
+	for _, each := range o {
+		ctx = each.Begin(ctx, op)
+	}
+	return ctx
+}
+
+func (o observers) End(ctx context.Context, op Operation, out Outcome) {
+	for _, each := range o {
+		each.End(ctx, op, out)
+	}
+}
+
+func (o observers) Notify(n Notice) {
+	for _, each := range o {
+		each.Notify(n)
+	}
+}

@@ -1,0 +1,242 @@
+package rpw
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// lines are the lines of a Hub, by stream.
+type lines struct {
+	mu     sync.RWMutex
+	byName map[string]*line
+	seq    atomic.Uint64 // of the Hub as a producer, over all streams: a store accepts holes
+}
+
+// maxIdleLines is how many streams a Hub remembers a line for while nothing is published.
+const maxIdleLines = 10_000
+
+// line orders a Hub's publishes to one stream: one batch is in flight at a time, each with a greater sequence number
+// of the Hub as a producer, so that a late execution of an abandoned batch is refused by the store. Publishes that
+// arrive meanwhile wait and leave together, as one batch: the gain of a group commit, at the price of
+// the batch in flight.
+type line struct {
+	mu      sync.Mutex
+	stream  string
+	busy    bool
+	gone    bool // no longer in the map
+	waiting []*publication
+}
+
+// publication is a batch that waits for its turn.
+type publication struct {
+	batch     Batch
+	sent      bool // guarded by line.mu: it can no longer be withdrawn
+	positions []Position
+	err       error
+	done      chan struct{}
+}
+
+// publish sends a checked batch in its turn.
+func (h *Hub) publish(ctx context.Context, b Batch) ([]Position, error) {
+	c := call{h: h, verb: "publish", target: b.Stream, items: len(b.Events), repeat: true}
+	if ctx == nil {
+		return nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if h.ctx == nil {
+		return nil, c.wrap(Errorf(ErrClosed, "the hub is closed"))
+	}
+	l := h.lines.lock(b.Stream)
+	if l.busy {
+		p := &publication{batch: b, done: make(chan struct{})}
+		l.waiting = append(l.waiting, p)
+		l.mu.Unlock()
+		return l.await(ctx, p)
+	}
+	l.busy = true
+	b.Producer = Producer{ID: h.id, Seq: h.lines.seq.Add(1)}
+	l.mu.Unlock()
+	defer l.pass(h)
+	b.Stream = h.inward(b.Stream)
+	return c.send(ctx, b)
+}
+
+// lock returns the line of a stream, locked.
+func (ls *lines) lock(stream string) *line {
+	for {
+		ls.mu.RLock()
+		l := ls.byName[stream]
+		ls.mu.RUnlock()
+		if l == nil {
+			l = ls.add(stream)
+		}
+		l.mu.Lock()
+		if !l.gone {
+			return l
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (ls *lines) add(stream string) *line {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l := ls.byName[stream]; l != nil {
+		return l
+	}
+	if ls.byName == nil {
+		ls.byName = make(map[string]*line)
+	}
+	if len(ls.byName) >= maxIdleLines {
+		ls.dropIdle()
+	}
+	l := &line{stream: stream}
+	ls.byName[stream] = l
+	return l
+}
+
+// dropIdle forgets the lines nobody uses. A new one goes on with greater numbers, so nothing is lost with it.
+func (ls *lines) dropIdle() {
+	for stream, l := range ls.byName {
+		if l.mu.TryLock() {
+			if l.gone = !l.busy; l.gone {
+				delete(ls.byName, stream)
+			}
+			l.mu.Unlock()
+		}
+	}
+}
+
+// send takes one batch through the guard.
+func (c call) send(ctx context.Context, b Batch) ([]Position, error) {
+	answers, err := invoke(ctx, c, c.h.parts.Streams, StreamBus.Publish, []Batch{b})
+	if err != nil {
+		return nil, err
+	}
+	return answers[0].Positions, c.wrap(answers[0].Err)
+}
+
+// await waits for the turn and the answer of p. A caller who leaves before p was sent withdraws it.
+func (l *line) await(ctx context.Context, p *publication) ([]Position, error) {
+	select {
+	case <-p.done:
+		return p.positions, p.err
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	if p.sent {
+		l.mu.Unlock()
+		select {
+		case <-p.done:
+			return p.positions, p.err
+		default:
+			return nil, &Error{Op: "publish", Target: l.stream, Kind: ErrUncertain, Err: ctx.Err()}
+		}
+	}
+	for i, other := range l.waiting {
+		if other == p {
+			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
+			break
+		}
+	}
+	l.mu.Unlock()
+	return nil, ctx.Err()
+}
+
+// pass ends a turn: those who waited meanwhile are served by a goroutine of the Hub, which ends when no one waits.
+func (l *line) pass(h *Hub) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 {
+		l.busy = false
+		return
+	}
+	if !h.spawn(func() { l.serve(h) }) {
+		for _, p := range l.waiting {
+			p.err = &Error{Op: "publish", Driver: h.parts.Name, Target: l.stream, Kind: ErrClosed}
+			close(p.done)
+		}
+		l.waiting, l.busy = nil, false
+	}
+}
+
+func (l *line) serve(h *Hub) {
+	for {
+		l.mu.Lock()
+		group := l.gather()
+		if len(group) == 0 {
+			l.busy = false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		l.sendGroup(h, group, h.lines.seq.Add(1))
+	}
+}
+
+// gather takes from the waiting as many as fit into one batch. Those with an expectation go alone, since
+// all of a batch share its fate.
+func (l *line) gather() []*publication {
+	n, events, bytes := 0, 0, 0
+	for i, p := range l.waiting {
+		size := 0
+		for j := range p.batch.Events {
+			size += p.batch.Events[j].Size()
+		}
+		first := l.waiting[0].batch
+		if i > 0 && (events+len(p.batch.Events) > MaxBatch || bytes+size > MaxBatchBytes ||
+			first.Expect != (Position{}) || p.batch.Expect != (Position{}) ||
+			p.batch.Keep != first.Keep || p.batch.KeyWindow != first.KeyWindow) {
+			break
+		}
+		n, events, bytes = n+1, events+len(p.batch.Events), bytes+size
+	}
+	group := append([]*publication(nil), l.waiting[:n]...)
+	for _, p := range group {
+		p.sent = true
+	}
+	clear(l.waiting[copy(l.waiting, l.waiting[n:]):])
+	l.waiting = l.waiting[:len(l.waiting)-n]
+	return group
+}
+
+func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
+	b := group[0].batch
+	if len(group) > 1 {
+		b.Events = nil
+		for _, p := range group {
+			b.Events = append(b.Events, p.batch.Events...)
+		}
+	}
+	b.Producer = Producer{ID: h.id, Seq: seq}
+	b.Stream = h.inward(b.Stream)
+	ctx, cancel := context.WithTimeout(h.ctx, opTimeout)
+	c := call{h: h, verb: "publish", target: l.stream, items: len(b.Events), repeat: true}
+	positions, err := c.send(ctx, b)
+	if err != nil && ctx.Err() != nil {
+		err = c.cutShort(err)
+	}
+	cancel()
+	for _, p := range group {
+		if p.err = err; err == nil {
+			n := len(p.batch.Events)
+			p.positions, positions = positions[:n:n], positions[n:]
+		}
+		close(p.done)
+	}
+}
+
+// cutShort says what the end of the Hub's own context means for callers who never saw that context.
+func (c call) cutShort(err error) error {
+	switch {
+	case errors.Is(err, ErrUncertain) || errors.Is(err, ErrClosed):
+		return err
+	case c.h.closed.Load():
+		return c.wrap(Errorf(ErrClosed, "the hub was closed"))
+	}
+	return c.wrap(Errorf(ErrUnavailable, "the backend did not answer within %v", opTimeout))
+}

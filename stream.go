@@ -1,0 +1,136 @@
+package rpw
+
+import (
+	"context"
+)
+
+// Stream is a stream whose events carry a T, as JSON. Make one with StreamOf, once, as a package variable: it is immutable, holds no connection and
+// works with every Hub.
+type Stream[T any] struct {
+	name string
+	keep Retention
+}
+
+// StreamOption changes what StreamOf makes.
+type StreamOption func(*streamOptions)
+
+type streamOptions struct{ keep Retention }
+
+// Keep bounds what the stream keeps, from the next publish on. Without it the bound is DefaultKeepEvents.
+func Keep(r Retention) StreamOption { return func(o *streamOptions) { o.keep = r } }
+
+// StreamOf names a stream and the type of its events. T is what encoding/json can write; json.RawMessage passes
+// JSON through. The name is checked when it is used.
+func StreamOf[T any](name string, opts ...StreamOption) Stream[T] {
+	var o streamOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return Stream[T]{name: name, keep: o.keep}
+}
+
+// Name returns the stream's name.
+func (s Stream[T]) Name() string { return s.name }
+
+// PublishOption adds to an event that is published.
+type PublishOption func(*NewEvent)
+
+// WithKey stores the event only once within RepeatWindow: publishing the same key again, from any process, answers
+// the position of the first. It makes a publish safe to repeat by the caller after ErrUncertain.
+func WithKey(key string) PublishOption { return func(e *NewEvent) { e.Key = key } }
+
+// WithHeader adds a small extra, such as a trace id, to the event.
+func WithHeader(name, value string) PublishOption {
+	return func(e *NewEvent) {
+		if e.Header == nil {
+			e.Header = make(map[string]string, 1)
+		}
+		e.Header[name] = value
+	}
+}
+
+// Publish stores an event and returns the position after it. nil means stored. ErrUncertain: it may have been; with WithKey the call
+// can be repeated safely.
+func (s Stream[T]) Publish(ctx context.Context, h *Hub, eventType string, data T, opts ...PublishOption) (Position, error) {
+	e, err := s.event(eventType, data, opts)
+	if err != nil {
+		return Position{}, s.wrap(h, err)
+	}
+	return s.PublishBatch(ctx, h, e)
+}
+
+// Item makes an event for PublishBatch.
+func (s Stream[T]) Item(eventType string, data T, opts ...PublishOption) (NewEvent, error) {
+	e, err := s.event(eventType, data, opts)
+	if err != nil {
+		return e, &Error{Op: "publish", Target: s.name, Kind: ErrInvalid, Err: explain(err)}
+	}
+	return e, nil
+}
+
+func (s Stream[T]) event(eventType string, data T, opts []PublishOption) (NewEvent, error) {
+	payload, err := encode(data)
+	if err != nil {
+		return NewEvent{}, err
+	}
+	e := NewEvent{Type: eventType, Data: payload}
+	for _, opt := range opts {
+		opt(&e)
+	}
+	return e, nil
+}
+
+func (s Stream[T]) wrap(h *Hub, err error) error {
+	return call{h: h, verb: "publish", target: s.name}.wrap(err)
+}
+
+// PublishBatch stores events made with Item, all or none, contiguous and in order, and returns the position after the
+// last. At most MaxBatch events and MaxBatchBytes; it is never split.
+func (s Stream[T]) PublishBatch(ctx context.Context, h *Hub, events ...NewEvent) (Position, error) {
+	b := Batch{Stream: s.name, Events: events, Keep: s.keep}
+	if err := checkBatch(&b); err != nil {
+		return Position{}, s.wrap(h, err)
+	}
+	positions, err := h.publish(ctx, b)
+	if err != nil {
+		return Position{}, err
+	}
+	return positions[len(positions)-1], nil
+}
+
+// Message is an event with its payload decoded. Event.Data holds the bytes.
+type Message[T any] struct {
+	Event
+	Data T
+}
+
+// message decodes an event. The error of a payload that is no T is ErrInvalid; the raw event is still returned.
+func message[T any](h *Hub, stream string, e Event) (Message[T], error) {
+	m := Message[T]{Event: e}
+	var err error
+	if m.Data, err = decode[T](e.Data); err != nil {
+		err = &Error{Op: "decode event " + e.ID.String() + " of", Driver: h.Driver(), Target: stream, Kind: ErrInvalid, Err: explain(err)}
+	}
+	return m, err
+}
+
+// Read returns up to n events (0: MaxPage) from a place in the stream, without waiting: for looking back. Positions to go on
+// come from the messages. A payload that is no T is an error that names the event.
+func (s Stream[T]) Read(ctx context.Context, h *Hub, at Start, n int) ([]Message[T], error) {
+	bus := h.Streams()
+	after, err := bus.Locate(ctx, s.name, at)
+	if err != nil {
+		return nil, err
+	}
+	events, err := bus.Read(ctx, ReadRequest{Stream: s.name, After: after, Max: n})
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]Message[T], len(events))
+	for i, e := range events {
+		if messages[i], err = message[T](h, s.name, e); err != nil {
+			return nil, err
+		}
+	}
+	return messages, nil
+}

@@ -1,0 +1,199 @@
+package rpw
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+)
+
+// NewStreamLogs keeps the global log in a stream of bus: the LogSink of drivers that have none of their own. An entry has the
+// type "log" and the JSON of the original's LogRepo: id, type, level, message, data, timestamp, and beside them source, worker,
+// action and attempt. An entry of the stream that is no such record is shown as one, with its text as the message.
+func NewStreamLogs(bus StreamBus) LogSink { return streamLogs{bus} }
+
+type streamLogs struct{ bus StreamBus }
+
+const logEventType = "log"
+
+// storedLog is the JSON of an entry.
+type storedLog struct {
+	ID        string          `json:"id"`
+	Type      string          `json:"type"`
+	Level     string          `json:"level"` // debug, info, warn or error
+	Severity  *int            `json:"severity,omitempty"`
+	Message   string          `json:"message"`
+	Data      json.RawMessage `json:"data,omitempty"`
+	Timestamp int64           `json:"timestamp"` // ms
+	Source    string          `json:"source,omitempty"`
+	Worker    string          `json:"worker,omitempty"`
+	Action    string          `json:"action,omitempty"`
+	Attempt   int             `json:"attempt,omitempty"`
+}
+
+// levelNames are the four levels the original knows, highest first. Others keep their number in Severity.
+var levelNames = []struct {
+	level slog.Level
+	name  string
+}{{slog.LevelError, "error"}, {slog.LevelWarn, "warn"}, {slog.LevelInfo, "info"}, {slog.LevelDebug, "debug"}}
+
+func levelName(l slog.Level) (name string, exact bool) {
+	for _, n := range levelNames {
+		if l >= n.level {
+			return n.name, l == n.level
+		}
+	}
+	return "debug", false
+}
+
+func (s streamLogs) Write(ctx context.Context, req WriteLogs) error {
+	events := make([]NewEvent, len(req.Records))
+	for i, r := range req.Records {
+		stored := storedLog{ID: r.ID, Type: logEventType, Message: r.Message, Data: r.Attrs, Timestamp: r.Time.UnixMilli(),
+			Source: r.Source, Worker: r.Worker, Action: r.Action, Attempt: r.Attempt}
+		var exact bool
+		if stored.Level, exact = levelName(r.Level); !exact {
+			severity := int(r.Level)
+			stored.Severity = &severity
+		}
+		data, err := encode(stored)
+		if err != nil {
+			return err
+		}
+		events[i] = NewEvent{Type: logEventType, Data: data}
+	}
+	answers, err := s.bus.Publish(ctx, []Batch{{Stream: req.Log, Events: events, Keep: req.Keep}})
+	if err != nil {
+		return err
+	}
+	return answers[0].Err
+}
+
+func (s streamLogs) Query(ctx context.Context, q LogQuery) (LogPage, error) {
+	req := ReadRequest{Stream: q.Log, After: q.After, Max: q.Max, Reverse: q.Reverse, Wait: q.Wait}
+	if err := s.bound(ctx, q, &req); err != nil {
+		return LogPage{}, err
+	}
+	events, err := s.bus.Read(ctx, req)
+	if err != nil {
+		return LogPage{}, err
+	}
+	page := LogPage{Next: req.After, More: len(events) == req.Max}
+	match := newLogMatch(q.LogFilter)
+	for _, e := range events {
+		page.Next = e.Position()
+		if r := readLog(e); match.matches(&r) {
+			page.Records = append(page.Records, r)
+		}
+	}
+	return page, nil
+}
+
+// bound turns the times of a query into ids, which the store can jump to.
+func (s streamLogs) bound(ctx context.Context, q LogQuery, req *ReadRequest) error {
+	from, to := q.Since, q.Until // the page goes from..to, in the direction of reading
+	if q.Reverse {
+		from, to = q.Until, q.Since
+	}
+	if !to.IsZero() {
+		req.Until = ID{MS: uint64(to.UnixMilli())}
+		if !q.Reverse { // exclusive
+			req.Until = ID{MS: req.Until.MS - 1, Seq: math.MaxUint64}
+		}
+	}
+	if from.IsZero() || !q.After.IsZero() {
+		return nil
+	}
+	var err error
+	if req.After, err = s.bus.Locate(ctx, q.Log, Since(from)); err == nil && q.Reverse {
+		req.After.ID = ID{MS: uint64(from.UnixMilli())} // down from the first id of that time, exclusive
+	}
+	return err
+}
+
+// readLog reads an entry, also one that someone else wrote.
+func readLog(e Event) LogRecord {
+	r := LogRecord{Position: e.Position(), Time: e.ID.Time()}
+	var stored storedLog
+	if json.Unmarshal(e.Data, &stored) != nil || stored.Level == "" && stored.Message == "" {
+		r.ID, r.Source, r.Message = e.ID.String(), "unknown entry of type "+e.Type, string(e.Data)
+		return r
+	}
+	r.ID, r.Message, r.Attrs = stored.ID, stored.Message, stored.Data
+	r.Source, r.Worker, r.Action, r.Attempt = stored.Source, stored.Worker, stored.Action, stored.Attempt
+	if stored.Timestamp != 0 {
+		r.Time = time.UnixMilli(stored.Timestamp)
+	}
+	for _, n := range levelNames {
+		if n.name == stored.Level {
+			r.Level = n.level
+		}
+	}
+	if stored.Severity != nil {
+		r.Level = slog.Level(*stored.Severity)
+	}
+	return r
+}
+
+// logMatch is a LogFilter, made ready.
+type logMatch struct {
+	LogFilter
+	text string
+}
+
+func newLogMatch(f LogFilter) logMatch {
+	return logMatch{LogFilter: f, text: strings.ToLower(f.Text)}
+}
+
+func (m *logMatch) matches(r *LogRecord) bool {
+	return (m.Level == nil || r.Level >= *m.Level) &&
+		(m.Source == "" || r.Source == m.Source) &&
+		(m.Worker == "" || r.Worker == m.Worker) &&
+		(m.Action == "" || r.Action == m.Action) &&
+		(m.text == "" || strings.Contains(strings.ToLower(r.Message), m.text)) &&
+		(len(m.Attrs) == 0 || matchAttrs(m.Attrs, r.Attrs))
+}
+
+// Matches reports whether the filter selects r. Drivers with a log of their own use it, so that a filter means the same on each.
+func (f LogFilter) Matches(r LogRecord) bool {
+	m := newLogMatch(f)
+	return m.matches(&r)
+}
+
+func matchAttrs(want map[string]string, attrs json.RawMessage) bool {
+	var have map[string]json.RawMessage
+	if json.Unmarshal(attrs, &have) != nil {
+		return false
+	}
+	for path, text := range want {
+		if got, ok := attrText(have, path); !ok || got != text {
+			return false
+		}
+	}
+	return true
+}
+
+// attrText finds an attribute by its key, or by a path of groups and key joined with dots.
+func attrText(attrs map[string]json.RawMessage, path string) (string, bool) {
+	if value, ok := attrs[path]; ok {
+		var text string
+		if json.Unmarshal(value, &text) == nil {
+			return text, true
+		}
+		return string(value), true
+	}
+	for i, c := range path {
+		if c != '.' {
+			continue
+		}
+		var group map[string]json.RawMessage
+		if value, ok := attrs[path[:i]]; ok && json.Unmarshal(value, &group) == nil {
+			if text, ok := attrText(group, path[i+1:]); ok {
+				return text, true
+			}
+		}
+	}
+	return "", false
+}
