@@ -24,14 +24,7 @@ func (h *heap[T]) remove(item T) {
 	var none T
 	h.items[last] = none
 	h.items = h.items[:last]
-	if i < last {
-		h.fix(h.items[i])
-	}
-}
-
-// fix moves an item whose rank has changed to where it belongs now.
-func (h *heap[T]) fix(item T) {
-	if i := *h.place(item); !h.up(i) {
+	if i < last && !h.up(i) {
 		h.down(i)
 	}
 }
