@@ -405,6 +405,10 @@ func TestDeletingAStreamTakesItsDeadLetters(t *testing.T) {
 	page, err = b.Streams(t.Context(), rpw.StreamsRequest{DeadLetters: true})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"s2", rpw.DeadLetter("s2", "g")}, page.Names)
+	require.NoError(t, b.DeleteStream(t.Context(), rpw.DeadLetter("s2", "g")))
+	assert.Empty(t, b.letters)
+	b.store.Flush()
+	assert.Empty(t, b.byName)
 }
 
 func TestStreamsComeInPages(t *testing.T) {
