@@ -18,6 +18,13 @@ func (h *heap[T]) push(item T) {
 	h.up(len(h.items) - 1)
 }
 
+// fix restores the order after an item in the heap has changed.
+func (h *heap[T]) fix(item T) {
+	if i := *h.place(item); !h.up(i) {
+		h.down(i)
+	}
+}
+
 func (h *heap[T]) remove(item T) {
 	i, last := *h.place(item), len(h.items)-1
 	h.swap(i, last)
