@@ -27,7 +27,7 @@ func (w *Worker) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.session != nil {
-		s.Running = w.session.board.attempts()
+		s.Running = w.session.running()
 	}
 	return s
 }

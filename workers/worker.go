@@ -77,8 +77,7 @@ type Worker struct {
 	handlers map[kind]handler
 	queues   []string
 	services []*service
-
-	*session // while it runs
+	session  *session // from Run on
 }
 
 type phase uint8
