@@ -106,7 +106,7 @@ func (h Handle[Out]) snapshot(ctx context.Context) (Update[Out], error) {
 	a := &got[0].Action
 	u := h.update(rpw.Change{
 		Seq: a.Seq, Kind: Snapshot, Time: a.Created, State: a.State, Attempt: a.Attempt, Worker: a.Worker, Progress: a.Progress,
-		Data: a.Data, Output: a.Output, Failure: a.Err, RunAt: a.RunAt,
+		Data: a.Data, Output: a.Output, Failure: a.Failure, RunAt: a.RunAt,
 	})
 	if n := len(a.Events); n > 0 {
 		u.Time = a.Events[n-1].Time
