@@ -108,8 +108,10 @@ func (c *claimer) wake() {
 	}
 }
 
-// wait returns when the claimer is called or the time has passed. Forever sets no timer.
+// wait returns when the claimer is called or the time has passed; the end of ctx, or of the handle it came through, is an error. Forever sets no timer.
 func (c *claimer) wait(ctx context.Context, most time.Duration) error {
+	holding := enter(ctx)
+	defer holding.leave()
 	var timeout <-chan time.Time
 	if most != rpw.Forever {
 		timer := time.NewTimer(most)
@@ -121,6 +123,8 @@ func (c *claimer) wait(ctx context.Context, most time.Duration) error {
 	case <-timeout:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-holding.ended:
+		return errHandleClosed()
 	}
 	return nil
 }
