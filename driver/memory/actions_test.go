@@ -24,7 +24,14 @@ const (
 // actionTest drives an actionStore in a test; errors of whole calls end the test.
 type actionTest struct {
 	*actionStore
-	t *testing.T
+	t testingT
+}
+
+// testingT is a *testing.T or a *rapid.T.
+type testingT interface {
+	require.TestingT
+	Helper()
+	Context() context.Context
 }
 
 // inBubble runs a test in virtual time over a fresh store.
@@ -33,7 +40,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s actionTest)) {
 	synctest.Test(t, func(t *testing.T) { test(t, newActionTest(t)) })
 }
 
-func newActionTest(t *testing.T) actionTest {
+func newActionTest(t testingT) actionTest {
 	return actionTest{New(Options{}).actions, t}
 }
 
@@ -374,7 +381,7 @@ func TestActionRetries(t *testing.T) {
 		assert.Equal(t, 1, c.Attempt, "with all its attempts")
 		assert.Len(t, c.Failures, 3)
 		require.NoError(t, s.move(rpw.Move{Lease: c.Lease, Kind: rpw.Complete}).Err)
-		assert.Nil(t, s.got("a").Err)
+		assert.Nil(t, s.got("a").Failure)
 		assert.Equal(t, []rpw.ChangeKind{"request", "claimed", "retry", "claimed", "retry", "claimed", "failed", "rescheduled", "claimed", "completed"}, kinds(s.got("a").Events))
 	})
 }

@@ -36,6 +36,16 @@ func (h *heap[T]) remove(item T) {
 	}
 }
 
+// walk visits the items from the first on, and those below an item only if visit says so.
+func (h *heap[T]) walk(visit func(T) bool) { h.walkFrom(0, visit) }
+
+func (h *heap[T]) walkFrom(i int, visit func(T) bool) {
+	if i < len(h.items) && visit(h.items[i]) {
+		h.walkFrom(2*i+1, visit)
+		h.walkFrom(2*i+2, visit)
+	}
+}
+
 func (h *heap[T]) swap(i, j int) {
 	h.items[i], h.items[j] = h.items[j], h.items[i]
 	*h.place(h.items[i]) = i
