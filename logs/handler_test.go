@@ -67,10 +67,10 @@ func TestRecordFields(t *testing.T) {
 		assert.Equal(t, keep, sink.last.Keep)
 		assert.NotEqual(t, records[0].ID, records[1].ID)
 		records[0].ID, records[1].ID = "", ""
-		now := time.Now().Add(-time.Second)
-		assert.Equal(t, rpw.LogRecord{Time: now.Round(0), Level: slog.LevelDebug - 1, Message: "in a worker", Source: "resizer",
+		now := time.UnixMilli(time.Now().Add(-time.Second).UnixMilli())
+		assert.Equal(t, rpw.LogRecord{Time: now, Level: slog.LevelDebug - 1, Message: "in a worker", Source: "resizer",
 			Worker: "w1", Action: "resize/7", Attempt: 2, Attrs: []byte(`{"a":1}`)}, records[0])
-		assert.Equal(t, rpw.LogRecord{Time: now.Round(0), Level: slog.LevelError, Message: "outside", Source: "resizer"}, records[1])
+		assert.Equal(t, rpw.LogRecord{Time: now, Level: slog.LevelError, Message: "outside", Source: "resizer"}, records[1])
 		require.NoError(t, hub.Close())
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -291,22 +291,38 @@ func TestFlushWaitsForWhatWasLoggedBefore(t *testing.T) {
 	})
 }
 
+// TestRing compares with a slice.
 func TestRing(t *testing.T) {
-	var r ring
-	var model []int64
-	next := int64(0)
-	for step := range 10_000 {
-		if step%7 < 4 && len(model) < 300 {
-			r.push(entry{level: slog.Level(next)})
-			model = append(model, next)
-			next++
-		} else if len(model) > 0 {
-			require.EqualValues(t, model[0], r.pop().level)
-			model = slices.Delete(model, 0, 1)
+	rapid.Check(t, func(t *rapid.T) {
+		var r ring
+		var model []int64
+		size, next := entryOverhead+1, int64(0)
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			switch n := rapid.IntRange(0, 100).Draw(t, "n"); rapid.IntRange(0, 2).Draw(t, "verb") {
+			case 0:
+				for range n {
+					r.push(entry{ms: next, message: "m"})
+					model = append(model, next)
+					next++
+				}
+			case 1:
+				if r.n > 0 {
+					require.Equal(t, model[0], r.pop().ms)
+					model = model[1:]
+				}
+			case 2:
+				bytes := rapid.IntRange(1, 10_000).Draw(t, "bytes")
+				taken := r.take(make([]entry, n), bytes)
+				require.Len(t, taken, min(n, len(model), (bytes+size-1)/size))
+				for i, e := range taken {
+					require.Equal(t, model[i], e.ms)
+				}
+				model = model[len(taken):]
+			}
+			require.Equal(t, len(model), r.n)
+			require.Equal(t, len(model)*size, r.bytes)
 		}
-		require.Equal(t, len(model), r.n)
-		require.Equal(t, len(model)*entryOverhead, r.bytes)
-	}
+	})
 }
 
 // fakeHandler keeps records.
