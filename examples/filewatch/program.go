@@ -51,15 +51,18 @@ func (p *program) run(ctx context.Context) (err error) {
 	if p.role == "work" {
 		return p.work(ctx)
 	}
-	return p.follow(ctx)
+	err = p.follow(ctx)
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) == context.Canceled {
+		return errInterrupted
+	}
+	return err
 }
 
 // work lets the workers work until ctx ends.
 func (p *program) work(ctx context.Context) error {
-	p.out.printf("%s with %s each wait for files; Ctrl-C stops\n", counted(p.workers, "worker"), counted(p.slots, "slot"))
+	p.out.printf("%s with %s each; Ctrl-C stops\n", counted(int64(p.workers), "worker"), counted(int64(p.slots), "slot"))
 	<-ctx.Done()
-	handedBack := p.crew.dismiss()
-	p.out.printf("stopped; %s handed back\n", counted(int(handedBack), "file"))
+	p.out.printf("stopped: %s under way handed back\n", counted(p.crew.dismiss(), "file"))
 	return ignoreStop(ctx)
 }
 
@@ -120,12 +123,11 @@ func (p *program) pass(ctx context.Context, number int) (err error) {
 		return err
 	}
 	totals, open := l.now()
-	r := report{title: p.title(number), dir: p.dir, took: time.Since(began), sums: totals}
+	r := report{title: p.title(number), dir: p.dir, took: time.Since(began), sums: totals, partial: stopped}
 	p.out.print(r.write)
 	if stopped {
-		p.log.Warn("pass interrupted", "run", l.run, "digested", totals.Digested, "waiting", open, "handed_back", handedBack)
-		return fmt.Errorf("%w: %s under way handed back, %s left in the queue%s",
-			errInterrupted, counted(int(handedBack), "file"), counted(open, "file"), p.whereabouts())
+		p.log.Warn("pass interrupted", "run", l.run, "digested", totals.Digested, "handed_back", handedBack, "waiting", open)
+		return fmt.Errorf("%w: %s", errInterrupted, p.left(handedBack, open))
 	}
 	p.log.Info("pass done", "run", l.run, "scanned", totals.Scanned, "digested", totals.Digested, "skipped", totals.Skipped,
 		"failed", totals.Failed, "took", r.took)
@@ -139,12 +141,13 @@ func (p *program) title(number int) string {
 	return fmt.Sprintf("pass %d of %d", number, p.passes)
 }
 
-// whereabouts says what becomes of the actions that are left.
-func (p *program) whereabouts() string {
-	if p.hub.Driver() == "memory" {
-		return ", which ends with this process"
+// left says what a stop leaves behind.
+func (p *program) left(handedBack, open int64) string {
+	text := fmt.Sprintf("%s under way handed back, %s left in the queue", counted(handedBack, "file"), number(open))
+	if open > 0 && p.hub.Driver() == "memory" {
+		text += ", which ends with this process"
 	}
-	return " for other workers"
+	return text
 }
 
 // showProgress shows how far a ledger is, until hide is called.

@@ -21,7 +21,7 @@ type meter struct {
 const (
 	barEvery  = 100 * time.Millisecond
 	lineEvery = time.Second
-	barWidth  = 30
+	barWidth  = 24
 )
 
 func newMeter(w io.Writer) meter {
@@ -67,19 +67,18 @@ func (m meter) show(ctx context.Context, l *ledger, expected *atomic.Int64) {
 
 // text is one line of progress.
 func (m meter) text(s sums, expected int64, took time.Duration) string {
-	done := s.Digested + s.Skipped + s.Failed
 	var b strings.Builder
 	if expected > 0 {
-		share := min(float64(done)/float64(expected), 1)
+		share := min(float64(s.done())/float64(expected), 1)
 		if m.columns != nil {
 			full := int(share * barWidth)
 			b.WriteString(strings.Repeat("█", full) + strings.Repeat("░", barWidth-full) + "  ")
 		}
-		fmt.Fprintf(&b, "%3.0f %%  %s of %s files", share*100, number(done), number(int(expected)))
+		fmt.Fprintf(&b, "%3.0f %%  %s of %s files", share*100, number(s.done()), number(expected))
 	} else {
-		fmt.Fprintf(&b, "%s files", number(done))
+		fmt.Fprintf(&b, "%s files", number(s.done()))
 	}
-	fmt.Fprintf(&b, "  %s  %s", size(s.Bytes), perSecond(s.Digested, took))
+	fmt.Fprintf(&b, "  %s  %s/s", size(s.Bytes), number(perSecond(s.Digested, took)))
 	if s.Failed > 0 {
 		fmt.Fprintf(&b, "  %s failed", number(s.Failed))
 	}

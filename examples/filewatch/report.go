@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -32,27 +34,38 @@ type report struct {
 	dir   string
 	took  time.Duration
 	sums
+	partial bool // it was interrupted
 }
 
 func (r report) write(w io.Writer) {
 	fmt.Fprintf(w, "\n%s over %s in %s\n\n", r.title, Path(r.dir), duration(r.took))
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	row := func(label string, files int, bytes, note string) {
-		fmt.Fprintf(t, "  %s\t%9s\t%9s\t%s\n", label, number(files), bytes, note)
+	row := func(label, files, bytes, note string) {
+		line := fmt.Sprintf("  %-8s\t%9s\t%9s", label, files, bytes)
+		if note != "" {
+			line += "\t" + note
+		}
+		fmt.Fprintln(t, line)
 	}
-	fmt.Fprintf(t, "  \t%9s\t%9s\t\n", "files", "bytes")
-	speed := ""
+	speed, why := "", ""
 	if r.Digested > 0 {
-		speed = perSecond(r.Digested, r.took) + ", " + size(rate(float64(r.Bytes), r.took)) + "/s"
+		speed = fmt.Sprintf("%s digests/s, %s/s", number(perSecond(r.Digested, r.took)), size(perSecond(r.Bytes, r.took)))
 	}
-	row("digested", r.Digested, size(r.Bytes), speed)
-	row("skipped", r.Skipped, size(r.SkippedBytes), "unchanged since their digest")
-	row("failed", r.Failed, "", "")
-	row("scanned", r.Scanned, size(r.Bytes+r.SkippedBytes), "")
+	if r.Skipped > 0 {
+		why = "unchanged since their digest"
+	}
+	row("", "files", "bytes", "")
+	row("digested", number(r.Digested), size(r.Bytes), speed)
+	row("skipped", number(r.Skipped), size(r.SkippedBytes), why)
+	row("failed", number(r.Failed), "-", "")
+	if r.partial {
+		row("left", number(r.Scanned-r.done()), "-", "")
+	}
+	row("────────", "─────────", "─────────", "")
+	row("scanned", number(r.Scanned), size(r.Bytes+r.SkippedBytes), "")
 	t.Flush()
 	r.writeSlowest(w)
 	r.writeFailures(w)
-	fmt.Fprintln(w)
 }
 
 func (r report) writeSlowest(w io.Writer) {
@@ -78,11 +91,12 @@ func (r report) writeFailures(w io.Writer) {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "  failed\twhy\n")
-	for _, done := range r.Failures {
+	byPath := func(a, b FileDone) int { return strings.Compare(string(a.Path), string(b.Path)) }
+	for _, done := range slices.SortedFunc(slices.Values(r.Failures), byPath) {
 		fmt.Fprintf(t, "  %s\t%s\n", r.relative(done.Path), printable(done.Error))
 	}
 	t.Flush()
-	if more := r.Failed - len(r.Failures); more > 0 {
+	if more := r.Failed - int64(len(r.Failures)); more > 0 {
 		fmt.Fprintf(w, "  and %s more\n", number(more))
 	}
 }
@@ -101,8 +115,8 @@ func relative(dir string, path Path) Path {
 func printable(text string) string { return Path(text).String() }
 
 // number is n with separators: 12,345.
-func number(n int) string {
-	digits := strconv.Itoa(n)
+func number(n int64) string {
+	digits := strconv.FormatInt(n, 10)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}
@@ -110,7 +124,7 @@ func number(n int) string {
 }
 
 // counted is a number of things: 1 file, 2 files.
-func counted(n int, thing string) string {
+func counted(n int64, thing string) string {
 	if n != 1 {
 		thing += "s"
 	}
@@ -132,20 +146,19 @@ func size(n int64) string {
 // duration is d to three digits or so.
 func duration(d time.Duration) string {
 	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
-		if d >= unit {
+		switch {
+		case d >= 10*unit:
+			return d.Round(unit / 10).String()
+		case d >= unit:
 			return d.Round(unit / 100).String()
 		}
 	}
 	return d.String()
 }
 
-func perSecond(files int, took time.Duration) string {
-	return number(int(rate(float64(files), took))) + " files/s"
-}
-
-func rate(n float64, took time.Duration) int64 {
+func perSecond(n int64, took time.Duration) int64 {
 	if took <= 0 {
 		return 0
 	}
-	return int64(n / took.Seconds())
+	return int64(float64(n) / took.Seconds())
 }

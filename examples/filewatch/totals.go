@@ -136,12 +136,12 @@ func (l *ledger) account(change func(*sums)) {
 }
 
 // now returns the sums so far, and how many files are open.
-func (l *ledger) now() (s sums, open int) {
+func (l *ledger) now() (s sums, open int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s = l.sums
 	s.Slowest, s.Failures = slices.Clone(s.Slowest), slices.Clone(s.Failures)
-	return s, len(l.open)
+	return s, int64(len(l.open))
 }
 
 func (l *ledger) openFiles() int {
@@ -217,7 +217,7 @@ func outcome(a rpw.GotAction) (done FileDone, over bool) {
 
 // sums are the totals of a run.
 type sums struct {
-	Scanned, Digested, Skipped, Failed int
+	Scanned, Digested, Skipped, Failed int64
 	Bytes, SkippedBytes                int64
 	Slowest                            []FileDone // digests, the slowest first
 	Failures                           []FileDone // the first ones
@@ -240,9 +240,12 @@ func (s *sums) add(done FileDone) {
 	}
 }
 
-// check says whether every file is accounted for.
+// done is how many files are accounted for.
+func (s *sums) done() int64 { return s.Digested + s.Skipped + s.Failed }
+
+// check says whether all are.
 func (s *sums) check() error {
-	if s.Scanned == s.Digested+s.Skipped+s.Failed {
+	if s.Scanned == s.done() {
 		return nil
 	}
 	return fmt.Errorf("%d files were scanned, but %d digested, %d skipped and %d failed", s.Scanned, s.Digested, s.Skipped, s.Failed)

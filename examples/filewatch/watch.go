@@ -24,7 +24,7 @@ const settle = 100 * time.Millisecond
 type watcher struct {
 	*fsnotify.Watcher
 	root    string
-	folders int
+	folders int64
 }
 
 func newWatcher(root string) (*watcher, error) {
@@ -79,8 +79,7 @@ func (p *program) watchFolder(ctx context.Context, w *watcher) (err error) {
 	handedBack := p.crew.dismiss()
 	err = errors.Join(ignoreStop(ctx), l.lookUp(context.WithoutCancel(ctx)))
 	totals, open := l.now()
-	p.out.printf("stopped: %s digested, %s failed, %s under way handed back, %s left in the queue\n", counted(totals.Digested, "change"),
-		number(totals.Failed), number(int(handedBack)), number(open))
+	p.out.printf("stopped: %s digested, %s failed; %s\n", counted(totals.Digested, "change"), number(totals.Failed), p.left(handedBack, open))
 	return err
 }
 
@@ -93,7 +92,10 @@ func (p *program) printDone(done FileDone) {
 }
 
 func (p *program) printLine(what string, path Path, more string) {
-	p.out.printf("%s  %-8s  %s  %s\n", time.Now().Format(time.TimeOnly), what, relative(p.dir, path), more)
+	if more != "" {
+		more = "  " + more
+	}
+	p.out.printf("%s  %-8s  %s%s\n", time.Now().Format(time.TimeOnly), what, relative(p.dir, path), more)
 }
 
 // changes gathers what the watcher tells and starts digests.

@@ -20,6 +20,9 @@ import (
 	"github.com/redis-process-worker/rpw/workers"
 )
 
+// grace is how long a digest may go on when the program stops; a longer one is handed back, and begins anew elsewhere.
+const grace = time.Second
+
 // crew is the workers of this process.
 type crew struct {
 	workers []*workers.Worker
@@ -33,7 +36,7 @@ func startCrew(ctx context.Context, hub *rpw.Hub, log *slog.Logger, n, slots int
 	c := &crew{stop: stop}
 	d := &digester{hub: hub, log: log}
 	for i := range n {
-		w := workers.New(hub, workers.Config{Name: "digest-" + strconv.Itoa(i+1), Concurrency: slots, Logger: log})
+		w := workers.New(hub, workers.Config{Name: "digest-" + strconv.Itoa(i+1), Concurrency: slots, Grace: grace, Logger: log})
 		workers.Handle(w, Digest, d.digest) // Run returns its error, too
 		c.workers = append(c.workers, w)
 		c.running.Go(func() {
