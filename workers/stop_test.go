@@ -159,7 +159,7 @@ func TestStopUnderLoad(t *testing.T) {
 		_, err := def.StartAll(t.Context(), hub, ins)
 		require.NoError(t, err)
 		r := run(t, w)
-		time.Sleep(3 * time.Second)
+		time.Sleep(2 * time.Second)
 		require.NoError(t, r.stop())
 		assert.LessOrEqual(t, r.took, 200*time.Millisecond)
 		counts, err := hub.Actions().Count(t.Context(), rpw.ActionFilter{})
