@@ -389,7 +389,7 @@ func TestUnhandledAction(t *testing.T) {
 		first := run(t, w)
 		handle, err := other.Start(t.Context(), hub, "x")
 		require.NoError(t, err)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Second) // between two looks of the first worker
 		a := get(t, hub, handle.Ref)
 		assert.Equal(t, rpw.Pending, a.State)
 		assert.Equal(t, 0, a.Attempt)
