@@ -1,0 +1,49 @@
+# make demo   the example program on memory, two passes
+# make test   everything that must be true
+# make help   the rest
+
+SHELL      := /bin/bash
+GO         ?= go
+PKG        ?= ./...
+COUNT      ?= 20
+FUZZTIME   ?= 60s
+STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
+SUMMARY    := $(CURDIR)/.conformance
+
+.PHONY: help demo test check unit flake bench fuzz fmt
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+demo: ## examples/filewatch on memory, two passes
+	$(GO) run ./examples/filewatch -passes 2
+
+test: check unit ## formatting, vet, staticcheck, tidy, and all tests with the race detector
+
+check:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc, or set CC"; exit 1; }
+
+unit:
+	@rm -f $(SUMMARY)
+	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) $(GO) test -race -count=1 -timeout 8m $(PKG)
+	@cat $(SUMMARY) && rm -f $(SUMMARY)
+
+flake: ## the concurrent packages COUNT times over, with the race detector
+	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
+
+bench: ## the benchmarks beside the code; the figures of PERFORMANCE.md
+	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+fuzz: ## every fuzz target, FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+fmt: ## format
+	gofmt -w .

@@ -1,0 +1,382 @@
+package rpw
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/redis-process-worker/rpw/internal/lease"
+)
+
+// Consumer describes one member of a consumer group. Members share the events of a stream: each event goes to one of them, and to
+// another one if that one fails or dies.
+type Consumer struct {
+	Group string // the group's name; it is created if need be
+	Name  string // of this member, unique in the group; "": host, process and a random part
+
+	From          Start         // where a new group begins; zero: Newest
+	Lease         time.Duration // how long an event is held before it goes to another member; renewed while its handler runs; 0: DefaultGroupLease
+	MaxDeliveries int           // 0: DefaultMaxDeliveries; Unlimited
+	DeadLetter    Retention     // of the dead-letter stream
+	Update        bool          // change the settings of a group that exists; without it other settings are ErrConflict
+
+	Concurrency int           // handlers at a time; 0: 1
+	Backoff     Backoff       // before an event is delivered again after its handler failed
+	Grace       time.Duration // how long handlers may go on after the context ended; 0: DefaultGrace
+	OnGap       GapPolicy     // nil: GapStop. The position it returns does not matter: the group goes on with the first event that is there.
+}
+
+// DefaultGrace is how long handlers may go on when they are asked to stop.
+const DefaultGrace = 10 * time.Second
+
+// Consume handles the events of the stream as a member of a group, until the context ends. It is Consume of the
+// package with payloads decoded: one that is no T goes to the dead-letter stream.
+func (s Stream[T]) Consume(ctx context.Context, h *Hub, c Consumer, handle func(ctx context.Context, m Message[T]) error) error {
+	if handle == nil {
+		return call{h: h, verb: "consume", target: s.name}.wrap(Errorf(ErrInvalid, "the handler is nil"))
+	}
+	return Consume(ctx, h, s.name, c, func(ctx context.Context, d Delivery) error {
+		m, err := message[T](h, s.name, d.Event)
+		if err != nil {
+			return Permanent(err)
+		}
+		return handle(ctx, m)
+	})
+}
+
+// Consume handles the events of a stream as a member of a group, until ctx ends; then handlers get the grace to finish, and what
+// they have not finished is handed back, so that others have it at once. It survives outages of the backend. It returns nil when it
+// was asked to stop and all was settled; otherwise why it could not go on.
+//
+// A handler that returns nil has acknowledged its event. After an error the event is delivered again, with back-off, up to
+// MaxDeliveries; Permanent sends it to the dead-letter stream at once, RetryIn chooses the wait. A panic counts as an error.
+// Deliveries are at least once: the handler's ctx ends with cause ErrLeaseLost if another member has taken over. DeliveryOf(ctx) has
+// the attempt and the fencing token.
+func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func(ctx context.Context, d Delivery) error) error {
+	op := call{h: h, verb: "consume", target: stream}
+	switch {
+	case ctx == nil:
+		return op.wrap(errNilContext)
+	case handle == nil:
+		return op.wrap(Errorf(ErrInvalid, "the handler is nil"))
+	case c.Concurrency < 0:
+		return op.wrap(Errorf(ErrInvalid, "Concurrency is %d; it must be at least 1, or 0 for 1", c.Concurrency))
+	case c.Grace < 0:
+		return op.wrap(Errorf(ErrInvalid, "Grace is negative (%v)", c.Grace))
+	}
+	m := &member{hub: h, stream: stream, Consumer: c, handle: handle}
+	m.Name = cmp.Or(c.Name, consumerName())
+	m.Concurrency = cmp.Or(c.Concurrency, 1)
+	m.Grace = cmp.Or(c.Grace, DefaultGrace)
+	m.Lease = cmp.Or(c.Lease, DefaultGroupLease)
+	if m.OnGap == nil {
+		m.OnGap = GapStop
+	}
+	return m.run(ctx)
+}
+
+var errNilContext = Errorf(ErrInvalid, "the context is nil")
+
+func consumerName() string {
+	host, _ := os.Hostname()
+	if CheckName("host", host) != nil {
+		host = "host"
+	}
+	var random [4]byte
+	rand.Read(random[:])
+	return fmt.Sprintf("%.100s-%d-%s", host, os.Getpid(), hex.EncodeToString(random[:]))
+}
+
+type deliveryKey struct{}
+
+// DeliveryOf returns the delivery that a handler of Consume works on: its attempt, and a receipt whose Token fences what it writes elsewhere.
+func DeliveryOf(ctx context.Context) (Delivery, bool) {
+	d, ok := ctx.Value(deliveryKey{}).(Delivery)
+	return d, ok
+}
+
+// member is a running Consume.
+type member struct {
+	Consumer
+	hub    *Hub
+	stream string
+	handle func(context.Context, Delivery) error
+
+	info   GroupInfo // the group as this member knows it
+	seen   Position  // after the newest event it was given
+	keeper *lease.Keeper[Receipt]
+	slots  chan struct{} // one token for each free slot
+	tasks  sync.WaitGroup
+
+	mu       sync.Mutex
+	running  map[Receipt]context.CancelCauseFunc
+	verdicts []Settlement // waiting to be settled
+	settling bool
+}
+
+func (m *member) run(ctx context.Context) error {
+	if err := m.ensure(ctx, m.From); err != nil {
+		return ignoreStop(ctx, err)
+	}
+	m.running = make(map[Receipt]context.CancelCauseFunc)
+	m.slots = make(chan struct{}, m.Concurrency)
+	for range m.Concurrency {
+		m.slots <- struct{}{}
+	}
+	final := func(err error) bool { return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) }
+	m.keeper = lease.New(m.renew, final, ErrLeaseLost, MaxBatch)
+	defer m.keeper.Close()
+	err := m.fetchAll(ctx)
+	return errors.Join(ignoreStop(ctx, err), m.stop(ctx))
+}
+
+// ignoreStop: being asked to stop is no failure.
+func ignoreStop(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return nil
+	}
+	return err
+}
+
+func (m *member) ensure(ctx context.Context, from Start) error {
+	for failures := 0; ; {
+		info, err := m.hub.Streams().EnsureGroup(ctx, GroupConfig{Stream: m.stream, Group: m.Group, From: from, Lease: m.Lease,
+			MaxDeliveries: m.MaxDeliveries, DeadLetter: m.DeadLetter, Update: m.Update})
+		if err == nil {
+			m.info, m.seen = info, info.Position
+			return nil
+		}
+		if !m.hub.outlast(ctx, err, &failures) {
+			return err
+		}
+	}
+}
+
+// fetchAll leases events for the free slots and starts their handlers, until ctx ends or it cannot go on.
+func (m *member) fetchAll(ctx context.Context) error {
+	failures := 0
+	for {
+		free, err := m.waitForSlots(ctx)
+		if err != nil {
+			return err
+		}
+		deliveries, err := m.hub.Streams().Fetch(ctx, FetchRequest{Stream: m.stream, Group: m.Group, Consumer: m.Name,
+			Incarnation: m.info.Incarnation, Max: free, Wait: Forever})
+		for range free - len(deliveries) {
+			m.slots <- struct{}{}
+		}
+		if err == nil {
+			failures = 0
+			granted := time.Now()
+			for _, d := range deliveries {
+				m.start(ctx, d, granted)
+			}
+			continue
+		}
+		if err := m.recover(ctx, err, &failures); err != nil {
+			return err
+		}
+	}
+}
+
+// waitForSlots takes all free slots, at least one.
+func (m *member) waitForSlots(ctx context.Context) (free int, err error) {
+	select {
+	case <-m.slots:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	for free = 1; free < MaxPage; free++ {
+		select {
+		case <-m.slots:
+		default:
+			return free, nil
+		}
+	}
+	return free, nil
+}
+
+// recover deals with a failed fetch; nil means go on.
+func (m *member) recover(ctx context.Context, err error, failures *int) error {
+	gap, isGap := errors.AsType[*GapError](err)
+	switch {
+	case isGap && gap.Kind != GapReset:
+		return m.report(gap)
+	case isGap || errors.Is(err, ErrNotFound):
+		return m.rebuild(ctx, gap)
+	case m.hub.outlast(ctx, err, failures):
+		return nil
+	}
+	return err
+}
+
+// rebuild makes a group again that has vanished, or takes note that another member has done so. After a flush it begins with the
+// oldest event of the new history; in the same history, where this member was.
+func (m *member) rebuild(ctx context.Context, gap *GapError) error {
+	from := Oldest()
+	before := m.seen
+	if now, err := m.hub.Streams().Locate(ctx, m.stream, Newest()); err == nil && now.Epoch == before.Epoch {
+		from = After(before)
+	}
+	if err := m.ensure(ctx, from); err != nil {
+		return err
+	}
+	if gap == nil {
+		gap = &GapError{Stream: m.stream, Group: m.Group, Kind: GapReset, After: before, Resume: m.info.Position, Oldest: m.info.Position}
+	}
+	return m.report(gap)
+}
+
+func (m *member) report(gap *GapError) error {
+	m.hub.notify(Notice{Kind: NoticeGap, Err: gap})
+	_, err := m.OnGap(gap)
+	return err
+}
+
+// start runs the handler of a delivery in a goroutine; it has a slot.
+func (m *member) start(ctx context.Context, d Delivery, granted time.Time) {
+	if p := d.Position(); p.Count > m.seen.Count || p.Epoch != m.seen.Epoch {
+		m.seen = p
+	}
+	handling, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))
+	m.mu.Lock()
+	m.running[d.Receipt] = cancel
+	m.mu.Unlock()
+	m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {
+		cancel(ErrLeaseLost)
+	})
+	m.tasks.Go(func() {
+		err := m.call(handling, d)
+		cause := context.Cause(handling)
+		cancel(nil)
+		m.finish(d, err, cause)
+		m.slots <- struct{}{}
+	})
+}
+
+func (m *member) call(ctx context.Context, d Delivery) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the handler panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return m.handle(ctx, d)
+}
+
+// finish settles what the handler said, unless the event was handed back or lost meanwhile.
+func (m *member) finish(d Delivery, err, cause error) {
+	m.mu.Lock()
+	_, mine := m.running[d.Receipt]
+	delete(m.running, d.Receipt)
+	m.mu.Unlock()
+	if !mine || cause == ErrLeaseLost {
+		m.keeper.Drop(d.Receipt)
+		return
+	}
+	s := Settlement{Receipt: d.Receipt, Verdict: Ack}
+	switch {
+	case err == nil:
+	case IsPermanent(err):
+		s.Verdict, s.Reason = Reject, cut(err.Error(), maxReason)
+	default:
+		s.Verdict, s.Reason = Nack, cut(err.Error(), maxReason)
+		s.Delay = min(m.Backoff.RetryDelay(d.Attempt, err), 24*time.Hour)
+	}
+	m.settle(s)
+}
+
+// settle hands in a verdict. One goroutine at a time carries all that wait to the store.
+func (m *member) settle(s ...Settlement) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.verdicts = append(m.verdicts, s...)
+	if m.settling {
+		return
+	}
+	m.settling = true
+	defer func() { m.settling = false }()
+	for failures := 0; len(m.verdicts) > 0; {
+		batch := m.verdicts[:min(len(m.verdicts), MaxBatch)]
+		m.verdicts = m.verdicts[len(batch):]
+		m.mu.Unlock()
+		ok := m.send(batch, &failures)
+		m.mu.Lock()
+		if !ok {
+			m.verdicts = nil // their leases run out, and others get the events
+		}
+	}
+}
+
+// send carries verdicts to the store, through outages up to a lease's length.
+func (m *member) send(batch []Settlement, failures *int) bool {
+	ctx, cancel := context.WithTimeout(m.hub.ctx, min(m.Lease, m.Grace))
+	defer cancel()
+	for {
+		_, err := m.hub.Streams().Settle(ctx, SettleRequest{Stream: m.stream, Group: m.Group, Settlements: batch})
+		if err == nil || !m.hub.outlast(ctx, err, failures) {
+			for _, s := range batch {
+				m.keeper.Drop(s.Receipt)
+			}
+			return err == nil
+		}
+	}
+}
+
+func (m *member) renew(ctx context.Context, receipts []Receipt) []error {
+	settlements := make([]Settlement, len(receipts))
+	for i, r := range receipts {
+		settlements[i] = Settlement{Receipt: r, Verdict: Extend, Delay: m.Lease}
+	}
+	errs, err := m.hub.Streams().Settle(ctx, SettleRequest{Stream: m.stream, Group: m.Group, Settlements: settlements})
+	if err != nil {
+		errs = make([]error, len(receipts))
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
+// stop gives handlers the grace, hands back what they have not finished, and waits a moment longer for them.
+func (m *member) stop(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.tasks.Wait()
+	}()
+	if waitFor(done, m.Grace) {
+		return nil
+	}
+	m.mu.Lock()
+	var back []Settlement
+	for receipt, cancel := range m.running {
+		back = append(back, Settlement{Receipt: receipt, Verdict: Release})
+		delete(m.running, receipt)
+		cancel(ErrClosed)
+	}
+	m.mu.Unlock()
+	m.settle(back...)
+	if waitFor(done, time.Second) {
+		return nil
+	}
+	return call{h: m.hub, verb: "consume", target: m.stream}.wrap(
+		Errorf(ErrClosed, "%d handlers did not return within the grace of %v and one second more; their events were handed back", len(back), m.Grace))
+}
+
+func waitFor(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

@@ -1,0 +1,176 @@
+package rpw
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+)
+
+// GapPolicy decides what a reader does about a gap: it returns the position to go on from, or an error that ends the reading.
+// Write your own to log, count or alert before calling one of GapStop, GapContinue and GapReplay.
+type GapPolicy func(gap *GapError) (Position, error)
+
+// GapStop ends the reading with the gap. It is what a reader does if nothing else is said.
+func GapStop(gap *GapError) (Position, error) { return Position{}, gap }
+
+// GapContinue goes on with the first event that is there and was not seen.
+func GapContinue(gap *GapError) (Position, error) { return gap.Resume, nil }
+
+// GapReplay goes on with the oldest event that is there, also if it was seen before.
+func GapReplay(gap *GapError) (Position, error) { return gap.Oldest, nil }
+
+// SubscribeOption changes a subscription.
+type SubscribeOption func(*subscribeOptions)
+
+type subscribeOptions struct{ onGap GapPolicy }
+
+// OnGap says what a subscription does about missing history. nil is GapStop.
+func OnGap(p GapPolicy) SubscribeOption { return func(o *subscribeOptions) { o.onGap = p } }
+
+// subscriptionPage is how many events a subscription takes from the store at a time: its memory, and what it has read ahead.
+const subscriptionPage = 256
+
+// Subscription delivers every event after its start once and in order, across outages of the backend, or reports a gap first. It holds no
+// goroutine and no connection of its own: it reads when asked, so a slow reader lags in the store and slows nobody. Use it from
+// one goroutine; Close may be called from any.
+type Subscription[T any] struct {
+	hub    *Hub
+	stream string
+	onGap  GapPolicy
+	at     Position // after the last event handed out
+	page   []Event
+
+	mu     sync.Mutex
+	closed bool
+	cancel context.CancelCauseFunc // of the read under way
+}
+
+// Subscribe pins a start and returns a subscription from there: all that is published after Subscribe has
+// returned arrives. Newest, Oldest, Since, After and Last say where to start. The context bounds Subscribe itself only.
+func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...SubscribeOption) (*Subscription[T], error) {
+	var o subscribeOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.onGap == nil {
+		o.onGap = GapStop
+	}
+	from, err := h.Streams().Locate(ctx, s.name, at)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription[T]{hub: h, stream: s.name, onGap: o.onGap, at: from}, nil
+}
+
+// Next returns the next event, waiting for it if need be. An outage of the backend only makes it wait longer. Its errors:
+//   - a payload that is no T (ErrInvalid): the message still carries the raw event, and the next call goes on after it;
+//   - a *GapError, if the policy is to stop; calling Next again reports it again;
+//   - the context's error: calling Next again with another context goes on;
+//   - ErrClosed, and anything that trying again would not mend.
+func (s *Subscription[T]) Next(ctx context.Context) (Message[T], error) {
+	for len(s.page) == 0 {
+		if err := s.fill(ctx); err != nil {
+			return Message[T]{}, err
+		}
+	}
+	e := s.page[0]
+	s.page = s.page[1:]
+	s.at = e.Position()
+	return message[T](s.hub, s.stream, e)
+}
+
+// All returns the events as an iterator. It ends after an error, except that of a payload that is no T.
+func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[Message[T], error] {
+	return func(yield func(Message[T], error) bool) {
+		for {
+			m, err := s.Next(ctx)
+			unreadable := err != nil && !m.ID.IsZero()
+			if !yield(m, err) || err != nil && !unreadable {
+				return
+			}
+		}
+	}
+}
+
+// Position returns the place after the last event handed out, or the start. Store it to come back
+// with After. Like Next it belongs to the reading goroutine.
+func (s *Subscription[T]) Position() Position { return s.at }
+
+// Close ends the subscription; a Next under way returns ErrClosed. Closing again does nothing.
+func (s *Subscription[T]) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.page = nil
+	if s.cancel != nil {
+		s.cancel(ErrClosed)
+	}
+	return nil
+}
+
+// begin gives a read its context, which Close can end.
+func (s *Subscription[T]) begin(ctx context.Context) (context.Context, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+	}
+	if ctx == nil {
+		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrInvalid, Err: errNilContext}
+	}
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	return ctx, nil
+}
+
+// fill reads the next page.
+func (s *Subscription[T]) fill(ctx context.Context) error {
+	ctx, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.cancel(nil)
+	for failures := 0; ; {
+		events, err := s.hub.Streams().Read(ctx, ReadRequest{Stream: s.stream, After: s.at, Max: subscriptionPage, Wait: Forever})
+		if err == nil && len(events) > 0 {
+			s.page = events
+			return nil
+		}
+		if err == nil { // a driver may answer early
+			failures = 0
+			continue
+		}
+		if gap, ok := errors.AsType[*GapError](err); ok {
+			if s.at, err = s.pass(gap); err != nil {
+				return err
+			}
+			continue
+		}
+		if context.Cause(ctx) == ErrClosed {
+			return &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+		}
+		if !s.hub.outlast(ctx, err, &failures) {
+			return err
+		}
+	}
+}
+
+func (s *Subscription[T]) pass(gap *GapError) (Position, error) {
+	s.hub.notify(Notice{Kind: NoticeGap, Err: gap})
+	at, err := s.onGap(gap)
+	if err != nil {
+		return s.at, err
+	}
+	return at, nil
+}
+
+// outlast waits after a failed call of a loop that is to survive outages; false: err is not one that time mends, or ctx ended.
+func (h *Hub) outlast(ctx context.Context, err error, failures *int) bool {
+	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUncertain) || ctx.Err() != nil || h.closed.Load() {
+		return false
+	}
+	pause := backoff(*failures)
+	*failures++
+	h.notify(Notice{Kind: NoticeReconnecting, Err: err, After: pause})
+	return sleep(ctx, h.ctx, pause)
+}
