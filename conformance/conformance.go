@@ -19,8 +19,10 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -72,7 +74,12 @@ func allCases() []testCase {
 	)
 }
 
-// Run runs all cases as subtests of t. When all are done it prints to standard output how many ran and how many were skipped.
+// summaryFile is the environment variable that names a file to which Run appends its summary too, since go test shows no output of
+// packages that pass.
+const summaryFile = "RPW_CONFORMANCE_SUMMARY"
+
+// Run runs all cases as subtests of t. When all are done it prints to standard output how many ran and how many were
+// skipped, and appends the same line to the file that RPW_CONFORMANCE_SUMMARY names.
 func Run(t *testing.T, h Harness) {
 	if h.Open == nil || h.Unit <= 0 {
 		t.Fatal("conformance: a Harness needs Open and Unit")
@@ -80,7 +87,7 @@ func Run(t *testing.T, h Harness) {
 	cases := allCases()
 	h.checkSkips(t, cases)
 	var tally tally
-	t.Cleanup(func() { fmt.Println(tally.summary()) })
+	t.Cleanup(func() { report(t, tally.summary()) })
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			if h.Parallel {
@@ -122,6 +129,22 @@ func (h Harness) runDeclared(t *testing.T, c testCase, reason string, tally *tal
 		t.Fatalf("the case passes, but is declared as skipped (%s): take it off Harness.Skip", reason)
 	}
 	t.Skipf("declared: %s", reason)
+}
+
+func report(t *testing.T, summary string) {
+	fmt.Println(summary)
+	path := os.Getenv(summaryFile)
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = fmt.Fprintln(f, summary)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Errorf("conformance: write the summary: %v", err)
+	}
 }
 
 func (h Harness) skip(name string) (reason string, declared bool) {
