@@ -66,7 +66,7 @@ func (e *env) units(n int) time.Duration { return time.Duration(n) * e.unit }
 func (e *env) pass(d time.Duration) { time.Sleep(d + e.units(2)) }
 
 // lease is a short lease that the case can hold for some units, and let pass.
-func (e *env) lease() time.Duration { return max(rpw.MinLease, e.units(10)) }
+func (e *env) lease() time.Duration { return max(rpw.MinLease, e.units(25)) }
 
 // prompt is the time in which something that happens "at once" has happened, on a busy machine.
 func (e *env) prompt() time.Duration { return max(time.Second, e.units(100)) }
@@ -126,6 +126,15 @@ func await[T any](e *env, c <-chan answer[T]) (T, error) {
 		e.Fatalf("the call did not come back within %v", e.prompt())
 		panic("unreachable")
 	}
+}
+
+// either is the answer of the first of two calls, then that of the other.
+func either[T any](a, b <-chan answer[T]) <-chan answer[T] {
+	c := make(chan answer[T], 2)
+	for _, from := range []<-chan answer[T]{a, b} {
+		go func() { c <- <-from }()
+	}
+	return c
 }
 
 // gap wants err to be a gap.
