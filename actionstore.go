@@ -200,7 +200,7 @@ type Action struct {
 	Data        json.RawMessage // the newest progress data
 	Progress    float64         // 0 to 1, as the handler says
 	Output      json.RawMessage // of a completed action
-	Err         *ActionFailure  // why it failed or was cancelled; for a pending one, of its last attempt
+	Failure     *ActionFailure  // why it failed or was cancelled; for a pending one, of its last attempt
 	Created     time.Time
 	RunAt       time.Time // a pending one runs not before
 	Started     time.Time // of the newest attempt; zero if none

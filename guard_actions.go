@@ -180,7 +180,7 @@ func (g guardedActions) outAction(a Action) Action {
 		return a
 	}
 	a.Ref, a.Worker = g.out(a.Ref), g.h.outward(a.Worker)
-	a.Err = g.outFailure(a.Err)
+	a.Failure = g.outFailure(a.Failure)
 	if a.Failures != nil {
 		failures := make([]ActionFailure, len(a.Failures))
 		for i := range a.Failures {

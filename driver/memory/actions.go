@@ -1,9 +1,159 @@
 package memory
 
-import "github.com/redis-process-worker/rpw"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
 
-type actionStore struct{ rpw.ActionStore }
+	"github.com/redis-process-worker/rpw"
+)
 
-func newActionStore(*Store) *actionStore { return &actionStore{} }
+var _ rpw.ActionStore = (*actionStore)(nil)
 
-func (*actionStore) flush() {}
+// actionStore keeps actions in queues. Nothing runs while no verb is called: each verb that opens a queue first
+// brings it up to now (queue.advance).
+//
+// Mutexes are taken in this order: a queue's, then the store's or that of the sessions. No verb holds two queues.
+type actionStore struct {
+	store    *Store
+	mu       sync.RWMutex
+	queues   map[string]*queue
+	sessions sessions
+
+	orders atomic.Uint64 // the last order given to a record
+	tokens atomic.Uint64 // the last token of a claim
+
+	claims   repeats[[]rpw.Claimed]
+	advances repeats[[]rpw.Advanced]
+	controls repeats[[]rpw.Controlled]
+}
+
+func newActionStore(s *Store) *actionStore {
+	return &actionStore{store: s, queues: make(map[string]*queue)}
+}
+
+// flush drops all queues and sessions; who waits looks again.
+func (s *actionStore) flush() {
+	s.mu.Lock()
+	queues := s.queues
+	s.queues = make(map[string]*queue)
+	s.mu.Unlock()
+	for _, q := range queues {
+		q.drop()
+	}
+	s.sessions.drop()
+	s.claims.drop()
+	s.advances.drop()
+	s.controls.drop()
+}
+
+// open locks a queue and brings it up to now. Without create it answers nil if there is no such
+// queue. The caller closes it.
+func (s *actionStore) open(name string, create bool) *queue {
+	for {
+		s.mu.RLock()
+		q := s.queues[name]
+		s.mu.RUnlock()
+		if q == nil {
+			if !create {
+				return nil
+			}
+			q = s.create(name)
+		}
+		q.mu.Lock()
+		if !q.gone {
+			q.advance(clock())
+			return q
+		}
+		q.mu.Unlock() // dropped since we found it
+	}
+}
+
+func (s *actionStore) create(name string) *queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.queues[name]
+	if q == nil {
+		q = newQueue(s, name)
+		s.queues[name] = q
+	}
+	return q
+}
+
+// forget takes an empty queue out. Its mutex is held.
+func (s *actionStore) forget(q *queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q.gone = true
+	if s.queues[q.name] == q { // a flush may have been quicker
+		delete(s.queues, q.name)
+	}
+}
+
+// names returns the queues there are, in no order.
+func (s *actionStore) names() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := make([]string, 0, len(s.queues))
+	for name := range s.queues {
+		names = append(names, name)
+	}
+	return names
+}
+
+// sweep removes all that is past its retention, also in queues that nobody uses any more. No queue is held.
+func (s *actionStore) sweep() {
+	for _, name := range s.names() {
+		if q := s.open(name, false); q != nil {
+			for q.retire() > 0 {
+			}
+			q.close()
+		}
+	}
+}
+
+// token returns a number greater than all before, and at least the time in µs.
+func (s *actionStore) token(now time.Time) uint64 {
+	for {
+		last := s.tokens.Load()
+		token := max(last+1, uint64(now.UnixMicro()))
+		if s.tokens.CompareAndSwap(last, token) {
+			return token
+		}
+	}
+}
+
+// clock is the store's clock: the wall clock alone, so that all times compare alike.
+func clock() time.Time { return time.Now().Round(0) }
+
+// repeats answers calls that are repeats of the last one of their lane.
+type repeats[A any] struct {
+	mu    sync.Mutex
+	lanes lanes[A]
+}
+
+// once calls do, unless the lane's call was answered before.
+func (r *repeats[A]) once(lane rpw.Lane, do func() (A, error)) (A, error) {
+	if (lane == rpw.Lane{}) {
+		return do()
+	}
+	r.mu.Lock()
+	answer, hit, err := r.lanes.recall(lane, clock())
+	r.mu.Unlock()
+	if hit || err != nil {
+		return answer, err
+	}
+	if answer, err = do(); err != nil {
+		return answer, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lanes.store(lane, clock(), answer)
+	return answer, nil
+}
+
+func (r *repeats[A]) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lanes = lanes[A]{}
+}
