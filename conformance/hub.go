@@ -290,8 +290,8 @@ func closeCases() []testCase {
 				_, err = h.OnClose(func(context.Context) error { return nil })
 				e.is(err, rpw.ErrClosed)
 			}},
-		{"Hub/Close/DriverRefusesLaterCalls", []string{"E2"},
-			"A driver that was closed answers ErrClosed, or the data that it still has, and never hangs.",
+		{"Hub/Close/ClosedDriverDoesNotWait", []string{"E1", "E2"},
+			"A call that would wait through a driver that was closed is ErrClosed at once.",
 			func(e *env) {
 				parts, err := e.backend.Connect()
 				require.NoError(e, err)
