@@ -368,7 +368,7 @@ func TestActionRetries(t *testing.T) {
 				assert.Equal(t, fmt.Sprint("no ", attempt), s.got("a").Failure.Message)
 				time.Sleep(time.Minute - 1)
 				assert.Empty(t, s.take(rpw.ClaimRequest{}), "never early")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 			}
 		}
 		a := s.got("a")
@@ -494,6 +494,7 @@ func TestActionGiveback(t *testing.T) {
 			assert.Equal(t, 1, c.Attempt)
 			require.NoError(t, s.move(rpw.Move{Lease: c.Lease, Kind: rpw.Giveback, RetryIn: time.Second}).Err)
 			assert.Equal(t, 0, s.got("a").Attempt)
+			assert.Zero(t, s.got("a").Started)
 			time.Sleep(time.Second)
 		}
 		c := s.takeOne()
@@ -607,7 +608,7 @@ func TestActionRetention(t *testing.T) {
 		counts, err := s.Count(t.Context(), rpw.ActionFilter{})
 		require.NoError(t, err)
 		assert.Equal(t, map[rpw.State]int64{rpw.Completed: n + 1}, counts)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 
 		counts, err = s.Count(t.Context(), rpw.ActionFilter{})
 		require.NoError(t, err)

@@ -50,7 +50,7 @@ func BenchmarkPublishParallel(b *testing.B) {
 func BenchmarkReadTail(b *testing.B) {
 	for _, readers := range []int{1, 10} {
 		b.Run(fmt.Sprintf("readers=%d", readers), func(b *testing.B) {
-			bus := New(Options{}).streams
+			bus := New(Options{}).Parts().Streams
 			start, err := bus.Locate(b.Context(), "s", rpw.Newest())
 			if err != nil {
 				b.Fatal(err)

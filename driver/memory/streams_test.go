@@ -89,12 +89,12 @@ func TestStreamAgainstModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"publish": func(t *rapid.T) {
-				for _, p := range b.add("s", rapid.IntRange(1, 200).Draw(t, "n")) {
+				for _, p := range b.add("s", rapid.IntRange(1, 120).Draw(t, "n")) {
 					all = append(all, fate{at: p})
 				}
 			},
 			"trim": func(t *rapid.T) {
-				keep := rapid.IntRange(1, 500).Draw(t, "keep")
+				keep := rapid.IntRange(1, 300).Draw(t, "keep")
 				n, err := b.Trim(context.Background(), "s", rpw.Retention{Events: int64(keep)})
 				require.NoError(t, err)
 				require.EqualValues(t, max(0, live()-keep), n)
@@ -493,26 +493,46 @@ func TestAReaderThatGivesUpLeavesNothing(t *testing.T) {
 }
 
 func TestAClosedHandleEndsItsOwnWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{})
-		mine, other := s.Parts(), s.Parts()
-		ended := make(chan error)
-		go func() {
-			_, err := mine.Streams.Read(t.Context(), rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
-			ended <- err
-		}()
-		go func() {
-			_, err := other.Streams.Read(t.Context(), rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
-			ended <- err
-		}()
-		synctest.Wait()
-		require.NoError(t, mine.Close(t.Context()))
-		require.ErrorIs(t, <-ended, rpw.ErrClosed)
-		synctest.Wait()
-		bus{t, s.streams}.add("s", 1)
-		require.NoError(t, <-ended)
-		require.NoError(t, other.Close(t.Context()))
-	})
+	waits := map[string]func(ctx context.Context, parts rpw.Parts) error{
+		"Read": func(ctx context.Context, parts rpw.Parts) error {
+			_, err := parts.Streams.Read(ctx, rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+			return err
+		},
+		"Fetch": func(ctx context.Context, parts rpw.Parts) error {
+			_, err := parts.Streams.Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: time.Hour})
+			return err
+		},
+		"Claim": func(ctx context.Context, parts rpw.Parts) error {
+			_, err := parts.Actions.Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever})
+			return err
+		},
+		"Heartbeat": func(ctx context.Context, parts rpw.Parts) error {
+			_, err := parts.Actions.Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: "w", Name: "w"}, Wait: rpw.Forever})
+			return err
+		},
+	}
+	opened := New(Options{}) // outside of the bubbles, as a test's shared store may be
+	for name, wait := range waits {
+		t.Run(name, func(t *testing.T) {
+			mine, other := opened.Parts(), opened.Parts()
+			synctest.Test(t, func(t *testing.T) {
+				bus{t, opened.streams}.group(rpw.GroupConfig{})
+				ctx, cancel := context.WithCancel(t.Context())
+				mineEnded, otherEnded := make(chan error, 1), make(chan error, 1)
+				go func() { mineEnded <- wait(ctx, mine) }()
+				go func() { otherEnded <- wait(ctx, other) }()
+				synctest.Wait()
+				require.NoError(t, mine.Close(t.Context()))
+				require.ErrorIs(t, <-mineEnded, rpw.ErrClosed)
+				require.ErrorIs(t, wait(ctx, mine), rpw.ErrClosed, "a wait began after the end")
+				synctest.Wait()
+				assert.Empty(t, otherEnded)
+				cancel()
+				require.ErrorIs(t, <-otherEnded, context.Canceled)
+				require.NoError(t, other.Close(t.Context()))
+			})
+		})
+	}
 }
 
 func TestConcurrentPublishersAndReadersAgree(t *testing.T) {
