@@ -193,7 +193,7 @@ func cancelCases() []testCase {
 					require.Equal(e, rpw.Cancelled, answer.State)
 					a := b.get(ref)
 					require.Equal(e, rpw.Cancelled, a.State)
-					require.Equal(e, "not wanted: "+id, a.Err.Message)
+					require.Equal(e, "not wanted: "+id, a.Failure.Message)
 					require.False(e, a.CancelAt.IsZero() || a.Finished.IsZero())
 					require.Equal(e, rpw.ChangeCancelled, last(a.Events).Kind)
 					require.NoError(e, b.command(rpw.Command{Kind: rpw.Cancel, Ref: ref, Reason: "again"}).Err)
@@ -222,7 +222,7 @@ func cancelCases() []testCase {
 				b.moved(held.Lease, rpw.Move{Kind: rpw.AcceptCancel})
 				a = b.get(held.Ref)
 				require.Equal(e, rpw.Cancelled, a.State)
-				require.Equal(e, "stop it", a.Err.Message)
+				require.Equal(e, "stop it", a.Failure.Message)
 				require.Equal(e, 1, terminals(b.history(held.Ref)))
 				b.none("q", "it is cancelled")
 			}},

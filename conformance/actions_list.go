@@ -39,8 +39,8 @@ func (b board) list(req rpw.ListActions) []rpw.Action {
 	}
 }
 
-// texts are the refs of actions, sorted.
-func texts(actions []rpw.Action) []string {
+// refTexts are the refs of actions, sorted.
+func refTexts(actions []rpw.Action) []string {
 	out := make([]string, len(actions))
 	for i, a := range actions {
 		out[i] = a.Ref.String()
@@ -146,7 +146,7 @@ func listCases() []testCase {
 						}
 					}
 					for _, reverse := range []bool{false, true} {
-						require.Equalf(e, texts(want), texts(b.list(rpw.ListActions{ActionFilter: f.filter, Reverse: reverse, Max: 4})), "%s, reverse %v", name, reverse)
+						require.Equalf(e, refTexts(want), refTexts(b.list(rpw.ListActions{ActionFilter: f.filter, Reverse: reverse, Max: 4})), "%s, reverse %v", name, reverse)
 					}
 					got := b.count(f.filter)
 					for _, state := range []rpw.State{rpw.Pending, rpw.Running, rpw.Completed, rpw.Failed, rpw.Cancelled} {
@@ -288,7 +288,7 @@ func listCases() []testCase {
 					_, err := b.Changes(e.Context(), rpw.ChangesRequest{Ref: ref})
 					e.is(err, rpw.ErrNotFound)
 				}
-				require.Equal(e, []string{"default/default", "forever/forever", "pending/pending"}, texts(b.list(rpw.ListActions{})))
+				require.Equal(e, []string{"default/default", "forever/forever", "pending/pending"}, refTexts(b.list(rpw.ListActions{})))
 				require.Equal(e, int64(2), b.count(rpw.ActionFilter{})[rpw.Completed])
 				b.add(job("completed", "completed"))
 			}},
@@ -302,9 +302,9 @@ func listCases() []testCase {
 				require.Equal(e, rpw.Pending, a.get(held.Ref).State)
 				require.Equal(e, rpw.ActionRef{Queue: "q", ID: "1"}, held.Ref)
 				require.Equal(e, "worker", held.Worker)
-				require.Equal(e, []string{"only-a/1", "q/1"}, texts(a.list(rpw.ListActions{})))
-				require.Equal(e, []string{"q/1"}, texts(other.list(rpw.ListActions{})))
-				require.Equal(e, []string{"a:only-a/1", "a:q/1", "b:q/1"}, texts(all.list(rpw.ListActions{Max: 1})))
+				require.Equal(e, []string{"only-a/1", "q/1"}, refTexts(a.list(rpw.ListActions{})))
+				require.Equal(e, []string{"q/1"}, refTexts(other.list(rpw.ListActions{})))
+				require.Equal(e, []string{"a:only-a/1", "a:q/1", "b:q/1"}, refTexts(all.list(rpw.ListActions{Max: 1})))
 				require.Len(e, a.queues(), 2)
 				require.Equal(e, int64(1), other.queues()["q"].Running)
 				require.Equal(e, int64(1), a.count(rpw.ActionFilter{QueuePrefix: "q"})[rpw.Pending])

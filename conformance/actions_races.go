@@ -19,10 +19,10 @@ func raceCases() []testCase {
 				b := e.board()
 				boards := []board{b, e.boardOf(e.peer()), e.boardOf(e.peer())}
 				for i := range 40 {
-					spec := job("q", fmt.Sprint(i))
+					spec := job(fmt.Sprint("q", i), "1")
 					spec.MaxAttempts = 2
 					b.add(spec)
-					held := b.next("q")
+					held := b.next(spec.Ref.Queue)
 					acts := []func(b board) rpw.Advanced{
 						func(b board) rpw.Advanced {
 							return b.move(held.Lease, rpw.Move{Kind: rpw.Complete, Output: json.RawMessage(`1`)})
@@ -62,7 +62,6 @@ func raceCases() []testCase {
 					if ends[0].Err == nil {
 						require.Equal(e, rpw.Completed, a.State)
 					}
-					b.commanded(rpw.Cancel, settle(b, spec.Ref))
 				}
 			}},
 		{"Actions/Race/CancelBeforeClaim", []string{"A7", "A3"},
@@ -136,18 +135,6 @@ func raceCases() []testCase {
 				}
 			}},
 	}
-}
-
-// settle makes sure that an action is no terminal one, so that it can be cancelled, and returns it.
-func settle(b board, ref rpw.ActionRef) rpw.ActionRef {
-	switch b.get(ref).State {
-	case rpw.Completed:
-		b.commanded(rpw.DeleteAction, ref)
-		b.add(rpw.ActionSpec{Ref: ref, Name: "job"})
-	case rpw.Failed:
-		b.commanded(rpw.Retry, ref)
-	}
-	return ref
 }
 
 // careless is a worker that ends its attempts in every way there is, until ctx ends.

@@ -157,7 +157,7 @@ func originalActions() []testCase {
 				b.finish("q")
 				a := b.get(job("q", "1").Ref)
 				require.Contains(e, []string{"", "null"}, string(a.Output))
-				require.Nil(e, a.Err)
+				require.Nil(e, a.Failure)
 				require.Len(e, a.Events, 3)
 			}},
 		{"Original/Actions/NothingGrowsForEver", []string{"A14", "S7"},

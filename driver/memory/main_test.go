@@ -1,4 +1,4 @@
-package memory
+package memory_test
 
 import (
 	"testing"
@@ -6,4 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
+// TestMain checks E3 for all tests of the package: nothing is left running.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
