@@ -256,9 +256,13 @@ func cancelCases() []testCase {
 				b := e.board()
 				spec := job("q", "1")
 				spec.CancelGrace = 2 * e.lease()
-				b.add(spec)
+				silent := spec
+				silent.Ref.Queue = "silent"
+				b.add(spec, silent)
 				held := b.next("q")
+				b.next("silent")
 				final := e.boardOf(e.peer()).final(spec.Ref)
+				b.commanded(rpw.Cancel, silent.Ref)
 				b.commanded(rpw.Cancel, spec.Ref)
 				b.moved(held.Lease, rpw.Move{Kind: rpw.Renew, For: time.Hour})
 				b.moved(held.Lease, rpw.Move{Kind: rpw.SetProgress, Progress: 0.5})
@@ -272,6 +276,7 @@ func cancelCases() []testCase {
 					require.Error(e, b.move(held.Lease, m).Err, name)
 				}
 				require.Equal(e, a, b.get(spec.Ref))
+				require.Equal(e, rpw.Cancelled, b.get(silent.Ref).State)
 			}},
 		{"Actions/Cancel/EndsWithALostWorker", []string{"A7", "A1"},
 			"An action whose cancel was requested does not run again when its worker is lost: it is cancelled, by the end of its grace at the latest.", func(e *env) {
