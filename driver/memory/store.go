@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 
@@ -45,18 +44,14 @@ func New(opts Options) *Store {
 // Parts returns a handle on the store, for one Hub: rpw.New(store.Parts()). Closing it ends the calls that
 // wait through it, and nothing else: the data stays, for the other handles and for new ones.
 func (s *Store) Parts() rpw.Parts {
-	ctx, end := context.WithCancelCause(context.Background())
-	h := handle{ctx}
+	h := newHandle()
 	return rpw.Parts{
 		Name:    "memory",
 		Streams: boundStreams{s.streams, h},
 		Cache:   s.cache,
 		Actions: boundActions{s.actions, h},
-		Close: func(context.Context) error {
-			end(rpw.ErrClosed)
-			return nil
-		},
-		Native: s,
+		Close:   h.close,
+		Native:  s,
 	}
 }
 

@@ -1,0 +1,273 @@
+package workers
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/actions"
+)
+
+// attempt is one run of a handler, or of a singleton service, under a lease.
+type attempt struct {
+	s         *session
+	claimed   *rpw.Claimed
+	began     time.Time
+	cancel    context.CancelCauseFunc // of the handler's ctx
+	ending    atomic.Bool             // whoever sets it ends the attempt: the handler's return, its timeout, or stopping
+	cancelled atomic.Bool             // a cancel was requested
+	lost      atomic.Bool             // the lease is
+}
+
+// start begins an attempt; it takes a slot.
+func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
+	a := &attempt{s: s, claimed: c, began: granted}
+	ctx := s.handling
+	ctx, a.cancel = context.WithCancelCause(ctx)
+	s.mu.Lock()
+	s.attempts[c.Lease] = a
+	for _, signal := range s.early {
+		if signal.Lease == c.Lease {
+			a.requestCancel()
+		}
+	}
+	s.mu.Unlock()
+	s.keeper.Hold(a, granted, s.config.Lease, a.lose)
+	s.beater.poke()
+	s.spawn(func() {
+		defer s.finish(a)
+		a.run(a.context(ctx), handle)
+	})
+}
+
+// finish frees the slot.
+func (s *session) finish(a *attempt) {
+	a.cancel(nil)
+	s.keeper.Drop(a)
+	s.mu.Lock()
+	delete(s.attempts, a.claimed.Lease)
+	s.mu.Unlock()
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+	s.beater.poke()
+}
+
+// context tells the handler, and what it calls, of the action.
+func (a *attempt) context(ctx context.Context) context.Context {
+	c := a.claimed
+	ctx = rpw.WithOrigin(ctx, rpw.Origin{Worker: a.s.config.Name, Action: c.Ref, Attempt: c.Attempt})
+	return actions.NewContext(ctx, actions.Run{
+		Ref: c.Ref, Name: c.Name, Token: c.Lease.Token, Attempt: c.Attempt, MaxAttempts: c.MaxAttempts,
+		Worker: a.s.config.ID, Created: c.Created, Data: c.Data,
+	}, a.report)
+}
+
+// run calls the handler and ends the attempt with what came of it: a result, an error, a panic, or runtime.Goexit.
+func (a *attempt) run(ctx context.Context, handle handler) {
+	inTime := func() {}
+	if d := a.claimed.Timeout; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, timeout(d))
+		defer cancel()
+		inTime = a.failAfter(d)
+	}
+	var output json.RawMessage
+	err := errGoexit
+	defer func() {
+		if p := recover(); p != nil {
+			err = a.s.caught(ctx, p)
+		}
+		cause := context.Cause(ctx)
+		inTime()
+		if a.ending.CompareAndSwap(false, true) {
+			a.end(a.verdict(output, err, cause))
+		}
+	}()
+	output, err = handle(ctx, a.claimed.Arg)
+}
+
+var errGoexit = errors.New("the handler called runtime.Goexit")
+
+// failAfter fails the attempt if its handler, whose ctx ends after d, has not returned by the end of the cancel grace. The
+// function it returns is called when it has.
+func (a *attempt) failAfter(d time.Duration) (returned func()) {
+	done := make(chan struct{})
+	grace := cmp.Or(a.claimed.CancelGrace, rpw.DefaultCancelGrace)
+	timer := time.AfterFunc(d+grace, func() {
+		defer close(done)
+		if a.ending.CompareAndSwap(false, true) {
+			a.end(a.failed(fmt.Errorf("%w, and its handler did not return within %v", timeout(d), grace)))
+		}
+	})
+	return func() {
+		if !timer.Stop() {
+			<-done
+		}
+	}
+}
+
+// verdict is the move that ends the attempt after its handler has returned.
+func (a *attempt) verdict(output json.RawMessage, err, cause error) rpw.Move {
+	late, isLate := errors.AsType[timeout](cause)
+	switch {
+	case a.cancelled.Load():
+		return rpw.Move{Kind: rpw.AcceptCancel}
+	case err == nil:
+		return rpw.Move{Kind: rpw.Complete, Output: output}
+	case cause == errStopping:
+		return rpw.Move{Kind: rpw.Giveback}
+	case isLate && err == context.DeadlineExceeded:
+		return a.failed(late)
+	case isLate:
+		return a.failed(fmt.Errorf("%w: %w", late, err))
+	}
+	return a.failed(err)
+}
+
+func (a *attempt) failed(err error) rpw.Move {
+	failure := rpw.ActionFailure{Message: strings.ToValidUTF8(err.Error(), "\uFFFD"), Permanent: rpw.IsPermanent(err)}
+	if p, ok := errors.AsType[*panicError](err); ok {
+		failure.Stack = p.stack
+	}
+	wait := a.claimed.Backoff.RetryDelay(a.claimed.Attempt, err)
+	return rpw.Move{Kind: rpw.Fail, Failure: failure, RetryIn: min(wait, rpw.MaxDelay)}
+}
+
+// end carries the move that ends the attempt to the store, through outages, until the lease is lost or the session ends.
+func (a *attempt) end(move rpw.Move) {
+	move.Lease = a.claimed.Lease
+	for n := 1; !a.lost.Load(); n++ {
+		_, err := a.s.pipe.advance(a.s.hard, move)
+		switch {
+		case err == nil, errors.Is(err, rpw.ErrCancelled):
+			a.count(move.Kind, err)
+			return
+		case move.Kind == rpw.Complete && (errors.Is(err, rpw.ErrInvalid) || errors.Is(err, rpw.ErrTooLarge)):
+			move = a.failed(rpw.Permanent(fmt.Errorf("the store refused the output: %w", err)))
+			move.Lease = a.claimed.Lease
+			continue
+		case !isTransient(err) || !sleep(a.s.hard, retries.RetryDelay(n, nil)):
+			a.lost.Store(true)
+		}
+	}
+	if a.cancelled.Load() { // the store has cancelled it without waiting for the handler
+		a.s.stats.cancelled.Add(1)
+		return
+	}
+	a.s.stats.lost.Add(1)
+	a.s.config.Logger.Warn("rpw: the result of an action is dropped: its lease was lost", "worker", a.s.config.Name, "action", a.claimed.Ref.String(), "attempt", a.claimed.Attempt)
+}
+
+func (a *attempt) count(move rpw.MoveKind, err error) {
+	stats := &a.s.stats
+	switch {
+	case err != nil || move == rpw.AcceptCancel:
+		stats.cancelled.Add(1)
+	case move == rpw.Complete:
+		stats.completed.Add(1)
+	case move == rpw.Fail:
+		stats.failed.Add(1)
+	case move == rpw.Giveback:
+		stats.handedBack.Add(1)
+	}
+}
+
+// handBackAll hands back every attempt that has not ended; their handlers have been told to stop and still run.
+func (s *session) handBackAll(ctx context.Context) {
+	s.mu.Lock()
+	var unfinished []rpw.Claimed
+	for _, a := range s.attempts {
+		if a.ending.CompareAndSwap(false, true) {
+			unfinished = append(unfinished, *a.claimed)
+		}
+	}
+	s.mu.Unlock()
+	s.handBack(ctx, 0, unfinished...)
+}
+
+// report is what Progress and Event do.
+func (a *attempt) report(ctx context.Context, move rpw.Move) error {
+	move.Lease = a.claimed.Lease
+	answer, err := a.s.pipe.advance(ctx, move)
+	a.heed(answer, err)
+	return err
+}
+
+// renew asks for more time for attempts, for the keeper.
+func (s *session) renew(ctx context.Context, attempts []*attempt) []error {
+	moves := make([]rpw.Move, len(attempts))
+	for i, a := range attempts {
+		moves[i] = rpw.Move{Kind: rpw.Renew, Lease: a.claimed.Lease}
+	}
+	errs := make([]error, len(attempts))
+	answers, err := s.store.Advance(ctx, rpw.AdvanceRequest{Moves: moves})
+	for i := range errs {
+		if errs[i] = err; err == nil {
+			errs[i] = answers[i].Err
+			attempts[i].heed(answers[i], nil) // the keeper tells of a loss
+		}
+	}
+	return errs
+}
+
+// heed takes from an answer of the store what it says about the attempt.
+func (a *attempt) heed(answer rpw.Advanced, err error) {
+	if answer.Cancel {
+		a.requestCancel()
+	}
+	if isLost(err) {
+		a.lose(err)
+	}
+}
+
+func (a *attempt) requestCancel() {
+	a.cancelled.Store(true)
+	a.cancel(rpw.ErrCancelled)
+}
+
+func (a *attempt) lose(error) {
+	a.lost.Store(true)
+	a.cancel(rpw.ErrLeaseLost)
+}
+
+// isLost: the lease does not hold any more.
+func isLost(err error) bool {
+	return errors.Is(err, rpw.ErrLeaseLost) || errors.Is(err, rpw.ErrNotFound) ||
+		errors.Is(err, rpw.ErrFinished) || errors.Is(err, rpw.ErrCancelled)
+}
+
+// timeout is the cause of the end of a handler's ctx after that time.
+type timeout time.Duration
+
+func (t timeout) Error() string { return "timed out after " + time.Duration(t).String() }
+func (t timeout) Unwrap() error { return context.DeadlineExceeded }
+
+// panicError is what was recovered from code of users.
+type panicError struct {
+	value any
+	stack string
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func (p *panicError) Unwrap() error {
+	err, _ := p.value.(error)
+	return err
+}
+
+// caught makes an error of a panic, in the function that recovered it.
+func (s *session) caught(ctx context.Context, value any) error {
+	p := &panicError{value, string(debug.Stack())}
+	s.stats.panics.Add(1)
+	s.config.Logger.ErrorContext(ctx, "rpw: panic in a worker", "worker", s.config.Name, "panic", p.Error(), "stack", p.stack)
+	return p
+}

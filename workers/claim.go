@@ -1,0 +1,144 @@
+package workers
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// How long an action that nobody here can run is left to others before it can come back.
+const unhandledDelay = 5 * time.Second
+
+// maxUnknown bounds the names of actions without a handler that are remembered as logged.
+const maxUnknown = 100
+
+// claimAll claims as many actions as there are free slots, until the worker is asked to stop.
+func (s *session) claimAll() {
+	ctx := s.soft
+	lane := rpw.Lane{Seq: 1}
+	rand.Read(lane.ID[:])
+	trouble := outage{log: s.config.Logger, what: "claim"}
+	req := rpw.ClaimRequest{Queues: slices.Clone(s.queues), Worker: s.config.ID, Lease: s.config.Lease, Wait: rpw.Forever}
+	for {
+		req.Lane, req.Max = lane, s.awaitSlots(ctx)
+		if req.Max == 0 {
+			return
+		}
+		claimed, err := s.store.Claim(ctx, req)
+		if ctx.Err() != nil {
+			s.handBack(s.hard, 0, s.recall(req, claimed, err)...)
+			return
+		}
+		if !errors.Is(err, rpw.ErrUncertain) {
+			lane.Seq++ // one of unknown outcome is repeated as the same call, so that nothing is leased to nobody
+		}
+		switch {
+		case err == nil:
+			trouble.over()
+			s.setClaimFault(nil)
+			s.beginAll(claimed)
+			rotate(req.Queues)
+		case isFatal(err):
+			s.fail(err)
+			return
+		default:
+			s.setClaimFault(err)
+			trouble.pause(ctx, err)
+		}
+	}
+}
+
+// recall finds out what a claim that stopping cut short was given.
+func (s *session) recall(req rpw.ClaimRequest, claimed []rpw.Claimed, err error) []rpw.Claimed {
+	if !errors.Is(err, rpw.ErrUncertain) {
+		return claimed
+	}
+	ctx, cancel := context.WithTimeout(s.hard, stopAll)
+	defer cancel()
+	req.Wait = 0
+	claimed, _ = s.store.Claim(ctx, req)
+	return claimed
+}
+
+// rotate gives each queue its turn to be the first.
+func rotate(queues []string) {
+	first := queues[0]
+	queues[copy(queues, queues[1:])] = first
+}
+
+// isFatal: a claim that can never work.
+func isFatal(err error) bool {
+	return errors.Is(err, rpw.ErrInvalid) || errors.Is(err, rpw.ErrClosed) || errors.Is(err, errors.ErrUnsupported)
+}
+
+func (s *session) setClaimFault(err error) {
+	s.mu.Lock()
+	_, faulty := s.faults["claim"]
+	s.mu.Unlock()
+	if faulty != (err != nil) {
+		s.setFault("claim", err)
+	}
+}
+
+// awaitSlots waits until a slot is free and returns how many are; 0: ctx ended.
+func (s *session) awaitSlots(ctx context.Context) int {
+	for ctx.Err() == nil {
+		if free := s.config.Concurrency - s.running(); free > 0 {
+			return min(free, rpw.MaxPage)
+		}
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+		}
+	}
+	return 0
+}
+
+// beginAll starts the handlers of what was claimed, and hands back what has none here.
+func (s *session) beginAll(claimed []rpw.Claimed) {
+	granted := time.Now()
+	var unhandled []rpw.Claimed
+	for i := range claimed {
+		c := &claimed[i]
+		handle := s.handlers[kind{c.Ref.Queue, c.Name}]
+		if handle == nil {
+			unhandled = append(unhandled, *c)
+			continue
+		}
+		s.stats.claimed.Add(1)
+		s.start(c, handle, granted)
+	}
+	for _, c := range unhandled {
+		s.logUnknown(kind{c.Ref.Queue, c.Name})
+	}
+	s.handBack(s.hard, unhandledDelay, unhandled...)
+}
+
+func (s *session) logUnknown(of kind) {
+	s.mu.Lock()
+	known := s.unknown[of] || len(s.unknown) >= maxUnknown
+	if !known {
+		s.unknown[of] = true
+	}
+	s.mu.Unlock()
+	if !known {
+		s.config.Logger.Warn("rpw: no handler here for an action; it is left to other workers", "worker", s.config.Name, "queue", of.queue, "action", of.name)
+	}
+}
+
+// handBack returns claimed actions untouched, to be claimed again after delay.
+func (s *session) handBack(ctx context.Context, delay time.Duration, claimed ...rpw.Claimed) {
+	tickets := make([]*ticket, len(claimed))
+	for i := range claimed {
+		tickets[i] = s.pipe.submit(rpw.Move{Kind: rpw.Giveback, Lease: claimed[i].Lease, RetryIn: delay})
+	}
+	for _, t := range tickets {
+		if _, err := s.pipe.await(ctx, t); err == nil {
+			s.stats.handedBack.Add(1)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// advanceTimeout is how long one call may take while the backend is silent.
+const advanceTimeout = 5 * time.Second
+
+// pipeline carries moves to the store, one call at a time. A move leaves at once if none is under way; those
+// that come meanwhile leave together in the next call (group commit).
+type pipeline struct {
+	store rpw.ActionStore
+	wake  chan struct{}
+	done  chan struct{} // closed when it carries nothing more
+
+	mu      sync.Mutex
+	waiting []*ticket
+}
+
+// ticket is a move that waits for its answer.
+type ticket struct {
+	move   rpw.Move
+	sent   bool // guarded by pipeline.mu
+	answer rpw.Advanced
+	done   chan struct{}
+}
+
+var errPipelineClosed = rpw.Errorf(rpw.ErrClosed, "the worker has stopped")
+
+func newPipeline(store rpw.ActionStore) *pipeline {
+	return &pipeline{store: store, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// advance carries a move to the store and returns its answer; ctx ends the wait for it.
+func (p *pipeline) advance(ctx context.Context, move rpw.Move) (rpw.Advanced, error) {
+	return p.await(ctx, p.submit(move))
+}
+
+func (p *pipeline) submit(move rpw.Move) *ticket {
+	t := &ticket{move: move, done: make(chan struct{})}
+	p.mu.Lock()
+	p.waiting = append(p.waiting, t)
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return t
+}
+
+func (p *pipeline) await(ctx context.Context, t *ticket) (rpw.Advanced, error) {
+	select {
+	case <-t.done:
+		return t.answer, t.answer.Err
+	case <-p.done:
+		return rpw.Advanced{}, errPipelineClosed
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.sent {
+		return rpw.Advanced{}, rpw.Errorf(rpw.ErrUncertain, "the call was given up while it was under way: %w", ctx.Err())
+	}
+	for i, other := range p.waiting {
+		if other == t {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			break
+		}
+	}
+	return rpw.Advanced{}, ctx.Err()
+}
+
+// run carries moves until ctx ends.
+func (p *pipeline) run(ctx context.Context) {
+	defer close(p.done)
+	for {
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			return
+		}
+		for batch := p.gather(); len(batch) > 0; batch = p.gather() {
+			p.carry(ctx, batch)
+		}
+	}
+}
+
+// gather takes what waits, as much as one call may carry.
+func (p *pipeline) gather() []*ticket {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, bytes := 0, 0
+	for _, t := range p.waiting {
+		bytes += len(t.move.Output) + len(t.move.Data) + len(t.move.Failure.Message) + len(t.move.Failure.Stack)
+		if n == rpw.MaxBatch || n > 0 && bytes > rpw.MaxBatchBytes {
+			break
+		}
+		t.sent = true
+		n++
+	}
+	batch := p.waiting[:n:n]
+	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
+		p.waiting = nil
+	}
+	return batch
+}
+
+// carry sends a batch. If the store refuses a whole call, each move is judged by itself.
+func (p *pipeline) carry(ctx context.Context, batch []*ticket) {
+	moves := make([]rpw.Move, len(batch))
+	for i, t := range batch {
+		moves[i] = t.move
+	}
+	call, cancel := context.WithTimeout(ctx, advanceTimeout)
+	answers, err := p.store.Advance(call, rpw.AdvanceRequest{Moves: moves})
+	if err != nil && call.Err() != nil {
+		err = rpw.Errorf(rpw.ErrUncertain, "the backend did not answer in time: %w", err)
+	}
+	cancel()
+	if len(batch) > 1 && (errors.Is(err, rpw.ErrInvalid) || errors.Is(err, rpw.ErrTooLarge)) {
+		for _, t := range batch {
+			p.carry(ctx, []*ticket{t})
+		}
+		return
+	}
+	for i, t := range batch {
+		if err != nil {
+			t.answer.Err = err
+		} else {
+			t.answer = answers[i]
+		}
+		close(t.done)
+	}
+}
