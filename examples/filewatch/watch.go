@@ -78,8 +78,8 @@ func (p *program) watchFolder(ctx context.Context, w *watcher) (err error) {
 	}
 	handedBack := p.crew.dismiss()
 	err = errors.Join(ignoreStop(ctx), l.lookUp(context.WithoutCancel(ctx)))
-	totals, open := l.now()
-	p.out.printf("stopped: %s digested, %s failed; %s\n", counted(totals.Digested, "change"), number(totals.Failed), p.left(handedBack, open))
+	sum, open := l.now()
+	p.out.printf("stopped: %s digested, %s failed; %s\n", counted(sum.Digested, "change"), number(sum.Failed), p.left(handedBack, open))
 	return err
 }
 
