@@ -53,11 +53,8 @@ func (p *program) run(ctx context.Context) (err error) {
 		err = p.follow(ctx)
 	}
 	p.crew.dismiss()
-	switch {
-	case err == nil:
-		return p.crew.err()
-	case errors.Is(err, context.Canceled) && context.Cause(ctx) == context.Canceled:
-		return errInterrupted
+	if err == nil {
+		err = p.crew.err()
 	}
 	return err
 }

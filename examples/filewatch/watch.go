@@ -72,7 +72,7 @@ func (p *program) watchFolder(ctx context.Context, w *watcher) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	c := changes{program: p, watcher: w, starter: &starter{hub: p.hub, ledger: l}, paths: make(map[string]struct{})}
-	p.out.printf("watching %s (%s); Ctrl-C stops\n", Path(p.dir), counted(w.folders, "folder"))
+	p.out.printf("\nwatching %s (%s); Ctrl-C stops\n", Path(p.dir), counted(w.folders, "folder"))
 	if err := c.follow(ctx); ctx.Err() == nil {
 		return err
 	}
