@@ -35,6 +35,7 @@ type ledger struct {
 type opened struct {
 	path Path
 	ref  rpw.ActionRef // zero until it is known to be stored
+	gone bool          // its action was not found
 }
 
 // openLedger opens the ledger of a new run. It joins the stream before anything can be started, so that no event is missed; failed is
@@ -181,13 +182,31 @@ func (l *ledger) lookUp(ctx context.Context) error {
 			return err
 		}
 		for i, action := range found {
-			if done, over := outcome(action); over {
+			done, over := outcome(action)
+			if errors.Is(action.Err, rpw.ErrNotFound) {
+				over = l.goneBefore(files[i])
+			}
+			if over {
 				done.Run, done.File = l.run, files[i]
 				l.settle(done)
 			}
 		}
 	}
 	return nil
+}
+
+// goneBefore notes that the action of an open file was not found, and reports whether that was so at the last look, too. At the first
+// one its event may still be on the way, if this process was held up for longer than finished actions are kept.
+func (l *ledger) goneBefore(number int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	file, ok := l.open[number]
+	before := file.gone
+	if ok {
+		file.gone = true
+		l.open[number] = file
+	}
+	return before
 }
 
 // outcome reads from an action what its event would have told.

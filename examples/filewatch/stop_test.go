@@ -52,10 +52,9 @@ func TestInterruptHandsBack(t *testing.T) {
 	awaitActions(t, hub, rpw.Pending, others)
 	p.stop()
 	assert.Equal(t, exitFailed, p.wait(t))
-	assert.Equal(t, "filewatch: interrupted: 1 file under way handed back, 21 left in the queue, which ends with this process\n",
-		lastLine(p.stderr.String()))
+	assert.Contains(t, p.stderr.String(), "filewatch: interrupted: 1 file under way handed back, 21 left in the queue, which ends with this process\n")
 	assert.Contains(t, p.stdout.String(), "left              21           -   21 of them started\n")
-	assert.Equal(t, "21 0", tables(t, p.stdout.String())[0]["scanned"][:4])
+	assert.Equal(t, "21 0 B", tables(t, p.stdout.String())[0]["scanned"])
 
 	page, err := hub.Actions().List(t.Context(), rpw.ListActions{})
 	require.NoError(t, err)
@@ -72,17 +71,6 @@ func TestInterruptHandsBack(t *testing.T) {
 	assert.Equal(t, exitOK, p.wait(t))
 	out := filewatch(t, "-dir", dir, "-url", url)
 	assert.Equal(t, "21 21 B", tables(t, out)[0]["skipped"], "what was handed back was done by others")
-}
-
-func lastLine(text string) string {
-	lines := text
-	for i := len(text) - 2; i >= 0; i-- {
-		if text[i] == '\n' {
-			lines = text[i+1:]
-			break
-		}
-	}
-	return lines
 }
 
 func TestInterruptBeforeTheBeginning(t *testing.T) {
