@@ -222,19 +222,12 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0 // of what is not yet written
 	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
-				i++
-				continue
-			}
-			b = appendEscaped(append(b, s[start:i]...), rune(c))
+		if plain[s[i]] {
 			i++
-			start = i
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 || r < 0x10000 && !strconv.IsPrint(r) {
+		if r < utf8.RuneSelf || r == utf8.RuneError && size == 1 || r < 0x10000 && !strconv.IsPrint(r) {
 			b = appendEscaped(append(b, s[start:i]...), r)
 			start = i + size
 		}
@@ -242,6 +235,14 @@ func appendString(b []byte, s string) []byte {
 	}
 	return append(append(b, s[start:]...), '"')
 }
+
+// plain are the bytes that stand for themselves in a JSON string: ASCII but for controls, quote and backslash.
+var plain = func() (ok [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		ok[c] = c != '"' && c != '\\'
+	}
+	return ok
+}()
 
 // appendEscaped writes a rune of the basic plane as a JSON escape.
 func appendEscaped(b []byte, r rune) []byte {

@@ -50,7 +50,8 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	if isOwn(ctx) {
 		return nil
 	}
-	e := entry{time: r.Time, level: r.Level, message: cut(r.Message, maxValue), attrs: h.encode(&r)}
+	e := newEntry(&r)
+	e.attrs = h.encode(&r)
 	e.origin, _ = rpw.OriginOf(ctx)
 	h.queue.push(e)
 	return nil

@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"bufio"
 	"context"
+	cryptorand "crypto/rand"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -50,11 +52,13 @@ type queue struct {
 	lost     int           // of dropped: buffered when Close gave up
 	progress chan struct{} // closed when a batch is done; nil if nobody waits for one
 
-	complained time.Time // by the goroutine
+	// Of the goroutine alone.
+	random     *bufio.Reader // for ids; it asks the system once for many
+	complained time.Time
 }
 
 func newQueue(sink rpw.LogSink, o options) *queue {
-	q := &queue{sink: sink, opts: o, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	q := &queue{sink: sink, opts: o, wake: make(chan struct{}, 1), done: make(chan struct{}), random: bufio.NewReader(cryptorand.Reader)}
 	q.ctx, q.stop = context.WithCancel(withOwn(context.Background()))
 	go q.run()
 	return q
@@ -170,9 +174,12 @@ func (q *queue) run() {
 	defer close(q.done)
 	defer q.stop()
 	defer q.abandon()
+	batch := make([]entry, q.opts.batch)
 	for q.await() {
-		entries, unsaid := q.take()
-		q.settle(q.deliver(q.records(entries, unsaid)), unsaid)
+		entries, unsaid := q.take(batch)
+		records := q.records(entries, unsaid)
+		clear(entries)
+		q.settle(q.deliver(records), unsaid)
 	}
 }
 
@@ -220,16 +227,12 @@ func (q *queue) await() bool {
 }
 
 // take takes a batch out of the buffer, and how many records were dropped before it.
-func (q *queue) take() (entries []entry, unsaid uint64) {
+func (q *queue) take(batch []entry) (entries []entry, unsaid uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.flyFirst, q.flyBytes = q.oldest(), 0
-	for q.waiting.n > 0 && len(entries) < q.opts.batch && q.flyBytes < batchBytes {
-		e := q.waiting.pop()
-		q.flyBytes += e.size()
-		entries = append(entries, e)
-	}
-	q.flying = len(entries)
+	q.flyFirst, q.flyBytes = q.oldest(), q.waiting.bytes
+	entries = q.waiting.take(batch, batchBytes)
+	q.flying, q.flyBytes = len(entries), q.flyBytes-q.waiting.bytes
 	unsaid, q.unsaid = q.unsaid, 0
 	return entries, unsaid
 }
@@ -254,19 +257,19 @@ func (q *queue) records(entries []entry, unsaid uint64) []rpw.LogRecord {
 	records := make([]rpw.LogRecord, 0, len(entries)+1)
 	if unsaid > 0 {
 		n := strconv.FormatUint(unsaid, 10)
-		records = append(records, q.record(entry{time: entries[0].time, level: slog.LevelWarn,
+		records = append(records, q.record(&entry{ms: entries[0].ms, level: slog.LevelWarn,
 			message: "dropped " + n + " log records", attrs: []byte(`{"dropped":` + n + `}`)}))
 	}
-	for _, e := range entries {
-		records = append(records, q.record(e))
+	for i := range entries {
+		records = append(records, q.record(&entries[i]))
 	}
 	return records
 }
 
-func (q *queue) record(e entry) rpw.LogRecord {
+func (q *queue) record(e *entry) rpw.LogRecord {
 	r := rpw.LogRecord{
-		ID:      uuid.Must(uuid.NewV7()).String(),
-		Time:    e.time.Truncate(time.Millisecond),
+		ID:      uuid.Must(uuid.NewV7FromReader(q.random)).String(),
+		Time:    e.time(),
 		Level:   e.level,
 		Message: strings.ToValidUTF8(e.message, "\uFFFD"),
 		Source:  q.opts.source,

@@ -3,6 +3,7 @@ package logs
 import (
 	"encoding/json"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -10,11 +11,28 @@ import (
 
 // entry is a record as Handle leaves it: what can be done later is done later.
 type entry struct {
-	time    time.Time
+	ms      int64 // since 1970; noTime: none
 	level   slog.Level
 	message string
 	attrs   json.RawMessage
 	origin  rpw.Origin
+}
+
+const noTime = math.MinInt64
+
+func newEntry(r *slog.Record) entry {
+	e := entry{ms: noTime, level: r.Level, message: cut(r.Message, maxValue)}
+	if !r.Time.IsZero() {
+		e.ms = r.Time.UnixMilli()
+	}
+	return e
+}
+
+func (e *entry) time() time.Time {
+	if e.ms == noTime {
+		return time.Time{}
+	}
+	return time.UnixMilli(e.ms)
 }
 
 // size is roughly the memory an entry holds.
@@ -48,6 +66,24 @@ func (r *ring) pop() entry {
 	r.n--
 	r.bytes -= e.size()
 	return e
+}
+
+// take moves the oldest entries to into, as many as fit there and until they have this many bytes. It is the part of the
+// goroutine's work that holds up those who log.
+func (r *ring) take(into []entry, bytes int) []entry {
+	n, rest := 0, r.bytes
+	for n < min(r.n, len(into)) && r.bytes-rest < bytes {
+		rest -= r.slots[(r.first+n)&(len(r.slots)-1)].size()
+		n++
+	}
+	oldest := r.slots[r.first:min(r.first+n, len(r.slots))]
+	wrapped := r.slots[:n-len(oldest)]
+	copy(into[copy(into, oldest):], wrapped)
+	clear(oldest)
+	clear(wrapped)
+	r.first = (r.first + n) & (len(r.slots) - 1)
+	r.n, r.bytes = r.n-n, rest
+	return into[:n]
 }
 
 func (r *ring) grow() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -111,8 +112,11 @@ func (q *queue) end(r *actionRecord, m *rpw.Move) error {
 // giveBack undoes an attempt.
 func (q *queue) giveBack(r *actionRecord, m *rpw.Move) {
 	r.Attempt--
-	if r.Attempt == 0 && !r.startBy.IsZero() && r.startBy.Before(q.now) {
-		r.startBy = q.now // it expires now, not in the past
+	if r.Attempt == 0 { // none has begun
+		r.Started = time.Time{}
+		if !r.startBy.IsZero() && r.startBy.Before(q.now) {
+			r.startBy = q.now // it expires now, not in the past
+		}
 	}
 	q.wait(r, q.now.Add(m.RetryIn))
 	r.note(rpw.ChangeReleased, q.now, rpw.Change{Worker: r.Worker, RunAt: r.RunAt})
