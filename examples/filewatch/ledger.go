@@ -62,9 +62,12 @@ func openLedger(ctx context.Context, hub *rpw.Hub, onDone func(FileDone), failed
 	l.end = func() error {
 		stop()
 		consuming.Wait()
-		_, err := hub.Streams().Administer(context.WithoutCancel(ctx), rpw.GroupCommands{Commands: []rpw.GroupCommand{
+		answers, err := hub.Streams().Administer(context.WithoutCancel(ctx), rpw.GroupCommands{Commands: []rpw.GroupCommand{
 			{Stream: FilesDone.Name(), Group: group.Group, Verb: rpw.DeleteGroup},
 		}})
+		if err == nil && !errors.Is(answers[0].Err, rpw.ErrNotFound) { // it may not have come to be
+			err = answers[0].Err
+		}
 		return err
 	}
 	return l, nil
