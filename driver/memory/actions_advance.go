@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -104,15 +105,18 @@ func (q *queue) end(r *actionRecord, m *rpw.Move) error {
 	default:
 		return rpw.Errorf(rpw.ErrConflict, "no cancel of the action was requested")
 	}
-	r.ended = ending{token: m.Lease.Token, kind: m.Kind, err: err}
+	r.ended = ending{token: m.Lease.Token, kind: m.Kind, err: err, final: r.State.Terminal()}
 	return err
 }
 
 // giveBack undoes an attempt.
 func (q *queue) giveBack(r *actionRecord, m *rpw.Move) {
 	r.Attempt--
-	if r.Attempt == 0 && !r.startBy.IsZero() && r.startBy.Before(q.now) {
-		r.startBy = q.now // it expires now, not in the past
+	if r.Attempt == 0 { // none has begun
+		r.Started = time.Time{}
+		if !r.startBy.IsZero() && r.startBy.Before(q.now) {
+			r.startBy = q.now // it expires now, not in the past
+		}
 	}
 	q.wait(r, q.now.Add(m.RetryIn))
 	r.note(rpw.ChangeReleased, q.now, rpw.Change{Worker: r.Worker, RunAt: r.RunAt})
@@ -125,7 +129,7 @@ func (r *actionRecord) refuse(m *rpw.Move) error {
 		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(r.Ref.String()))
 	case ended.kind == m.Kind:
 		return ended.err
-	case r.State.Terminal():
+	case ended.final && r.token == ended.token && r.State.Terminal():
 		return rpw.Errorf(rpw.ErrFinished, "the holder of this lease has ended the action in another way")
 	}
 	return rpw.Errorf(rpw.ErrLeaseLost, "the holder of this lease has given it up")

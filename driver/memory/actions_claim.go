@@ -3,7 +3,6 @@ package memory
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -33,21 +32,20 @@ func (s *actionStore) claim(req rpw.ClaimRequest) (claimed []rpw.Claimed) {
 			break
 		}
 		if q := s.open(name, false); q != nil {
-			claimed = q.take(claimed, req)
+			claimed = q.take(claimed, req, q.ready.len())
 			q.close()
 		}
 	}
 	return claimed
 }
 
-// take adds ready actions to claimed, up to the request's Max.
-func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest) []rpw.Claimed {
-	for !q.paused && len(claimed) < req.Max {
-		due, ok := q.ready.top()
-		if !ok {
-			break
-		}
-		r := due.record
+// take adds up to n ready actions to claimed, up to the request's Max.
+func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest, n int) []rpw.Claimed {
+	if q.paused {
+		return claimed
+	}
+	for range min(n, q.ready.len(), req.Max-len(claimed)) {
+		r := q.ready.first()
 		q.start(r, req.Worker, req.Lease)
 		claimed = append(claimed, rpw.Claimed{Action: r.snapshot(), Lease: rpw.Lease{Ref: r.Ref, Token: r.token}})
 	}
@@ -56,31 +54,33 @@ func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest) []rpw.Claimed 
 
 // awaitClaim takes a seat at each queue and tries them all whenever it is called.
 func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, error) {
-	began := clock()
-	c := &claimer{calls: make(chan struct{}, 1), max: req.Max, seats: make([]seat, len(req.Queues))}
+	p := patience{req.Wait, clock()}
+	c := &claimer{waiter: waiter{woken: make(chan struct{}, 1)}, max: req.Max, seats: make([]seat, len(req.Queues))}
 	defer c.leave()
 	for {
 		var claimed []rpw.Claimed
-		due := int64(math.MaxInt64)
+		var due time.Time // when to look again, whoever calls; zero: not at all
 		for i, name := range req.Queues {
 			q := s.open(name, true)
 			q.seat(c, i)
-			claimed = q.take(claimed, req)
+			claimed = q.take(claimed, req, q.ready.len()-q.coming) // the rest is for those who were called
 			if q.keeper == &c.seats[i] {
 				q.keeperAt = q.nextDue()
-				due = min(due, q.keeperAt)
+				if sooner(q.keeperAt, due) {
+					due = q.keeperAt
+				}
 			}
 			q.close()
 		}
 		now := clock()
-		left := timeLeft(req.Wait, began, now)
+		left := p.left(now)
 		if len(claimed) > 0 || left <= 0 {
 			return claimed, nil
 		}
-		if due < math.MaxInt64 {
-			left = min(left, time.Unix(0, due).Sub(now))
+		if !due.IsZero() {
+			left = min(left, due.Sub(now))
 		}
-		if err := c.wait(ctx, left); err != nil {
+		if _, err := c.wait(ctx, left); err != nil {
 			return nil, err
 		}
 	}
@@ -89,9 +89,9 @@ func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]r
 // claimer is a Claim that waits at several queues. A call is never lost: whoever was called tries every queue
 // again or leaves, and on leaving a queue that still has something ready calls the next one.
 type claimer struct {
-	calls chan struct{} // holds one call
-	max   int
-	seats []seat
+	waiter // holds one call
+	max    int
+	seats  []seat
 }
 
 // seat is a claimer's seat at one queue, guarded by the queue's mutex.
@@ -103,26 +103,9 @@ type seat struct {
 
 func (c *claimer) wake() {
 	select {
-	case c.calls <- struct{}{}:
+	case c.woken <- struct{}{}:
 	default: // it has been called and has not looked yet
 	}
-}
-
-// wait returns when the claimer is called or the time has passed. Forever sets no timer.
-func (c *claimer) wait(ctx context.Context, most time.Duration) error {
-	var timeout <-chan time.Time
-	if most != rpw.Forever {
-		timer := time.NewTimer(most)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-c.calls:
-	case <-timeout:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
 }
 
 // leave gives up all seats.
@@ -136,19 +119,18 @@ func (c *claimer) leave() {
 	}
 }
 
-// seat puts a claimer among the waiting, the last if it was called.
+// seat puts a claimer among the waiting: at the end, or at the front again if it was called.
 func (q *queue) seat(c *claimer, i int) {
 	seat := &c.seats[i]
 	switch {
 	case seat.queue != q: // the first time, or the old queue was dropped
 		seat.claimer, seat.queue, seat.called = c, q, false
+		q.waiting = append(q.waiting, seat)
 	case seat.called:
 		seat.called = false
 		q.coming -= c.max
-	default:
-		return
+		q.waiting = slices.Insert(q.waiting, 0, seat)
 	}
-	q.waiting = append(q.waiting, seat)
 	if q.keeper == nil {
 		q.keeper = seat
 	}
@@ -161,7 +143,7 @@ func (q *queue) unseat(seat *seat) {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
 	}
 	if q.keeper == seat {
-		q.keeper, q.keeperAt = nil, math.MaxInt64
+		q.keeper, q.keeperAt = nil, time.Time{}
 	}
 }
 
@@ -177,24 +159,19 @@ func (q *queue) call() {
 	if q.keeper == nil && len(q.waiting) > 0 {
 		q.keeper = q.waiting[0]
 	}
-	if due := q.nextDue(); q.keeper != nil && due < q.keeperAt {
+	if due := q.nextDue(); q.keeper != nil && sooner(due, q.keeperAt) {
 		q.keeperAt = due
 		q.keeper.claimer.wake()
 	}
 }
 
-// nextDue is when the agenda goes on, in ns.
-func (q *queue) nextDue() int64 {
-	if due, ok := q.agenda.top(); ok {
-		return due.at
+// nextDue is when the agenda goes on; zero: it is empty.
+func (q *queue) nextDue() time.Time {
+	if q.agenda.len() == 0 {
+		return time.Time{}
 	}
-	return math.MaxInt64
+	return q.agenda.first().due
 }
 
-// timeLeft is what remains of a wait.
-func timeLeft(wait time.Duration, began, now time.Time) time.Duration {
-	if wait == rpw.Forever {
-		return wait
-	}
-	return wait - now.Sub(began)
-}
+// sooner compares two times, of which a zero one is never.
+func sooner(a, b time.Time) bool { return !a.IsZero() && (b.IsZero() || a.Before(b)) }

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -29,14 +28,14 @@ type queue struct {
 	holes  int     // places whose record is gone
 
 	// A record's place in the heaps follows from its state alone: see queue.place.
-	ready  slotHeap[dueRecord] // pending and due, by (due time, order)
-	agenda slotHeap[dueRecord] // what time will do to the others: run-at, expiry, end of lease or grace
-	kept   slotHeap[dueRecord] // terminal ones, by the end of their retention
+	ready  heap[*actionRecord] // pending and due, by (due time, order)
+	agenda heap[*actionRecord] // what time will do to the others: run-at, expiry, end of lease or grace
+	kept   heap[*actionRecord] // terminal ones, by the end of their retention
 
-	waiting  []*seat // claimers to be called, the longest waiting first
-	coming   int     // how many actions the called ones will take at most
-	keeper   *seat   // the one claimer who watches the time for all
-	keeperAt int64   // when the keeper will look, in ns
+	waiting  []*seat   // claimers to be called, the longest waiting first
+	coming   int       // how many actions the called ones will take at most
+	keeper   *seat     // the one claimer who watches the time for all
+	keeperAt time.Time // when the keeper will look; zero: no time is set
 }
 
 // place is a record's place in the order of creation; record is nil if it is gone.
@@ -45,28 +44,28 @@ type place struct {
 	record *actionRecord
 }
 
-// dueRecord is a record in a heap by time.
-type dueRecord struct {
-	at     int64 // ns since the Unix epoch
-	order  uint64
-	record *actionRecord
-	slot   *int
-}
+const noSlot = -1
 
-func (d dueRecord) before(o dueRecord) bool {
-	return d.at < o.at || d.at == o.at && d.order < o.order
+// earlier orders records by a time of theirs, then by creation.
+func earlier(time func(*actionRecord) time.Time) func(a, b *actionRecord) bool {
+	return func(a, b *actionRecord) bool {
+		c := time(a).Compare(time(b))
+		return c < 0 || c == 0 && a.order < b.order
+	}
 }
-
-func (d dueRecord) moved(slot int) { *d.slot = slot }
 
 func newQueue(s *actionStore, name string) *queue {
+	runAt := earlier(func(r *actionRecord) time.Time { return r.RunAt })
+	due := earlier(func(r *actionRecord) time.Time { return r.due })
 	return &queue{
-		store:    s,
-		name:     name,
-		byID:     make(map[string]*actionRecord),
-		unique:   make(map[string]*actionRecord),
-		states:   make(map[rpw.State]int64),
-		keeperAt: math.MaxInt64,
+		store:  s,
+		name:   name,
+		byID:   make(map[string]*actionRecord),
+		unique: make(map[string]*actionRecord),
+		states: make(map[rpw.State]int64),
+		ready:  heap[*actionRecord]{less: runAt, place: func(r *actionRecord) *int { return &r.readySlot }},
+		agenda: heap[*actionRecord]{less: due, place: func(r *actionRecord) *int { return &r.agendaSlot }},
+		kept:   heap[*actionRecord]{less: due, place: func(r *actionRecord) *int { return &r.keptSlot }},
 	}
 }
 
@@ -88,20 +87,17 @@ func (q *queue) advance(now time.Time) {
 		q.shorten(now)
 	}
 	q.now = now
-	for {
-		due, ok := q.agenda.top()
-		if !ok || due.at > now.UnixNano() {
-			break
-		}
-		q.befall(due.record, time.Unix(0, due.at))
+	for q.agenda.len() > 0 && !q.agenda.first().due.After(now) {
+		r := q.agenda.first()
+		q.befall(r, r.due)
 	}
 	q.retire()
 }
 
 // shorten answers a clock that fell back: no lease ends later than a new one would.
 func (q *queue) shorten(now time.Time) {
-	for _, due := range slices.Clone(q.agenda.items) {
-		if r := due.record; r.State == rpw.Running && r.Until.After(now.Add(r.lease)) {
+	for _, r := range slices.Clone(q.agenda.items) {
+		if r.State == rpw.Running && r.Until.After(now.Add(r.lease)) {
 			r.Until = now.Add(r.lease)
 			q.place(r)
 		}
@@ -127,11 +123,10 @@ func (q *queue) befall(r *actionRecord, at time.Time) {
 // retire removes a slice of the records past their retention, and returns how many.
 func (q *queue) retire() int {
 	for n := range retireSlice {
-		due, ok := q.kept.top()
-		if !ok || due.at > q.now.UnixNano() {
+		if q.kept.len() == 0 || q.kept.first().due.After(q.now) {
 			return n
 		}
-		q.remove(due.record)
+		q.remove(q.kept.first())
 	}
 	return retireSlice
 }
@@ -156,14 +151,9 @@ func (q *queue) add(r *actionRecord) {
 
 // remove deletes a record with all its traces.
 func (q *queue) remove(r *actionRecord) {
-	for _, h := range [...]struct {
-		heap *slotHeap[dueRecord]
-		slot int
-	}{{&q.ready, r.readySlot}, {&q.agenda, r.agendaSlot}, {&q.kept, r.keptSlot}} {
-		if h.slot != noSlot {
-			h.heap.remove(h.slot)
-		}
-	}
+	stand(&q.ready, r, false)
+	stand(&q.agenda, r, false)
+	stand(&q.kept, r, false)
 	q.freeKey(r)
 	delete(q.byID, r.Ref.ID)
 	q.states[r.State]--
@@ -211,22 +201,24 @@ func (q *queue) seek(order uint64) (int, bool) {
 
 // place puts a record where its state and times say it stands.
 func (q *queue) place(r *actionRecord) {
-	next, timed := r.next(q.now)
+	due, timed := r.next(q.now)
+	r.due = due
 	terminal := r.State.Terminal()
-	put(&q.ready, &r.readySlot, r, r.RunAt, r.State == rpw.Pending && !r.RunAt.After(q.now))
-	put(&q.agenda, &r.agendaSlot, r, next, timed && !terminal)
-	put(&q.kept, &r.keptSlot, r, next, timed && terminal)
+	stand(&q.ready, r, r.State == rpw.Pending && !r.RunAt.After(q.now))
+	stand(&q.agenda, r, timed && !terminal)
+	stand(&q.kept, r, timed && terminal)
 }
 
-// put makes a record stand in a heap at a time, or not at all.
-func put(h *slotHeap[dueRecord], slot *int, r *actionRecord, at time.Time, stands bool) {
-	switch {
+// stand makes a record stand in a heap by its present rank, or not at all.
+func stand(h *heap[*actionRecord], r *actionRecord, stands bool) {
+	switch slot := h.place(r); {
 	case stands && *slot == noSlot:
-		h.push(dueRecord{at.UnixNano(), r.order, r, slot})
+		h.push(r)
 	case stands:
-		h.replace(*slot, dueRecord{at.UnixNano(), r.order, r, slot})
+		h.fix(r)
 	case *slot != noSlot:
-		h.remove(*slot)
+		h.remove(r)
+		*slot = noSlot
 	}
 }
 

@@ -53,48 +53,46 @@ func (s *actionStore) List(ctx context.Context, req rpw.ListActions) (rpw.Action
 			return rpw.ActionsPage{}, rpw.Errorf(rpw.ErrInvalid, "%s is no cursor; use the Next of a page as it was given", rpw.QuoteName(req.Cursor))
 		}
 	}
-	var heads slotHeap[listed]
+	heads := heap[*listed]{
+		less:  func(a, b *listed) bool { return a.order < b.order != req.Reverse },
+		place: func(l *listed) *int { return &l.slot },
+	}
 	more := func(queue string, from uint64) {
-		if head, ok := s.nextListed(queue, &req, from); ok {
+		if head := s.nextListed(queue, &req, from); head != nil {
 			heads.push(head)
 		}
 	}
-	for _, name := range s.among(req.Queues) {
+	for _, name := range s.among(&req.ActionFilter) {
 		more(name, from)
 	}
 	var page rpw.ActionsPage
 	most := pageSize(req.Max, rpw.MaxPage)
-	for {
-		head, ok := heads.top()
-		if !ok {
-			return page, nil
-		}
+	for heads.len() > 0 {
 		if len(page.Actions) == most {
 			page.Next = strconv.FormatUint(from, 36)
-			return page, nil
+			break
 		}
+		head := heads.first()
+		heads.remove(head)
 		page.Actions = append(page.Actions, head.action)
 		from = head.order
-		heads.remove(0)
 		more(head.action.Ref.Queue, from)
 	}
+	return page, nil
 }
 
 // listed is the next action of a queue in a List.
 type listed struct {
-	action  rpw.Action
-	order   uint64
-	reverse bool
+	action rpw.Action
+	order  uint64
+	slot   int
 }
 
-func (l listed) before(o listed) bool { return l.order < o.order != l.reverse }
-func (l listed) moved(int)            {}
-
-// nextListed finds the first action of a queue after an order that the request selects.
-func (s *actionStore) nextListed(queue string, req *rpw.ListActions, from uint64) (listed, bool) {
+// nextListed finds the first action of a queue after an order that the request selects, nil if there is none.
+func (s *actionStore) nextListed(queue string, req *rpw.ListActions, from uint64) *listed {
 	q := s.open(queue, false)
 	if q == nil {
-		return listed{}, false
+		return nil
 	}
 	defer q.close()
 	i, found := q.seek(from)
@@ -107,10 +105,10 @@ func (s *actionStore) nextListed(queue string, req *rpw.ListActions, from uint64
 	}
 	for ; i >= 0 && i < len(q.places); i += step {
 		if r := q.places[i].record; q.selects(&req.ActionFilter, r) {
-			return listed{r.snapshot(), r.order, req.Reverse}, true
+			return &listed{action: r.snapshot(), order: r.order}
 		}
 	}
-	return listed{}, false
+	return nil
 }
 
 // selects reports whether a record is there and passes a filter; its queue has been chosen already.
@@ -123,15 +121,15 @@ func (q *queue) selects(f *rpw.ActionFilter, r *actionRecord) bool {
 		(f.To.IsZero() || r.Created.Before(f.To))
 }
 
-// among returns the queues a filter names, each once, or all there are.
-func (s *actionStore) among(queues []string) []string {
-	if len(queues) == 0 {
-		return s.names()
+// among returns the queues a filter names, each once, or all there are with its prefix.
+func (s *actionStore) among(f *rpw.ActionFilter) []string {
+	switch len(f.Queues) {
+	case 0:
+		return slices.DeleteFunc(s.names(), func(name string) bool { return !strings.HasPrefix(name, f.QueuePrefix) })
+	case 1:
+		return f.Queues
 	}
-	if len(queues) == 1 {
-		return queues
-	}
-	queues = slices.Clone(queues)
+	queues := slices.Clone(f.Queues)
 	slices.Sort(queues)
 	return slices.Compact(queues)
 }
@@ -142,7 +140,7 @@ func (s *actionStore) Count(ctx context.Context, filter rpw.ActionFilter) (map[r
 		return nil, err
 	}
 	counts := make(map[rpw.State]int64)
-	for _, name := range s.among(filter.Queues) {
+	for _, name := range s.among(&filter) {
 		if q := s.open(name, false); q != nil {
 			q.countInto(counts, &filter)
 			q.close()
@@ -171,10 +169,10 @@ func (q *queue) countInto(counts map[rpw.State]int64, f *rpw.ActionFilter) {
 // census counts the records by state, without those whose retention is over but which were not removed yet.
 func (q *queue) census() map[rpw.State]int64 {
 	states := maps.Clone(q.states)
-	q.kept.walk(func(d dueRecord) bool {
-		over := d.at <= q.now.UnixNano()
+	q.kept.walk(func(r *actionRecord) bool {
+		over := !r.due.After(q.now)
 		if over {
-			states[d.record.State]--
+			states[r.State]--
 		}
 		return over
 	})
@@ -223,8 +221,8 @@ func (s *actionStore) describe(name string) (info rpw.QueueInfo, ok bool) {
 		Running:   states[rpw.Running],
 		Finished:  states[rpw.Completed] + states[rpw.Failed] + states[rpw.Cancelled],
 	}
-	if oldest, ok := q.ready.top(); ok {
-		info.Oldest = q.now.Sub(oldest.record.RunAt)
+	if ready > 0 {
+		info.Oldest = q.now.Sub(q.ready.first().RunAt)
 	}
 	return info, info.Paused || states[rpw.Pending]+info.Running+info.Finished > 0
 }
@@ -235,7 +233,7 @@ func (s *actionStore) Changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 		return nil, err
 	}
 	req.Max = pageSize(req.Max, rpw.MaxPage)
-	began := clock()
+	p := patience{req.Wait, clock()}
 	for {
 		q := s.open(req.Ref.Queue, false)
 		if q == nil {
@@ -247,7 +245,7 @@ func (s *actionStore) Changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 			return nil, notFound(req.Ref)
 		}
 		changes, err := r.since(req)
-		left := timeLeft(req.Wait, began, q.now)
+		left := p.left(q.now)
 		if err != nil || len(changes) > 0 || left <= 0 {
 			q.close()
 			return changes, err
@@ -261,10 +259,12 @@ func (s *actionStore) Changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 		w := r.waiters.add()
 		q.close()
 
-		_, err = w.wait(ctx, left)
+		woken, err := w.wait(ctx, left)
 
 		q.mu.Lock()
-		r.waiters.remove(w)
+		if !woken {
+			r.waiters.remove(w)
+		}
 		gone := r.gone
 		q.mu.Unlock()
 		switch {

@@ -33,7 +33,8 @@ type actionRecord struct {
 	waiters *waiters // of Changes; nil: none so far
 	gone    bool     // removed: who still holds the record has lost it
 
-	readySlot, agendaSlot, keptSlot int // where it stands in its queue's heaps
+	due                             time.Time // when time alone changes it: its rank in agenda or kept
+	readySlot, agendaSlot, keptSlot int       // where it stands in the heaps of its queue, or noSlot
 }
 
 // ending is how a holder ended its lease, to answer a repeat.
@@ -41,6 +42,7 @@ type ending struct {
 	token uint64
 	kind  rpw.MoveKind
 	err   error
+	final bool // the action ended with it
 }
 
 func newRecord(spec *rpw.ActionSpec, order uint64, now time.Time) *actionRecord {

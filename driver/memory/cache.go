@@ -5,6 +5,7 @@ import (
 	"context"
 	"hash/maphash"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,7 +116,7 @@ func (s *cacheShard) get(key string, now time.Time) rpw.Value {
 }
 
 func (s *cacheShard) set(item *rpw.CacheSet, now time.Time) error {
-	data := bytes.Clone(item.Data)
+	data := slices.Clip(bytes.Clone(item.Data)) // full, so that an append by a reader copies
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep(now, sweepStep)
@@ -171,7 +172,7 @@ func (s *cacheShard) increment(item *rpw.CacheIncrement, now time.Time) (int64, 
 	if (sum > n) != (item.By > 0) && item.By != 0 {
 		return 0, rpw.Errorf(rpw.ErrConflict, "the counter is %d; adding %d overflows 64 bits", n, item.By)
 	}
-	return sum, s.put(e, item.Key, strconv.AppendInt(nil, sum, 10), item.TTL, now)
+	return sum, s.put(e, item.Key, []byte(strconv.FormatInt(sum, 10)), item.TTL, now)
 }
 
 // put stores data under a key whose entry, if any, is e.

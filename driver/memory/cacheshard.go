@@ -73,11 +73,16 @@ func (s *cacheShard) insert(key string) *cacheEntry {
 }
 
 func (s *cacheShard) expireAt(e *cacheEntry, until time.Time) {
-	if !e.until.IsZero() {
-		s.expires.remove(e)
-	}
-	if e.until = until; !until.IsZero() {
+	was := e.until
+	e.until = until
+	switch {
+	case was.IsZero() && until.IsZero():
+	case was.IsZero():
 		s.expires.push(e)
+	case until.IsZero():
+		s.expires.remove(e)
+	default:
+		s.expires.fix(e)
 	}
 }
 

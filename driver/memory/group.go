@@ -152,6 +152,10 @@ func joinGaps(first, second *rpw.GapError) *rpw.GapError {
 
 // queue puts a pending event where it waits: to become due, or to be delivered.
 func (g *group) queue(p *pending, in *heap[*pending]) {
+	if p.in == in {
+		in.fix(p)
+		return
+	}
 	g.unqueue(p)
 	p.in = in
 	in.push(p)

@@ -18,6 +18,13 @@ func (h *heap[T]) push(item T) {
 	h.up(len(h.items) - 1)
 }
 
+// fix restores the order after an item in the heap has changed.
+func (h *heap[T]) fix(item T) {
+	if i := *h.place(item); !h.up(i) {
+		h.down(i)
+	}
+}
+
 func (h *heap[T]) remove(item T) {
 	i, last := *h.place(item), len(h.items)-1
 	h.swap(i, last)
@@ -26,6 +33,16 @@ func (h *heap[T]) remove(item T) {
 	h.items = h.items[:last]
 	if i < last && !h.up(i) {
 		h.down(i)
+	}
+}
+
+// walk visits the items from the first on, and those below an item only if visit says so.
+func (h *heap[T]) walk(visit func(T) bool) { h.walkFrom(0, visit) }
+
+func (h *heap[T]) walkFrom(i int, visit func(T) bool) {
+	if i < len(h.items) && visit(h.items[i]) {
+		h.walkFrom(2*i+1, visit)
+		h.walkFrom(2*i+2, visit)
 	}
 }
 

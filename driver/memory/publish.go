@@ -61,6 +61,7 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 	}
 	until := now.Add(cmp.Or(batch.KeyWindow, rpw.RepeatWindow))
 	payloads := newArena(batch.Events)
+	var records []record
 	for i := range batch.Events {
 		if !positions[i].IsZero() {
 			continue
@@ -73,10 +74,13 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 				continue
 			}
 		}
-		rec := &record{
-			Event: rpw.Event{Type: e.Type, Data: payloads.copy(e.Data), Key: e.Key, Header: maps.Clone(e.Header)},
-			size:  e.Size(),
+		if len(records) == 0 {
+			records = make([]record, min(len(batch.Events)-i, recordBlock))
 		}
+		rec := &records[0]
+		records = records[1:]
+		rec.Event = rpw.Event{Type: e.Type, Data: payloads.copy(e.Data), Key: e.Key, Header: maps.Clone(e.Header)}
+		rec.size = e.Size()
 		st.append(rec, now)
 		positions[i] = rec.Position()
 		if e.Key != "" {
@@ -144,6 +148,7 @@ type arena struct {
 const (
 	arenaBlock   = 32 << 10
 	arenaPayload = 2 << 10 // larger payloads are on their own
+	recordBlock  = 64      // records allocated together, for the same reason no more
 )
 
 func newArena(events []rpw.NewEvent) (a arena) {
@@ -157,7 +162,7 @@ func newArena(events []rpw.NewEvent) (a arena) {
 
 func (a *arena) copy(data []byte) []byte {
 	if data == nil || len(data) > arenaPayload {
-		return bytes.Clone(data)
+		return slices.Clip(bytes.Clone(data)) // full, so that an append by a reader copies
 	}
 	if cap(a.block)-len(a.block) < len(data) || a.block == nil {
 		a.block = make([]byte, 0, min(a.rest, arenaBlock))

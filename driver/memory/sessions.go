@@ -55,23 +55,26 @@ func (s *actionStore) Workers(ctx context.Context, req rpw.WorkersRequest) (rpw.
 func (s *sessions) beat(ctx context.Context, hb rpw.Heartbeat) ([]rpw.Signal, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	began := clock()
+	now := clock()
+	p := patience{hb.Wait, now}
 	if hb.Worker.Status == rpw.WorkerOffline {
 		s.remove(s.byID[hb.Worker.ID])
 		return nil, nil
 	}
-	worker := s.enroll(hb, began)
+	worker := s.enroll(hb, now)
 	for {
 		signals := slices.DeleteFunc(slices.Clone(worker.signals), func(sig rpw.Signal) bool { return sig.Seq <= hb.After })
-		left := timeLeft(hb.Wait, began, clock())
+		left := p.left(clock())
 		if len(signals) > 0 || left <= 0 || worker.gone {
 			return signals, nil
 		}
 		w := worker.waiters.add()
 		s.mu.Unlock()
-		_, err := w.wait(ctx, left)
+		woken, err := w.wait(ctx, left)
 		s.mu.Lock()
-		worker.waiters.remove(w)
+		if !woken {
+			worker.waiters.remove(w)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -82,40 +85,37 @@ func (s *sessions) beat(ctx context.Context, hb rpw.Heartbeat) ([]rpw.Signal, er
 func (s *sessions) enroll(hb rpw.Heartbeat, now time.Time) *session {
 	s.sweep(now)
 	worker := s.byID[hb.Worker.ID]
-	if worker == nil || worker.Name != hb.Worker.Name {
-		worker = s.insert(worker, hb)
+	switch {
+	case worker == nil:
+		worker = s.admit(hb.Worker.ID)
+	case worker.Name != hb.Worker.Name:
+		s.unlist(worker) // it is listed elsewhere now
 	}
-	info := hb.Worker
-	info.LastSeen = now
-	info.Queues = slices.Clone(info.Queues)
-	info.Running = slices.Clone(info.Running)
-	info.Meta = maps.Clone(info.Meta)
-	worker.WorkerInfo = info
+	worker.WorkerInfo = hb.Worker
+	worker.LastSeen = now
+	worker.Queues = slices.Clone(hb.Worker.Queues)
+	worker.Running = slices.Clone(hb.Worker.Running)
+	worker.Meta = maps.Clone(hb.Worker.Meta)
 	worker.offlineAt = now.Add(cmp.Or(hb.TTL, rpw.DefaultWorkerTTL))
 	worker.seq = max(worker.seq, hb.After) // a session that had been dropped goes on counting
 	worker.signals = slices.DeleteFunc(worker.signals, func(sig rpw.Signal) bool { return sig.Seq <= hb.After })
+	if i, listed := s.seek(worker.Name, worker.ID); !listed {
+		s.sorted = slices.Insert(s.sorted, i, worker)
+	}
 	return worker
 }
 
-// insert puts a new worker, or one with a new name, into the index. The longest offline makes room.
-func (s *sessions) insert(renamed *session, hb rpw.Heartbeat) *session {
-	if renamed != nil {
-		i, _ := s.seek(renamed.Name, renamed.ID)
-		s.sorted = slices.Delete(s.sorted, i, i+1)
-		renamed.Name = hb.Worker.Name
-	} else {
-		if len(s.sorted) >= maxWorkers {
-			s.remove(slices.MinFunc(s.sorted, func(a, b *session) int { return a.offlineAt.Compare(b.offlineAt) }))
-		}
-		if s.byID == nil {
-			s.byID = make(map[string]*session)
-		}
-		renamed = &session{WorkerInfo: rpw.WorkerInfo{ID: hb.Worker.ID, Name: hb.Worker.Name}}
-		s.byID[hb.Worker.ID] = renamed
+// admit makes a session. In a full index the longest offline makes room.
+func (s *sessions) admit(id string) *session {
+	if len(s.sorted) >= maxWorkers {
+		s.remove(slices.MinFunc(s.sorted, func(a, b *session) int { return a.offlineAt.Compare(b.offlineAt) }))
 	}
-	i, _ := s.seek(renamed.Name, renamed.ID)
-	s.sorted = slices.Insert(s.sorted, i, renamed)
-	return renamed
+	if s.byID == nil {
+		s.byID = make(map[string]*session)
+	}
+	worker := new(session)
+	s.byID[id] = worker
+	return worker
 }
 
 // sweep removes workers that were offline for long.
@@ -138,10 +138,14 @@ func (s *sessions) remove(worker *session) {
 	if worker == nil {
 		return
 	}
-	i, _ := s.seek(worker.Name, worker.ID)
-	s.sorted = slices.Delete(s.sorted, i, i+1)
+	s.unlist(worker)
 	delete(s.byID, worker.ID)
 	worker.end()
+}
+
+func (s *sessions) unlist(worker *session) {
+	i, _ := s.seek(worker.Name, worker.ID)
+	s.sorted = slices.Delete(s.sorted, i, i+1)
 }
 
 func (s *sessions) drop() {

@@ -14,9 +14,10 @@ import (
 type streamStore struct {
 	store *Store
 
-	mu     sync.RWMutex // guards the two below; never held while the mutex of a stream is awaited
-	byName map[string]*stream
-	sorted []string // the names, nil when they have changed
+	mu      sync.RWMutex // guards what follows; never held while the mutex of a stream is awaited
+	byName  map[string]*stream
+	sorted  []string            // the names, nil when they have changed
+	letters map[string][]string // the names of the dead-letter streams of each stream
 
 	admin    sync.Mutex // held during Administer, before the mutex of a stream
 	commands lanes[[]rpw.GroupAnswer]
@@ -25,7 +26,7 @@ type streamStore struct {
 var _ rpw.StreamBus = (*streamStore)(nil)
 
 func newStreamStore(store *Store) *streamStore {
-	return &streamStore{store: store, byName: make(map[string]*stream)}
+	return &streamStore{store: store, byName: make(map[string]*stream), letters: make(map[string][]string)}
 }
 
 // lock returns a stream with its mutex held, and creates it if need be.
@@ -72,6 +73,9 @@ func (b *streamStore) create(name string) *stream {
 		st = newStream(b.store, name)
 		b.byName[name] = st
 		b.sorted = nil
+		if parent, _, dead := rpw.ParseDeadLetter(name); dead {
+			b.letters[parent] = append(b.letters[parent], name)
+		}
 	}
 	return st
 }
@@ -202,7 +206,7 @@ func (b *streamStore) deleteStream(name string) {
 	st := b.lock(name)
 	defer st.mu.Unlock()
 	st.drop()
-	for _, dead := range b.forget(name) {
+	for _, dead := range b.forget(st) {
 		dead.mu.Lock()
 		if !dead.gone {
 			dead.drop()
@@ -211,24 +215,28 @@ func (b *streamStore) deleteStream(name string) {
 	}
 }
 
-// forget takes a stream out of the store, and its dead-letter streams, which it returns.
-func (b *streamStore) forget(name string) (dead []*stream) {
-	names := b.names()
+// forget takes a stream out of the store, and its dead-letter streams, which it returns. A dead-letter stream may be out
+// already, with the stream it belongs to, and another one in its place.
+func (b *streamStore) forget(st *stream) (dead []*stream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.byName, name)
-	prefix := rpw.DeadLetter(name, "")
-	i, _ := slices.BinarySearch(names, prefix)
-	for _, name := range names[i:] {
-		if !strings.HasPrefix(name, prefix) {
-			break
-		}
-		if st := b.byName[name]; st != nil {
-			dead = append(dead, st)
-			delete(b.byName, name)
-		}
+	name := st.name
+	if b.byName[name] != st {
+		return nil
 	}
 	b.sorted = nil
+	delete(b.byName, name)
+	for _, letters := range b.letters[name] {
+		dead = append(dead, b.byName[letters])
+		delete(b.byName, letters)
+	}
+	delete(b.letters, name)
+	if parent, _, ok := rpw.ParseDeadLetter(name); ok {
+		b.letters[parent] = slices.DeleteFunc(b.letters[parent], func(other string) bool { return other == name })
+		if len(b.letters[parent]) == 0 {
+			delete(b.letters, parent)
+		}
+	}
 	return dead
 }
 
