@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -132,9 +135,11 @@ func (b *beater) describe() rpw.WorkerInfo {
 	if len(s.attempts) > 0 || s.busy > 0 {
 		info.Status = rpw.WorkerBusy
 	}
-	for about, err := range s.faults {
-		info.Status, info.Error = rpw.WorkerError, about+": "+err.Error()
+	for _, about := range slices.Sorted(maps.Keys(s.faults)) {
+		info.Status = rpw.WorkerError
+		info.Error += fmt.Sprintf("%s: %v\n", about, s.faults[about])
 	}
+	info.Error = strings.TrimSuffix(info.Error, "\n")
 	info.Running = make([]rpw.WorkerTask, 0, len(s.attempts)+len(s.tasks))
 	for _, a := range s.attempts {
 		info.Running = append(info.Running, rpw.WorkerTask{Kind: "action", Name: a.claimed.Ref.String(), Since: a.began})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -96,6 +97,8 @@ func TestServiceRestarts(t *testing.T) {
 			case 3:
 				panic("oh")
 			case 4:
+				runtime.Goexit()
+			case 5:
 				time.Sleep(time.Hour)
 				return errors.New("after an hour")
 			}
@@ -115,7 +118,7 @@ func TestServiceRestarts(t *testing.T) {
 		assert.Equal(t, "watcher", me.Running[0].Name)
 		require.NoError(t, r.stop())
 		s := time.Second
-		assert.Equal(t, []time.Duration{0, 5 * s, 15 * s, 35 * s, 35*s + time.Hour + 5*s}, starts)
+		assert.Equal(t, []time.Duration{0, 5 * s, 15 * s, 35 * s, 55 * s, 55*s + time.Hour + 5*s}, starts)
 		assert.EqualValues(t, 1, w.Stats().Panics)
 	})
 }
@@ -176,6 +179,37 @@ func TestSingleton(t *testing.T) {
 		require.NoError(t, third.stop())
 		assert.IsIncreasing(t, tokens)
 		assert.Zero(t, leading.Load())
+	})
+}
+
+// Cancelling the action of a singleton stops it everywhere, until it is retried.
+func TestSingletonCancelled(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+		var leading atomic.Int32
+		for range 2 {
+			w := workers.New(hub, workers.Config{Logger: quiet})
+			require.NoError(t, w.Service("scheduler", func(ctx context.Context) error {
+				leading.Add(1)
+				defer leading.Add(-1)
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}, workers.Singleton()))
+			run(t, w)
+		}
+		time.Sleep(time.Minute)
+		assert.EqualValues(t, 1, leading.Load())
+		command := func(kind rpw.CommandKind) {
+			ref := rpw.ActionRef{Queue: "rpw.service/scheduler", ID: "leader"}
+			answers, err := hub.Actions().Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: kind, Ref: ref}}})
+			require.NoError(t, err)
+			require.NoError(t, answers[0].Err)
+		}
+		command(rpw.Cancel)
+		time.Sleep(time.Hour)
+		assert.Zero(t, leading.Load())
+		command(rpw.Retry)
+		time.Sleep(time.Second)
+		assert.EqualValues(t, 1, leading.Load())
 	})
 }
 

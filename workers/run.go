@@ -58,6 +58,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer w.end()
+	defer s.stop(errStopping)
 	defer close(s.done)
 	remove, err := w.hub.OnClose(s.hubCloses)
 	if err != nil {

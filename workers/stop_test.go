@@ -314,7 +314,7 @@ func TestGroupCommit(t *testing.T) {
 			_, err := handle.Wait(t.Context())
 			require.NoError(t, err)
 		}
-		assert.EqualValues(t, 2, store.advances.Load())
+		assert.LessOrEqual(t, store.advances.Load(), int32(2))
 		assert.EqualValues(t, 50, store.moves.Load())
 	})
 }
