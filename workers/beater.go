@@ -32,28 +32,25 @@ type beater struct {
 	timer *time.Timer        // cuts the wait
 	ended bool
 
+	ctx  context.Context // of the beats
 	stop context.CancelFunc
 	done chan struct{}
 }
 
 func newBeater(s *session) *beater {
 	c := &s.config
-	b := &beater{s: s, info: rpw.WorkerInfo{ID: c.ID, Name: c.Name, Started: time.Now(), PID: os.Getpid(), Slots: c.Concurrency, Queues: s.queues, Meta: c.Meta}}
+	b := &beater{s: s, cut: func() {}, done: make(chan struct{}), info: rpw.WorkerInfo{ID: c.ID, Name: c.Name, Started: time.Now(), PID: os.Getpid(), Slots: c.Concurrency, Queues: s.queues, Meta: c.Meta}}
 	b.info.Host, _ = os.Hostname()
-	b.cut, b.stop, b.done = func() {}, func() {}, make(chan struct{})
+	b.ctx, b.stop = context.WithCancel(s.hard)
 	b.timer = time.AfterFunc(time.Hour, b.fire)
 	b.timer.Stop()
 	return b
 }
 
-// run beats until ctx ends or signOff.
-func (b *beater) run(ctx context.Context) {
+// run beats until signOff.
+func (b *beater) run() {
 	defer close(b.done)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	b.mu.Lock()
-	b.stop = stop
-	b.mu.Unlock()
+	ctx := b.ctx
 	interval := b.s.config.Heartbeat
 	trouble := outage{log: b.s.config.Logger, what: "send a heartbeat"}
 	var after uint64
@@ -116,8 +113,8 @@ func (b *beater) signOff(d time.Duration) {
 	b.mu.Lock()
 	b.ended = true
 	b.timer.Stop()
-	b.stop()
 	b.mu.Unlock()
+	b.stop()
 	<-b.done
 	ctx, cancel := context.WithTimeout(b.s.hard, d)
 	defer cancel()

@@ -111,7 +111,7 @@ func (s *session) run() error {
 	s.beater = newBeater(s)
 	var parts sync.WaitGroup
 	parts.Go(func() { s.pipe.run(hard) })
-	parts.Go(func() { s.beater.run(hard) })
+	parts.Go(s.beater.run)
 	if len(s.queues) > 0 {
 		s.spawn(s.claimAll)
 	}
