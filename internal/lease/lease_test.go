@@ -48,6 +48,12 @@ func (s *store) keeper() *Keeper[string] {
 	return New(s.renew, func(err error) bool { return err == errLost }, errExpired, 10)
 }
 
+// elapse lets time pass, and what happens in it end.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // must is for leases that are not to be lost.
 func must(t *testing.T) func(error) {
 	return func(err error) { t.Errorf("lost: %v", err) }
@@ -58,15 +64,15 @@ func TestRenewsAtAThird(t *testing.T) {
 		s := &store{}
 		k := s.keeper()
 		k.Hold("a", time.Now(), 9*time.Second, must(t))
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		assert.Equal(t, []time.Duration{3 * time.Second, 6 * time.Second, 9 * time.Second}, s.calls)
 		k.Drop("a")
 		k.Drop("a")
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		assert.Len(t, s.calls, 3)
 		k.Close()
 		k.Hold("late", time.Now(), time.Second, must(t))
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		assert.Len(t, s.calls, 3)
 	})
 }
@@ -79,7 +85,7 @@ func TestRenewsInBatches(t *testing.T) {
 		for i := range 25 {
 			k.Hold(string(rune('a'+i)), time.Now().Add(time.Duration(i)*time.Millisecond), 9*time.Second, must(t))
 		}
-		time.Sleep(4 * time.Second)
+		elapse(4 * time.Second)
 		assert.Equal(t, []int{10, 10, 5}, s.sizes)
 	})
 }
@@ -91,9 +97,9 @@ func TestShortAfterLong(t *testing.T) {
 		k := s.keeper()
 		defer k.Close()
 		k.Hold("long", time.Now(), time.Hour, must(t))
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		k.Hold("short", time.Now(), 300*time.Millisecond, must(t))
-		time.Sleep(150 * time.Millisecond)
+		elapse(150 * time.Millisecond)
 		assert.Equal(t, []time.Duration{1100 * time.Millisecond}, s.calls)
 	})
 }
@@ -123,8 +129,7 @@ func TestLost(t *testing.T) {
 		hold("lost")
 		hold("away")
 		k.Hold("fine", start, 9*time.Second, must(t))
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		elapse(time.Minute)
 		assert.Equal(t, map[string]end{"lost": {errLost, 3 * time.Second}, "away": {errExpired, 9 * time.Second}}, ends)
 	})
 }
@@ -142,7 +147,7 @@ func TestComesBack(t *testing.T) {
 		k := s.keeper()
 		defer k.Close()
 		k.Hold("a", time.Now(), 9*time.Second, must(t))
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 	})
 }
 
@@ -159,11 +164,10 @@ func TestSilentStore(t *testing.T) {
 			assert.Equal(t, errExpired, err)
 			ends = append(ends, time.Since(start))
 		})
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		elapse(time.Minute)
 		assert.Equal(t, []time.Duration{9 * time.Second}, ends)
 		k.Hold("b", time.Now(), 9*time.Second, func(error) {})
-		time.Sleep(4 * time.Second)
+		elapse(4 * time.Second)
 		before := time.Now()
 		k.Close()
 		assert.Equal(t, before, time.Now())
