@@ -81,6 +81,7 @@ func TestRegistry(t *testing.T) {
 	})
 }
 
+// TestServiceRestarts protects W1, as the tests of services, singletons and streams that follow it do.
 func TestServiceRestarts(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
 		var starts []time.Duration
