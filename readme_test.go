@@ -28,7 +28,7 @@ func TestReadmeIsTrue(t *testing.T) {
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)\n```").FindAllStringSubmatch(readme, -1)
 	require.GreaterOrEqual(t, len(blocks), 3)
 	for _, block := range blocks {
-		assert.Contains(t, sources.String(), block[1], "a Go block of the README stands in no file")
+		assert.Truef(t, strings.Contains(sources.String(), block[1]), "this Go block of the README stands in no file:\n%s", block[1])
 	}
 
 	prose := readme
