@@ -223,7 +223,7 @@ func TestStream(t *testing.T) {
 			require.NoError(t, workers.Stream(w, numbers, c, func(ctx context.Context, m rpw.Message[int]) error {
 				origin, _ := rpw.OriginOf(ctx)
 				assert.Equal(t, "adder", origin.Worker)
-				time.Sleep(time.Second)
+				time.Sleep(3 * time.Second)
 				sum.Add(int64(m.Data))
 				return nil
 			}))
