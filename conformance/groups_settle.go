@@ -223,6 +223,9 @@ func verdictCases() []testCase {
 			func(e *env) {
 				info := e.group("s", "g")
 				e.publish("s", "a")
+				for range 10 {
+					e.verdict("s", "g", e.fetchOne("s", "g", "c"), rpw.Settlement{Verdict: rpw.Release})
+				}
 				old := e.fetchOne("s", "g", "c")
 				e.administer(rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.DeleteGroup})
 				again := e.group("s", "g")
@@ -320,6 +323,18 @@ func deadLetterCases() []testCase {
 					}
 					assert.Equal(e, want, page.Names)
 				}
+			}},
+		{"Groups/DeadLetter/HasNoFurtherOne", []string{"G4", "E2"},
+			"An event of a dead-letter stream cannot be rejected once more: that is ErrInvalid, and its holder keeps it.",
+			func(e *env) {
+				dead := rpw.DeadLetter("s", "g")
+				e.group("s", "g")
+				e.publish("s", "a")
+				e.verdict("s", "g", e.fetchOne("s", "g", "c"), rpw.Settlement{Verdict: rpw.Reject})
+				e.group(dead, "repair", func(cfg *rpw.GroupConfig) { cfg.MaxDeliveries = rpw.Unlimited })
+				d := e.fetchOne(dead, "repair", "c")
+				e.is(e.settle(dead, "repair", rpw.Settlement{Receipt: d.Receipt, Verdict: rpw.Reject})[0], rpw.ErrInvalid)
+				e.ack(dead, "repair", d)
 			}},
 		{"Groups/DeadLetter/LostReplyMovesOnce", []string{"G4", "S3"},
 			"A Reject whose reply was lost leaves one dead letter.",

@@ -269,6 +269,27 @@ func closeCases() []testCase {
 				require.NoError(e, err)
 				assert.Equal(e, []string{"a"}, texts(e.on(e.peer()).read("s", rpw.Position{})))
 			}},
+		{"Hub/Close/EndsWaitsByItself", []string{"E1"},
+			"A closing Hub ends its waits with ErrClosed also where the driver is slow to.",
+			func(e *env) {
+				waiting := make(chan struct{})
+				h := e.decorated(func(p rpw.Parts) rpw.Parts {
+					end := p.Close
+					p.Close = func(ctx context.Context) error {
+						<-waiting
+						return end(ctx)
+					}
+					return p
+				})
+				read := e.on(h).waitRead(rpw.ReadRequest{Stream: "s"})
+				e.idle()
+				closed := start(func() (struct{}, error) { return struct{}{}, h.Close() })
+				_, err := await(e, read)
+				close(waiting)
+				e.is(err, rpw.ErrClosed)
+				_, err = await(e, closed)
+				require.NoError(e, err)
+			}},
 		{"Hub/Close/HooksRunFirstLastOneFirst", []string{"E1"},
 			"What was registered to run at Close runs before the driver closes, the last one first, and can use the Hub.",
 			func(e *env) {
