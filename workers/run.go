@@ -58,6 +58,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer w.end()
+	defer s.stop(errStopping)
 	defer close(s.done)
 	remove, err := w.hub.OnClose(s.hubCloses)
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *session) run() error {
 	s.beater = newBeater(s)
 	var parts sync.WaitGroup
 	parts.Go(func() { s.pipe.run(hard) })
-	parts.Go(func() { s.beater.run(hard) })
+	parts.Go(s.beater.run)
 	if len(s.queues) > 0 {
 		s.spawn(s.claimAll)
 	}
