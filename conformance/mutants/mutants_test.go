@@ -81,7 +81,7 @@ func TestMutants(t *testing.T) {
 
 		{"a publish of unknown outcome is not repeated", "S3", "../../publish.go", "target: b.Stream, items: len(b.Events), repeat: true}", "target: b.Stream, items: len(b.Events)}", streams + "Producer/LostReplyIsOneEvent"},
 		{"a cache write of unknown outcome is repeated", "C3", "../../guard.go", "uncertain && !c.repeat ||", "", cache + "Set/UnknownOutcomeIsNotRepeated"},
-		{"a closing hub leaves its waits alone", "E1", "../../guard.go", "stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })", "stop := func() bool { return true }", "TestConformance/Hub/Close/EndsWaitsByItself"},
+		{"a closing hub leaves its waits alone", "E1", "../../guard.go", "stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })", "stop := func() bool { return true }", streams + "Wait/ClosingHubEndsWaits"},
 		{"a gap shows the namespace", "E2", "../../guard.go", "own.Stream = c.h.outward(own.Stream)", "", "TestConformance/Hub/Namespace/AnswersSpeakTheUsersNames"},
 		{"a single load becomes many", "C5", "../../cache.go", "		f.flying[key] = fl\n	}\n	fl.waiting++", "	}\n	fl.waiting++", cache + "Load/OneLoadForMany"},
 		{"control characters are let through", "E2", "../../names.go", "if nameBytes[c] {", "if nameBytes[c] || c == '\\t' {", "TestConformance/Names/Bad/RefusedByEveryVerb"},
