@@ -109,7 +109,7 @@ func TestGuardRefuses(t *testing.T) {
 	}}})
 	ctx := t.Context()
 	//nolint:staticcheck // a nil ctx is the mistake
-	assert.ErrorIs(t, rpw.Set(nil, hub, "k", 1), rpw.ErrInvalid)
+	assert.ErrorIs(t, rpw.Set(noContext, hub, "k", 1), rpw.ErrInvalid)
 	assert.ErrorIs(t, rpw.Set(ctx, hub, "", 1), rpw.ErrInvalid)
 	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", 1, rpw.TTL(-time.Second)), rpw.ErrInvalid)
 	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", 1, rpw.TTL(100*365*24*time.Hour)), rpw.ErrInvalid)

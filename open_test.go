@@ -15,6 +15,8 @@ import (
 
 type driverFunc func(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error)
 
+var noContext context.Context // the mistake of passing nil
+
 func (f driverFunc) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) {
 	return f(ctx, req)
 }
@@ -83,7 +85,7 @@ func TestOpenErrors(t *testing.T) {
 			assert.NotContains(t, cause.Error(), canary)
 		}
 	}
-	_, err := rpw.Open(nil, "opentest://") //nolint:staticcheck // the mistake
+	_, err := rpw.Open(noContext, "opentest://")
 	assert.ErrorIs(t, err, rpw.ErrInvalid)
 	_, err = rpw.Open(t.Context(), "opentest://", nil)
 	assert.ErrorIs(t, err, rpw.ErrInvalid)

@@ -92,9 +92,9 @@ func controlCases() []testCase {
 				b.add(soon, late, at)
 				began := time.Now()
 				for _, c := range []rpw.Command{
-					{Kind: rpw.Reschedule, Ref: soon.Ref, Delay: e.units(10)},
-					{Kind: rpw.Reschedule, Ref: late.Ref, Delay: e.units(10)},
-					{Kind: rpw.Reschedule, Ref: at.Ref, RunAt: b.get(at.Ref).Created.Add(e.units(10))},
+					{Kind: rpw.Reschedule, Ref: soon.Ref, Delay: e.units(40)},
+					{Kind: rpw.Reschedule, Ref: late.Ref, Delay: e.units(40)},
+					{Kind: rpw.Reschedule, Ref: at.Ref, RunAt: b.get(at.Ref).Created.Add(e.units(40))},
 				} {
 					answer := b.command(c)
 					require.NoError(e, answer.Err)
@@ -105,7 +105,7 @@ func controlCases() []testCase {
 					held := b.next(queue)
 					require.False(e, held.Started.Before(held.RunAt), "early")
 					if queue != "at" {
-						require.GreaterOrEqual(e, time.Since(began)+time.Millisecond, e.units(10))
+						require.GreaterOrEqual(e, time.Since(began)+time.Millisecond, e.units(40))
 					}
 					require.Contains(e, kinds(b.history(held.Ref)), rpw.ChangeRescheduled)
 					e.is(b.command(rpw.Command{Kind: rpw.Reschedule, Ref: held.Ref}).Err, rpw.ErrConflict)

@@ -41,6 +41,7 @@ func account(t *testing.T, records []rpw.LogRecord) (delivered, dropped int) {
 }
 
 // TestOverload: a million records a (virtual) second against a store that takes a millisecond for a batch.
+// It protects L1: what overflows is dropped, counted and told; the caller never waits.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &fakeSink{behave: func(context.Context, rpw.WriteLogs) error {
@@ -269,6 +270,7 @@ func TestHugeRecordsFit(t *testing.T) {
 }
 
 // TestFlushWaitsForWhatWasLoggedBefore, also while more is logged and dropped.
+// TestFlushWaitsForWhatWasLoggedBefore protects L2, as TestBatches, TestBlackhole and TestStuckSink do.
 func TestFlushWaitsForWhatWasLoggedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})

@@ -81,6 +81,7 @@ func TestRegistry(t *testing.T) {
 	})
 }
 
+// TestServiceRestarts protects W1, as the tests of services, singletons and streams that follow it do.
 func TestServiceRestarts(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
 		var starts []time.Duration
@@ -222,7 +223,7 @@ func TestStream(t *testing.T) {
 			require.NoError(t, workers.Stream(w, numbers, c, func(ctx context.Context, m rpw.Message[int]) error {
 				origin, _ := rpw.OriginOf(ctx)
 				assert.Equal(t, "adder", origin.Worker)
-				time.Sleep(time.Second)
+				time.Sleep(3 * time.Second)
 				sum.Add(int64(m.Data))
 				return nil
 			}))

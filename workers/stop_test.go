@@ -85,6 +85,7 @@ func inSluggish(t *testing.T, test func(t *testing.T, hub *rpw.Hub, store *slugg
 	})
 }
 
+// TestStop protects W3, as the tests that follow it do.
 func TestStop(t *testing.T) {
 	cases := []struct {
 		name     string
