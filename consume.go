@@ -172,7 +172,7 @@ func (m *member) ensure(ctx context.Context, from Start) error {
 			m.info, m.seen = info, info.Position
 			return nil
 		}
-		if !m.hub.outlast(ctx, err, &failures) {
+		if err := m.hub.outlast(ctx, err, &failures); err != nil {
 			return err
 		}
 	}
@@ -230,10 +230,8 @@ func (m *member) recover(ctx context.Context, err error, failures *int) error {
 		return m.report(gap)
 	case isGap || errors.Is(err, ErrNotFound):
 		return m.rebuild(ctx, gap)
-	case m.hub.outlast(ctx, err, failures):
-		return nil
 	}
-	return err
+	return m.hub.outlast(ctx, err, failures)
 }
 
 // rebuild makes a group again that has vanished, or takes note that another member has done so. After a flush it begins with the
@@ -345,7 +343,7 @@ func (m *member) send(batch []Settlement, failures *int) bool {
 	defer cancel()
 	for {
 		_, err := m.hub.Streams().Settle(ctx, SettleRequest{Stream: m.stream, Group: m.Group, Settlements: batch})
-		if err == nil || !m.hub.outlast(ctx, err, failures) {
+		if err == nil || m.hub.outlast(ctx, err, failures) != nil {
 			for _, s := range batch {
 				m.keeper.Drop(s.Receipt)
 			}

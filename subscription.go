@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"sync/atomic"
 )
 
 // GapPolicy decides what a reader does about a gap: it returns the position to go on from, or an error that ends the reading.
@@ -41,8 +42,8 @@ type Subscription[T any] struct {
 	at     Position // after the last event handed out
 	page   []Event
 
-	mu     sync.Mutex
-	closed bool
+	closed atomic.Bool
+	mu     sync.Mutex              // orders closed and cancel
 	cancel context.CancelCauseFunc // of the read under way
 }
 
@@ -69,6 +70,9 @@ func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...Subs
 //   - the context's error: calling Next again with another context goes on;
 //   - ErrClosed, and anything that trying again would not mend.
 func (s *Subscription[T]) Next(ctx context.Context) (Message[T], error) {
+	if s.closed.Load() {
+		return Message[T]{}, s.errClosed()
+	}
 	for len(s.page) == 0 {
 		if err := s.fill(ctx); err != nil {
 			return Message[T]{}, err
@@ -101,20 +105,23 @@ func (s *Subscription[T]) Position() Position { return s.at }
 func (s *Subscription[T]) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	s.page = nil
+	s.closed.Store(true)
 	if s.cancel != nil {
 		s.cancel(ErrClosed)
 	}
 	return nil
 }
 
+func (s *Subscription[T]) errClosed() error {
+	return &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+}
+
 // begin gives a read its context, which Close can end.
 func (s *Subscription[T]) begin(ctx context.Context) (context.Context, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+	if s.closed.Load() {
+		return nil, s.errClosed()
 	}
 	if ctx == nil {
 		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrInvalid, Err: errNilContext}
@@ -146,10 +153,10 @@ func (s *Subscription[T]) fill(ctx context.Context) error {
 			}
 			continue
 		}
-		if context.Cause(ctx) == ErrClosed {
-			return &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+		if err = s.hub.outlast(ctx, err, &failures); context.Cause(ctx) == ErrClosed {
+			return s.errClosed()
 		}
-		if !s.hub.outlast(ctx, err, &failures) {
+		if err != nil {
 			return err
 		}
 	}
@@ -164,13 +171,20 @@ func (s *Subscription[T]) pass(gap *GapError) (Position, error) {
 	return at, nil
 }
 
-// outlast waits after a failed call of a loop that is to survive outages; false: err is not one that time mends, or ctx ended.
-func (h *Hub) outlast(ctx context.Context, err error, failures *int) bool {
-	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUncertain) || ctx.Err() != nil || h.closed.Load() {
-		return false
+// outlast waits after a failed call of a loop that is to survive outages. nil means go on; otherwise it says why not: ctx or the Hub has
+// ended, or err is not one that time mends.
+func (h *Hub) outlast(ctx context.Context, err error, failures *int) error {
+	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUncertain) {
+		return err
 	}
 	pause := backoff(*failures)
 	*failures++
 	h.notify(Notice{Kind: NoticeReconnecting, Err: err, After: pause})
-	return sleep(ctx, h.ctx, pause)
+	switch {
+	case sleep(ctx, h.ctx, pause):
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return Errorf(ErrClosed, "the hub was closed")
 }
