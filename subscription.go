@@ -6,6 +6,7 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // GapPolicy decides what a reader does about a gap: it returns the position to go on from, or an error that ends the reading.
@@ -31,6 +32,9 @@ func OnGap(p GapPolicy) SubscribeOption { return func(o *subscribeOptions) { o.o
 
 // subscriptionPage is how many events a subscription takes from the store at a time: its memory, and what it has read ahead.
 const subscriptionPage = 256
+
+// earlyPause is between two waits of which the first ended early, with nothing, as drivers may: one that always does must not spin.
+const earlyPause = time.Millisecond
 
 // Subscription delivers every event after its start once and in order, across outages of the backend, or reports a gap first. It holds no
 // goroutine and no connection of its own: it reads when asked, so a slow reader lags in the store and slows nobody. Use it from
@@ -143,11 +147,15 @@ func (s *Subscription[T]) fill(ctx context.Context) error {
 			s.page = events
 			return nil
 		}
-		if err == nil { // a driver may answer early
+		if err == nil {
 			failures = 0
+			sleep(ctx, s.hub.ctx, earlyPause)
 			continue
 		}
 		if gap, ok := errors.AsType[*GapError](err); ok {
+			if failures++; failures > 1 {
+				sleep(ctx, s.hub.ctx, backoff(failures-2))
+			}
 			if s.at, err = s.pass(gap); err != nil {
 				return err
 			}

@@ -74,3 +74,26 @@ func TestSubscriptionInAnOutage(t *testing.T) {
 		})
 	}
 }
+
+// TestSubscriptionDoesNotSpin: a driver that answers early with nothing, or one gap after the other, is asked with pauses.
+func TestSubscriptionDoesNotSpin(t *testing.T) {
+	for name, trouble := range map[string]error{"early": nil, "gaps": &rpw.GapError{Kind: rpw.GapTrimmed, Resume: rpw.Position{Epoch: 1}}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				hub := newHub(t, rpw.Parts{Streams: &fakeBus{read: func(ctx context.Context, _ rpw.ReadRequest) ([]rpw.Event, error) {
+					if calls++; calls > 10_000 {
+						return nil, rpw.ErrPermission
+					}
+					return nil, trouble
+				}}})
+				sub, err := rpw.StreamOf[int]("s").Subscribe(t.Context(), hub, rpw.Newest(), rpw.OnGap(rpw.GapContinue))
+				require.NoError(t, err)
+				ctx, leave := context.WithTimeout(t.Context(), time.Second)
+				defer leave()
+				_, err = sub.Next(ctx)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		})
+	}
+}
