@@ -55,9 +55,7 @@ type Subscription[T any] struct {
 // returned arrives. Newest, Oldest, Since, After and Last say where to start. The context bounds Subscribe itself only.
 func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...SubscribeOption) (*Subscription[T], error) {
 	var o subscribeOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	apply(&o, opts)
 	if o.onGap == nil {
 		o.onGap = GapStop
 	}
