@@ -31,15 +31,7 @@ func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
 	a := &attempt{s: s, claimed: c, began: granted}
 	ctx := s.handling
 	ctx, a.cancel = context.WithCancelCause(ctx)
-	s.mu.Lock()
-	s.attempts[c.Lease] = a
-	for _, signal := range s.early {
-		if signal.Lease == c.Lease {
-			a.requestCancel()
-		}
-	}
-	s.mu.Unlock()
-	s.keeper.Hold(a, granted, s.config.Lease, a.lose)
+	s.hold(a, s.attempts)
 	s.beater.poke()
 	s.spawn(func() {
 		defer s.finish(a)
@@ -47,13 +39,30 @@ func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
 	})
 }
 
+// hold keeps the lease of an attempt and lets it receive signals, also those that came before it.
+func (s *session) hold(a *attempt, among map[rpw.Lease]*attempt) {
+	s.mu.Lock()
+	among[a.claimed.Lease] = a
+	for _, signal := range s.early {
+		if signal.Lease == a.claimed.Lease {
+			a.requestCancel()
+		}
+	}
+	s.mu.Unlock()
+	s.keeper.Hold(a, a.began, s.config.Lease, a.lose)
+}
+
+func (s *session) drop(a *attempt, from map[rpw.Lease]*attempt) {
+	s.keeper.Drop(a)
+	s.mu.Lock()
+	delete(from, a.claimed.Lease)
+	s.mu.Unlock()
+}
+
 // finish frees the slot.
 func (s *session) finish(a *attempt) {
 	a.cancel(nil)
-	s.keeper.Drop(a)
-	s.mu.Lock()
-	delete(s.attempts, a.claimed.Lease)
-	s.mu.Unlock()
+	s.drop(a, s.attempts)
 	select {
 	case s.freed <- struct{}{}:
 	default:

@@ -158,7 +158,7 @@ func (s *session) signal(signal rpw.Signal) {
 		return
 	}
 	s.mu.Lock()
-	a := s.attempts[signal.Lease]
+	a := cmp.Or(s.attempts[signal.Lease], s.leading[signal.Lease])
 	if a == nil { // finished, or its claim is still on the way here
 		s.early = append(s.early[max(0, len(s.early)-maxEarly+1):], signal)
 	}

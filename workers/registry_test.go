@@ -214,6 +214,30 @@ func TestSingletonCancelled(t *testing.T) {
 	})
 }
 
+// The service learns of it at once, not when its lease is renewed next.
+func TestSingletonCancelledAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+		w := workers.New(hub, workers.Config{Lease: time.Hour, Logger: quiet})
+		ended := make(chan error, 1)
+		require.NoError(t, w.Service("scheduler", func(ctx context.Context) error {
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return nil
+		}, workers.Singleton()))
+		run(t, w)
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		ref := rpw.ActionRef{Queue: "rpw.service/scheduler", ID: "leader"}
+		answers, err := hub.Actions().Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: ref}}})
+		require.NoError(t, err)
+		require.NoError(t, answers[0].Err)
+		assert.ErrorIs(t, <-ended, rpw.ErrCancelled)
+		assert.LessOrEqual(t, time.Since(began), time.Second)
+		synctest.Wait()
+		assert.Equal(t, rpw.Cancelled, get(t, hub, ref).State, "acknowledged")
+	})
+}
+
 func TestStream(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
 		numbers := rpw.StreamOf[int]("numbers")

@@ -201,9 +201,9 @@ func (s *session) lead(ctx context.Context, svc *service) error {
 	a := &attempt{s: s, claimed: c, began: time.Now()}
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
-	s.keeper.Hold(a, a.began, s.config.Lease, a.lose)
+	s.hold(a, s.leading)
 	err = s.perform(a.context(ctx), svc)
-	s.keeper.Drop(a)
+	s.drop(a, s.leading)
 	if a.lost.Load() {
 		return rpw.Errorf(rpw.ErrLeaseLost, "another worker runs the service now: %w", cmp.Or(err, rpw.ErrLeaseLost))
 	}
