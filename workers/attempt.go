@@ -98,10 +98,20 @@ func (a *attempt) run(ctx context.Context, handle handler) {
 		cause := context.Cause(ctx)
 		inTime()
 		if a.ending.CompareAndSwap(false, true) {
-			a.end(a.verdict(output, err, cause))
+			a.end(a.conclude(ctx, output, err, cause))
 		}
 	}()
 	output, err = handle(ctx, a.claimed.Arg)
+}
+
+// conclude is verdict, also of an error whose own methods panic: often a nil pointer in an error.
+func (a *attempt) conclude(ctx context.Context, output json.RawMessage, err, cause error) (move rpw.Move) {
+	defer func() {
+		if p := recover(); p != nil {
+			move = a.failed(a.s.caught(ctx, p))
+		}
+	}()
+	return a.verdict(output, err, cause)
 }
 
 var errGoexit = errors.New("it called runtime.Goexit")
