@@ -128,7 +128,7 @@ func (in *intake) admit(spec *rpw.ActionSpec) (entry, error) {
 			in.size += r.size - e.size
 		}
 	} else {
-		e.record = newRecord(spec, q.store.orders.Add(1), q.now)
+		e.record = newRecord(q.store.store, spec, q.store.orders.Add(1), q.now)
 		in.size += e.record.size
 		q.byID[spec.Ref.ID] = e.record
 		if spec.Unique != "" {
