@@ -13,7 +13,7 @@ var _ rpw.ActionStore = (*actionStore)(nil)
 // actionStore keeps actions in queues. Nothing runs while no verb is called: each verb that opens a queue first
 // brings it up to now (queue.advance).
 //
-// Mutexes are taken in this order: a queue's, then the store's or that of the sessions. No verb holds two queues.
+// Mutexes are taken in this order: a queue's, then the store's or that of the sessions. No verb waits for a queue while it holds one.
 type actionStore struct {
 	store    *Store
 	mu       sync.RWMutex
@@ -109,6 +109,24 @@ func (s *actionStore) sweep() {
 			}
 			q.close()
 		}
+	}
+}
+
+// sweepAll is sweep for one who may hold a queue: it passes over those in use.
+func (s *actionStore) sweepAll() {
+	for _, name := range s.names() {
+		s.mu.RLock()
+		q := s.queues[name]
+		s.mu.RUnlock()
+		if q == nil || !q.mu.TryLock() {
+			continue
+		}
+		if !q.gone {
+			q.advance(clock())
+			for q.retire() > 0 {
+			}
+		}
+		q.close()
 	}
 }
 
