@@ -11,6 +11,19 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
+// A repeat of what is stored under its key adds nothing, so it is answered also when the store is over its bound.
+func TestKnownKeyInFullStore(t *testing.T) {
+	s := New(Options{MaxBytes: 4000})
+	batch := []rpw.Batch{{Stream: "s", Events: []rpw.NewEvent{{Type: "t", Key: "k"}}}}
+	first, err := s.streams.Publish(t.Context(), batch)
+	require.NoError(t, err)
+	s.charge(4000)
+	again, err := s.streams.Publish(t.Context(), batch)
+	require.NoError(t, err)
+	require.NoError(t, again[0].Err)
+	assert.Equal(t, first[0].Positions, again[0].Positions)
+}
+
 // What time has ended makes room, wherever it lies and whatever needs it.
 func TestExpiredMakesRoom(t *testing.T) {
 	const half, tooMuch = 5_000, 8_000
