@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +25,9 @@ type actionStore struct {
 	orders atomic.Uint64 // the last order given to a record
 	tokens atomic.Uint64 // the last token of a claim
 
-	claims   repeats[[]rpw.Claimed]
-	advances repeats[[]rpw.Advanced]
-	controls repeats[[]rpw.Controlled]
+	claims   repeats[rpw.Claimed]
+	advances repeats[rpw.Advanced]
+	controls repeats[rpw.Controlled]
 }
 
 func newActionStore(s *Store) *actionStore {
@@ -149,7 +150,7 @@ func clock() time.Time { return time.Now().Round(0) }
 // comes while its call is still under way waits for the same answer, and a later call ends the wait of an earlier one.
 type repeats[A any] struct {
 	mu       sync.Mutex
-	lanes    lanes[A]
+	lanes    lanes[[]A]
 	underway map[[16]byte]*onLane
 }
 
@@ -162,8 +163,8 @@ type onLane struct {
 
 var errSuperseded = rpw.Errorf(rpw.ErrConflict, "its sender has gone on to another call")
 
-// once calls do, unless the lane's call was answered before.
-func (r *repeats[A]) once(ctx context.Context, lane rpw.Lane, do func(context.Context) (A, error)) (answer A, err error) {
+// once calls do, unless the lane's call was answered before. What is remembered is a copy: callers write into their answers.
+func (r *repeats[A]) once(ctx context.Context, lane rpw.Lane, do func(context.Context) ([]A, error)) (answer []A, err error) {
 	if (lane == rpw.Lane{}) {
 		return do(ctx)
 	}
@@ -172,7 +173,7 @@ func (r *repeats[A]) once(ctx context.Context, lane rpw.Lane, do func(context.Co
 	call := &onLane{seq: lane.Seq, stop: stop}
 	answer, hit, err := r.enter(ctx, lane, call)
 	if hit || err != nil {
-		return answer, err
+		return slices.Clone(answer), err
 	}
 	stored := false
 	defer func() { r.leave(lane, call, answer, stored) }()
@@ -185,7 +186,7 @@ func (r *repeats[A]) once(ctx context.Context, lane rpw.Lane, do func(context.Co
 }
 
 // enter finds the answer to a call, or begins it when its lane is free.
-func (r *repeats[A]) enter(ctx context.Context, lane rpw.Lane, call *onLane) (answer A, hit bool, err error) {
+func (r *repeats[A]) enter(ctx context.Context, lane rpw.Lane, call *onLane) (answer []A, hit bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
@@ -222,12 +223,12 @@ func (r *repeats[A]) enter(ctx context.Context, lane rpw.Lane, call *onLane) (an
 }
 
 // leave frees the lane, and remembers the answer if there is one.
-func (r *repeats[A]) leave(lane rpw.Lane, call *onLane, answer A, stored bool) {
+func (r *repeats[A]) leave(lane rpw.Lane, call *onLane, answer []A, stored bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.underway, lane.ID)
 	if stored {
-		r.lanes.store(lane, clock(), answer)
+		r.lanes.store(lane, clock(), slices.Clone(answer))
 	}
 	if call.done != nil {
 		close(call.done)
@@ -237,5 +238,5 @@ func (r *repeats[A]) leave(lane rpw.Lane, call *onLane, answer A, stored bool) {
 func (r *repeats[A]) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lanes = lanes[A]{}
+	r.lanes = lanes[[]A]{}
 }

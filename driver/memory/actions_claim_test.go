@@ -355,3 +355,27 @@ func TestATwinOfAWaitingClaimTakesNothing(t *testing.T) {
 		require.Len(t, fifth.claimed, 1)
 	})
 }
+
+// Callers write into the slice of answers: names out of a namespace, errors with more to them. A repeat gets it as it was.
+func TestARepeatGetsTheAnswerAsItWas(t *testing.T) {
+	inBubble(t, func(t *testing.T, s actionTest) {
+		s.put(spec("a"))
+		claim := rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Lane: lane(1, 1)}
+		advance := rpw.AdvanceRequest{Lane: lane(1, 1), Moves: []rpw.Move{{Kind: rpw.Complete, Lease: rpw.Lease{Ref: ref("none")}}}}
+		control := rpw.ControlRequest{Lane: lane(1, 1), Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: ref("none")}}}
+		for range 3 {
+			claimed, err := s.Claim(t.Context(), claim)
+			require.NoError(t, err)
+			require.Equal(t, ref("a"), claimed[0].Lease.Ref)
+			claimed[0].Lease.Ref.Queue = "other"
+			advanced, err := s.Advance(t.Context(), advance)
+			require.NoError(t, err)
+			require.ErrorIs(t, advanced[0].Err, rpw.ErrNotFound)
+			advanced[0].Err = nil
+			controlled, err := s.Control(t.Context(), control)
+			require.NoError(t, err)
+			require.ErrorIs(t, controlled[0].Err, rpw.ErrNotFound)
+			controlled[0].Err = nil
+		}
+	})
+}
