@@ -27,6 +27,7 @@ type call struct {
 	items  int
 	waits  bool
 	repeat bool // safe to repeat when the outcome is unknown
+	nested bool // its own calls go through the guard, which repeats them and says why they failed
 }
 
 // invoke takes one call through the guard. verb is a method expression, so that nothing is allocated for it.
@@ -111,7 +112,7 @@ func (c call) closing(ctx context.Context, err error) error {
 // nothing else; with jitter, until opTimeout has passed since the first failure or ctx ends. It waits.
 func (c call) again(ctx context.Context, err error, since *time.Time, retries int) bool {
 	uncertain := errors.Is(err, ErrUncertain)
-	if uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+	if c.nested || uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return false
 	}
 	now := time.Now()
@@ -153,6 +154,9 @@ func (c call) wrap(err error) error {
 		own := *gap
 		own.Stream = c.h.outward(own.Stream)
 		return &own
+	}
+	if inner, ok := err.(*Error); ok && c.nested {
+		err = &Error{Kind: inner.Kind, Err: inner.Err}
 	}
 	kind := kindOf(err)
 	if kind == context.Canceled || kind == context.DeadlineExceeded {
