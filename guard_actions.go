@@ -345,6 +345,9 @@ func (g guardedActions) Get(ctx context.Context, refs []ActionRef) ([]GotAction,
 }
 
 func (g guardedActions) inFilter(f *ActionFilter) error {
+	if len(f.Queues) > MaxBatch {
+		return Errorf(ErrTooLarge, "the filter names %d queues (max %d)", len(f.Queues), MaxBatch)
+	}
 	inward := make([]string, len(f.Queues))
 	for i, queue := range f.Queues {
 		if err := CheckName("queue", queue); err != nil {
@@ -443,7 +446,17 @@ func checkWorker(w *WorkerInfo) error {
 	}
 	w.Running = w.Running[max(0, len(w.Running)-100):]
 	w.Error = cut(w.Error, maxReason)
-	return first(CheckName("worker id", w.ID), CheckName("worker", w.Name))
+	size := len(w.Host)
+	for key, value := range w.Meta {
+		size += len(key) + len(value)
+	}
+	for _, queue := range w.Queues {
+		size += len(queue)
+	}
+	for _, task := range w.Running {
+		size += len(task.Kind) + len(task.Name)
+	}
+	return first(CheckName("worker id", w.ID), CheckName("worker", w.Name), checkSize("the worker", size))
 }
 
 func (g guardedActions) Workers(ctx context.Context, req WorkersRequest) (WorkersPage, error) {

@@ -47,7 +47,8 @@ const CloseTimeout = 5 * time.Second
 type Option func(*Hub) error
 
 // WithNamespace puts all names of the Hub into a namespace: other hubs of the same backend see them as "namespace:name"
-// if they have none, and not at all if they have another. There is no way out of it through the Hub. At most 64 bytes, by the grammar of names.
+// if they have none, and not at all if they have another, unless that is within it: "a:b" lies within "a". There is no way out of it through the
+// contracts; Native is the driver's own. At most 64 bytes, by the grammar of names.
 func WithNamespace(namespace string) Option {
 	return func(h *Hub) error {
 		if namespace == "" {

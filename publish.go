@@ -245,7 +245,7 @@ func refused(err error) bool {
 // cutShort says what the end of the Hub's own context means for callers who never saw that context.
 func (c call) cutShort(err error) error {
 	switch {
-	case errors.Is(err, ErrUncertain) || errors.Is(err, ErrClosed):
+	case kindOf(err) != context.DeadlineExceeded && kindOf(err) != context.Canceled:
 		return err
 	case c.h.closed.Load():
 		return c.wrap(Errorf(ErrClosed, "the hub was closed"))
