@@ -2,18 +2,30 @@
 //
 //	func TestConformance(t *testing.T) {
 //		conformance.Run(t, conformance.Harness{
-//			Open: func(t testing.TB) conformance.Backend { ... },
-//			Unit: 20 * time.Millisecond,
+//			Open: func(t testing.TB) conformance.Backend {
+//				store := memory.New(memory.Options{})
+//				return conformance.Backend{
+//					Connect: func() (rpw.Parts, error) { return store.Parts(), nil },
+//					Flush:   store.Flush,
+//				}
+//			},
+//			Unit:   time.Millisecond,
+//			Bubble: true,
 //		})
 //	}
 //
-// Each case has a stable name (Streams/Publish/SameKeyTwiceIsOneEvent), names the promises it protects, and prints its rule when it fails.
+// Each case has a stable name (Streams/Publish/SameKeyTwiceIsOneEvent), names the promises it protects (see Promises), and prints its
+// rule when it fails.
 package conformance
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,20 +42,21 @@ type Harness struct {
 	Unit time.Duration
 	// Bubble runs each case in a testing/synctest bubble: for drivers that wait only on channels and timers.
 	Bubble bool
-	// Skip lists cases (by name or prefix) that the driver cannot pass, with the reason. The suite runs them all the same and
+	// Parallel runs cases at the same time, as many as go test -parallel says: for backends that share nothing.
+	Parallel bool
+	// Skip lists cases (by name, or by a part of it up to a "/") that the driver cannot pass, with the reason. The suite runs them all the same and
 	// fails if one passes, so the list stays true. rpw's own drivers have none.
 	Skip map[string]string
 }
 
 // Backend is one store, as several processes would share it.
 type Backend struct {
-	// Hub opens one more connection to the store, as another process would. The suite closes it.
-	Hub func(opts ...rpw.Option) (*rpw.Hub, error)
-	// Flush drops all data behind the back of those who use it, as FLUSHALL does. nil: cases that need it are skipped, and counted as skipped.
+	// Connect opens one more connection to the store, as another process would. The suite makes a Hub of it, sometimes with
+	// the contracts decorated to lose calls or replies, and closes that.
+	Connect func() (rpw.Parts, error)
+	// Flush drops all data behind the back of those who use it, as FLUSHALL does. A driver that has no such thing declares the
+	// cases that need it in Skip.
 	Flush func()
-	// LoseReplies makes the calls of the hubs that are opened after it lose their reply after the store has done the work,
-	// each time lose says so. nil: the suite wraps the Hub's parts itself, which fits every driver whose Parts are reachable by Wrap.
-	Wrap func(wrap func(rpw.Parts) rpw.Parts) (*rpw.Hub, error)
 }
 
 // testCase is one rule.
@@ -54,55 +67,84 @@ type testCase struct {
 	run      func(e *env)
 }
 
-// env is what a case works with.
-type env struct {
-	testing.TB
-	backend Backend
-	hub     *rpw.Hub // of the case's own process
-	unit    time.Duration
+// allCases are the cases of all areas; names are unique.
+func allCases() []testCase {
+	return slices.Concat(
+		streamCases(), groupCases(), cacheCases(), nameCases(), hubCases(),
+	)
 }
 
-// peer opens the hub of another process.
-func (e *env) peer(opts ...rpw.Option) *rpw.Hub {
-	e.Helper()
-	h, err := e.backend.Hub(opts...)
-	if err != nil {
-		e.Fatalf("open another hub: %v", err)
-	}
-	e.Cleanup(func() { h.Close() })
-	return h
-}
+// summaryFile is the environment variable that names a file to which Run appends its summary too, since go test shows no output of
+// packages that pass.
+const summaryFile = "RPW_CONFORMANCE_SUMMARY"
 
-// units is a duration in which the backend can be told to do something, and be seen to have done it.
-func (e *env) units(n int) time.Duration { return time.Duration(n) * e.unit }
-
-// Run runs all cases as subtests of t, and prints how many ran and how many were skipped.
+// Run runs all cases as subtests of t. When all are done it prints to standard output how many ran and how many were
+// skipped, and appends the same line to the file that RPW_CONFORMANCE_SUMMARY names.
 func Run(t *testing.T, h Harness) {
 	if h.Open == nil || h.Unit <= 0 {
 		t.Fatal("conformance: a Harness needs Open and Unit")
 	}
-	var ran, skipped []string
-	for _, c := range allCases() {
+	cases := allCases()
+	h.checkSkips(t, cases)
+	var tally tally
+	t.Cleanup(func() { report(t, tally.summary()) })
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			reason, declared := h.skip(c.name)
-			if declared {
-				skipped = append(skipped, c.name)
-				t.Skipf("declared: %s", reason)
+			if h.Parallel {
+				t.Parallel()
 			}
-			ran = append(ran, c.name)
 			defer func() {
 				if t.Failed() {
 					t.Logf("the rule: %s (protects %s)", c.rule, strings.Join(c.promises, ", "))
 				}
 			}()
+			reason, declared := h.skip(c.name)
+			tally.count(c.name, declared)
+			run := func(t *testing.T) { h.run(t, c, &tally) }
+			if declared {
+				run = func(t *testing.T) { h.runDeclared(t, c, reason, &tally) }
+			}
 			if h.Bubble {
-				synctest.Test(t, func(t *testing.T) { h.run(t, c) })
+				synctest.Test(t, run)
 			} else {
-				h.run(t, c)
+				run(t)
 			}
 		})
 	}
-	t.Logf("conformance: %d cases run, %d skipped%s", len(ran), len(skipped), list(skipped))
+}
+
+// run runs one case in a backend of its own.
+func (h Harness) run(t testing.TB, c testCase, tally *tally) {
+	e := &env{TB: t, backend: h.Open(t), unit: h.Unit, bubble: h.Bubble}
+	e.hub = e.peer()
+	tally.driver(e.hub.Driver())
+	c.run(e)
+}
+
+// runDeclared runs a case that is declared to fail, and fails if it does not.
+func (h Harness) runDeclared(t *testing.T, c testCase, reason string, tally *tally) {
+	r := &recorder{TB: t}
+	r.run(func() { h.run(r, c, tally) })
+	if !r.Failed() {
+		t.Fatalf("the case passes, but is declared as skipped (%s): take it off Harness.Skip", reason)
+	}
+	t.Skipf("declared: %s", reason)
+}
+
+func report(t *testing.T, summary string) {
+	fmt.Println(summary)
+	path := os.Getenv(summaryFile)
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = fmt.Fprintln(f, summary)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Errorf("conformance: write the summary: %v", err)
+	}
 }
 
 func (h Harness) skip(name string) (reason string, declared bool) {
@@ -114,32 +156,47 @@ func (h Harness) skip(name string) (reason string, declared bool) {
 	return "", false
 }
 
-func (h Harness) run(t *testing.T, c testCase) {
-	b := h.Open(t)
-	hub, err := b.Hub()
-	if err != nil {
-		t.Fatalf("open a hub: %v", err)
-	}
-	defer hub.Close()
-	c.run(&env{TB: t, backend: b, hub: hub, unit: h.Unit})
-}
-
-func list(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(names, ", ")
-}
-
-// allCases are the cases of all areas; names are unique.
-func allCases() []testCase {
-	cases := slices.Concat[[]testCase]()
-	seen := make(map[string]bool)
-	for _, c := range cases {
-		if seen[c.name] {
-			panic(fmt.Sprintf("conformance: two cases are named %s", c.name))
+// checkSkips fails for entries of Skip that skip nothing.
+func (h Harness) checkSkips(t *testing.T, cases []testCase) {
+	for _, prefix := range slices.Sorted(maps.Keys(h.Skip)) {
+		only := Harness{Skip: map[string]string{prefix: ""}}
+		if !slices.ContainsFunc(cases, func(c testCase) bool { _, declared := only.skip(c.name); return declared }) {
+			t.Errorf("conformance: Harness.Skip names %q, but there is no such case", prefix)
 		}
-		seen[c.name] = true
 	}
-	return cases
+}
+
+// tally counts what ran.
+type tally struct {
+	mu      sync.Mutex
+	name    string // of the driver
+	ran     int
+	skipped []string
+}
+
+func (c *tally) driver(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.name = name
+}
+
+func (c *tally) count(name string, skipped bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if skipped {
+		c.skipped = append(c.skipped, name)
+	} else {
+		c.ran++
+	}
+}
+
+func (c *tally) summary() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := fmt.Sprintf("conformance %s: %d cases run, %d skipped", c.name, c.ran, len(c.skipped))
+	if len(c.skipped) > 0 {
+		slices.Sort(c.skipped)
+		s += ": " + strings.Join(c.skipped, ", ")
+	}
+	return s
 }

@@ -1,0 +1,233 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+func typedCacheCases() []testCase {
+	return []testCase{
+		{"Cache/Typed/ValuesComeBackEqual", []string{"C7", "C1"},
+			"Get returns what Set stored, falsy values and large integers too; a miss is no error and no value.",
+			func(e *env) {
+				ctx := e.Context()
+				roundTrip(e, 0)
+				roundTrip(e, "")
+				roundTrip(e, false)
+				roundTrip(e, int64(9007199254740993))
+				roundTrip(e, note{N: -1, Text: "é😀\u2028"})
+				roundTrip(e, []string{})
+				roundTrip(e, map[string]any{"a": nil})
+				v, ok, err := rpw.Get[note](ctx, e.hub, "absent")
+				require.NoError(e, err)
+				assert.False(e, ok)
+				assert.Zero(e, v)
+			}},
+		{"Cache/Typed/AnotherTypeIsConflict", []string{"C7", "E2"},
+			"Text that is no T is ErrConflict; a value that is no JSON is ErrInvalid with nothing stored.",
+			func(e *env) {
+				ctx := e.Context()
+				e.set("k", "{broken")
+				_, _, err := rpw.Get[note](ctx, e.hub, "k")
+				e.is(err, rpw.ErrConflict)
+				err = rpw.Set[any](ctx, e.hub, "new", make(chan int))
+				e.is(err, rpw.ErrInvalid)
+				assert.False(e, e.get("new").Found)
+			}},
+		{"Cache/Typed/Options", []string{"C7", "C2", "C3"},
+			"TTL and OnlyIf do what they say; Delete counts what was there.",
+			func(e *env) {
+				ctx := e.Context()
+				require.NoError(e, rpw.Set(ctx, e.hub, "k", 1, rpw.TTL(time.Hour), rpw.OnlyIf(rpw.IfAbsent)))
+				assert.Positive(e, e.get("k").TTL)
+				e.is(rpw.Set(ctx, e.hub, "k", 2, rpw.OnlyIf(rpw.IfAbsent)), rpw.ErrConflict)
+				e.set("l", "")
+				n, err := rpw.Delete(ctx, e.hub, "k", "l", "absent")
+				require.NoError(e, err)
+				assert.Equal(e, 2, n)
+			}},
+		{"Cache/Load/OneLoadForMany", []string{"C5"},
+			"Callers of one Hub that miss the same key at once share one load; what it made is stored for all.",
+			func(e *env) {
+				release := make(chan struct{})
+				loads := make(chan struct{}, 100)
+				ctx := e.Context()
+				var calls []<-chan answer[note]
+				for range 20 {
+					calls = append(calls, start(func() (note, error) {
+						return rpw.Load(ctx, e.hub, "k", func(ctx context.Context) (note, error) {
+							loads <- struct{}{}
+							select {
+							case <-release:
+								return note{N: 7}, nil
+							case <-ctx.Done():
+								return note{}, ctx.Err()
+							}
+						}, rpw.TTL(time.Hour))
+					}))
+				}
+				e.idle()
+				close(release)
+				for _, c := range calls {
+					v, err := await(e, c)
+					require.NoError(e, err)
+					assert.EqualValues(e, 7, v.N)
+				}
+				assert.Len(e, loads, 1)
+				assert.Positive(e, e.get("k").TTL)
+				_, err := rpw.Load(ctx, e.peer(), "k", func(context.Context) (note, error) { return note{}, errors.New("must not load") })
+				require.NoError(e, err)
+			}},
+		{"Cache/Load/ErrorsAreNotStored", []string{"C5"},
+			"The error of a load goes to all who wait and is not stored; nor is that of one that panicked.",
+			func(e *env) {
+				ctx := e.Context()
+				broken := errors.New("broken")
+				_, err := rpw.Load(ctx, e.hub, "k", func(context.Context) (int, error) { return 0, broken })
+				require.ErrorIs(e, err, broken)
+				_, err = rpw.Load(ctx, e.hub, "k", func(context.Context) (int, error) { panic("oh") })
+				require.Error(e, err)
+				v, err := rpw.Load(ctx, e.hub, "k", func(context.Context) (int, error) { return 5, nil })
+				require.NoError(e, err)
+				assert.Equal(e, 5, v)
+			}},
+		{"Cache/Load/ContextEndsOneWait", []string{"C5", "E1"},
+			"A caller that leaves ends its own wait only; the load goes on for the others, and is cancelled with the last.",
+			func(e *env) {
+				release, cancelled := make(chan struct{}), make(chan struct{})
+				load := func(ctx context.Context) (int, error) {
+					select {
+					case <-release:
+						return 1, nil
+					case <-ctx.Done():
+						close(cancelled)
+						return 0, ctx.Err()
+					}
+				}
+				leaves, leave := context.WithCancel(e.Context())
+				ctx := e.Context()
+				one := start(func() (int, error) { return rpw.Load(leaves, e.hub, "k", load) })
+				e.idle()
+				other := start(func() (int, error) { return rpw.Load(ctx, e.hub, "k", load) })
+				e.idle()
+				leave()
+				_, err := await(e, one)
+				require.ErrorIs(e, err, context.Canceled)
+				close(release)
+				v, err := await(e, other)
+				require.NoError(e, err)
+				assert.Equal(e, 1, v)
+				leaves, leave = context.WithCancel(e.Context())
+				release = make(chan struct{})
+				last := start(func() (int, error) { return rpw.Load(leaves, e.hub, "l", load) })
+				e.idle()
+				leave()
+				_, err = await(e, last)
+				require.ErrorIs(e, err, context.Canceled)
+				select {
+				case <-cancelled:
+				case <-time.After(e.prompt()):
+					e.Fatal("the load that nobody waits for was not cancelled")
+				}
+			}},
+	}
+}
+
+func roundTrip[T any](e *env, value T) {
+	e.Helper()
+	require.NoError(e, rpw.Set(e.Context(), e.hub, "typed", value))
+	got, ok, err := rpw.Get[T](e.Context(), e.peer(), "typed")
+	require.NoError(e, err)
+	assert.True(e, ok)
+	assert.Equal(e, value, got)
+}
+
+func repoCases() []testCase {
+	notes := rpw.RepoOf[note]("notes")
+	all := func(e *env, r rpw.Repo[note]) map[string]note {
+		e.Helper()
+		got := make(map[string]note)
+		for entity, err := range r.All(e.Context(), e.hub) {
+			require.NoError(e, err)
+			require.NotContains(e, got, entity.ID, "each once")
+			got[entity.ID] = entity.Value
+		}
+		return got
+	}
+	return []testCase{
+		{"Cache/Repo/SaveLoadDelete", []string{"C7"},
+			"An entity is saved, loaded by every process, listed, created once, and deleted for good.",
+			func(e *env) {
+				ctx := e.Context()
+				require.NoError(e, notes.Save(ctx, e.hub, "a", note{N: 1}))
+				require.NoError(e, notes.Save(ctx, e.hub, "a", note{N: 2}))
+				require.NoError(e, notes.Create(ctx, e.hub, "b", note{N: 3}))
+				e.is(notes.Create(ctx, e.hub, "b", note{N: 4}), rpw.ErrConflict)
+				e.set("notes", "not one of them")
+				got, ok, err := notes.Load(ctx, e.peer(), "a")
+				require.NoError(e, err)
+				assert.True(e, ok)
+				assert.EqualValues(e, 2, got.N)
+				assert.Equal(e, map[string]note{"a": {N: 2}, "b": {N: 3}}, all(e, notes))
+				for _, was := range []bool{true, false} {
+					deleted, err := notes.Delete(ctx, e.hub, "a")
+					require.NoError(e, err)
+					assert.Equal(e, was, deleted)
+				}
+				_, ok, err = notes.Load(ctx, e.hub, "a")
+				require.NoError(e, err)
+				assert.False(e, ok)
+				assert.Equal(e, map[string]note{"b": {N: 3}}, all(e, notes))
+			}},
+		{"Cache/Repo/UpdateLosesNothing", []string{"C7", "C3"},
+			"Updates that several processes make at once all count; of what is not there it is ErrNotFound; an error of the change stores nothing.",
+			func(e *env) {
+				ctx := e.Context()
+				_, err := notes.Update(ctx, e.hub, "a", func(*note) error { return nil })
+				e.is(err, rpw.ErrNotFound)
+				require.NoError(e, notes.Save(ctx, e.hub, "a", note{}))
+				var calls []<-chan answer[struct{}]
+				for _, h := range []*rpw.Hub{e.hub, e.peer(), e.peer()} {
+					calls = append(calls, start(func() (none struct{}, err error) {
+						for range 10 {
+							if _, err = notes.Update(ctx, h, "a", func(n *note) error { n.N++; return nil }); err != nil {
+								return none, err
+							}
+						}
+						return none, nil
+					}))
+				}
+				for _, c := range calls {
+					select {
+					case a := <-c:
+						require.NoError(e, a.err)
+					case <-time.After(e.patience()):
+						e.Fatal("the updates do not end")
+					}
+				}
+				refuse := errors.New("refuse")
+				_, err = notes.Update(ctx, e.hub, "a", func(n *note) error { n.N = 1000; return refuse })
+				require.ErrorIs(e, err, refuse)
+				got, _, err := notes.Load(ctx, e.hub, "a")
+				require.NoError(e, err)
+				assert.EqualValues(e, 30, got.N)
+			}},
+		{"Cache/Repo/WhatLapsedIsNotListed", []string{"C7", "C2"},
+			"Entities with a time to live leave the list when they lapse, and may be created again.",
+			func(e *env) {
+				short := rpw.RepoOf[note]("short", rpw.TTL(e.ttl()))
+				ctx := e.Context()
+				require.NoError(e, short.Save(ctx, e.hub, "a", note{N: 1}))
+				e.pass(e.ttl())
+				assert.Empty(e, all(e, short))
+				require.NoError(e, short.Create(ctx, e.hub, "a", note{N: 2}))
+				assert.Equal(e, map[string]note{"a": {N: 2}}, all(e, short))
+			}},
+	}
+}
