@@ -71,6 +71,7 @@ type testCase struct {
 func allCases() []testCase {
 	return slices.Concat(
 		streamCases(), groupCases(), cacheCases(), nameCases(), hubCases(),
+		actionCases(), sessionCases(), logCases(), originalCases(),
 	)
 }
 
