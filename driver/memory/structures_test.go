@@ -113,7 +113,7 @@ func TestPendingListFindsWhatIsLive(t *testing.T) {
 			},
 			"run": func(t *rapid.T) {
 				start := id.Draw(t, "id")
-				for i := range uint64(600) {
+				for i := range uint64(250) {
 					p := &pending{id: rpw.ID{MS: start.MS + i}}
 					if model[p.id] == nil {
 						l.add(p)
@@ -123,7 +123,7 @@ func TestPendingListFindsWhatIsLive(t *testing.T) {
 			},
 			"remove": func(t *rapid.T) {
 				start := id.Draw(t, "id")
-				for i := range uint64(500) {
+				for i := range uint64(250) {
 					if p := l.find(rpw.ID{MS: start.MS + i}); p != nil {
 						l.remove(p)
 						delete(model, p.id)
