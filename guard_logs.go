@@ -50,7 +50,11 @@ func (g guardedLogs) Query(ctx context.Context, q LogQuery) (LogPage, error) {
 	}
 	c.target = q.Log
 	err := first(checkStream(q.Log), checkWait(q.Wait), pageMax(&q.Max, MaxPage, MaxPage))
-	if err == nil && !q.Until.IsZero() && q.Until.Before(q.Since) {
+	switch {
+	case err != nil:
+	case !q.Since.IsZero() && q.Since.UnixMilli() < 0 || !q.Until.IsZero() && q.Until.UnixMilli() <= 0:
+		err = Errorf(ErrInvalid, "Since and Until need a time after 1970")
+	case !q.Until.IsZero() && q.Until.Before(q.Since):
 		err = Errorf(ErrInvalid, "the time range is empty: Until is before Since")
 	}
 	if err != nil {

@@ -26,7 +26,7 @@ type storedLog struct {
 	Severity  *int            `json:"severity,omitempty"`
 	Message   string          `json:"message"`
 	Data      json.RawMessage `json:"data,omitempty"`
-	Timestamp int64           `json:"timestamp"` // ms
+	Timestamp int64           `json:"timestamp"` // ms; 0: none, the time of the entry is shown
 	Source    string          `json:"source,omitempty"`
 	Worker    string          `json:"worker,omitempty"`
 	Action    string          `json:"action,omitempty"`
@@ -51,8 +51,11 @@ func levelName(l slog.Level) (name string, exact bool) {
 func (s streamLogs) Write(ctx context.Context, req WriteLogs) error {
 	events := make([]NewEvent, len(req.Records))
 	for i, r := range req.Records {
-		stored := storedLog{ID: r.ID, Type: logEventType, Message: r.Message, Data: r.Attrs, Timestamp: r.Time.UnixMilli(),
+		stored := storedLog{ID: r.ID, Type: logEventType, Message: r.Message, Data: r.Attrs,
 			Source: r.Source, Worker: r.Worker, Action: r.Action, Attempt: r.Attempt}
+		if !r.Time.IsZero() {
+			stored.Timestamp = r.Time.UnixMilli()
+		}
 		var exact bool
 		if stored.Level, exact = levelName(r.Level); !exact {
 			severity := int(r.Level)
@@ -82,12 +85,15 @@ func (s streamLogs) Query(ctx context.Context, q LogQuery) (LogPage, error) {
 	}
 	page := LogPage{Next: req.After, More: len(events) == req.Max}
 	match := newLogMatch(q.LogFilter)
+	size := 0
 	for _, e := range events {
+		size += len(e.Data)
 		page.Next = e.Position()
 		if r := readLog(e); match.matches(&r) {
 			page.Records = append(page.Records, r)
 		}
 	}
+	page.More = page.More || size > MaxBatchBytes-MaxPayload // a page of events is bounded by bytes, too
 	return page, nil
 }
 
@@ -103,8 +109,13 @@ func (s streamLogs) bound(ctx context.Context, q LogQuery, req *ReadRequest) err
 			req.Until = ID{MS: req.Until.MS - 1, Seq: math.MaxUint64}
 		}
 	}
-	if from.IsZero() || !q.After.IsZero() {
+	if from.IsZero() {
 		return nil
+	}
+	if after := q.After.ID.MS; !q.After.IsZero() { // a later page is within the bound
+		if bound := uint64(from.UnixMilli()); !q.Reverse && after >= bound || q.Reverse && after < bound {
+			return nil
+		}
 	}
 	var err error
 	if req.After, err = s.bus.Locate(ctx, q.Log, Since(from)); err == nil && q.Reverse {

@@ -100,38 +100,44 @@ func typedCacheCases() []testCase {
 		{"Cache/Load/ContextEndsOneWait", []string{"C5", "E1"},
 			"A caller that leaves ends its own wait only; the load goes on for the others, and is cancelled with the last.",
 			func(e *env) {
-				release, cancelled := make(chan struct{}), make(chan struct{})
-				load := func(ctx context.Context) (int, error) {
-					select {
-					case <-release:
-						return 1, nil
-					case <-ctx.Done():
-						close(cancelled)
-						return 0, ctx.Err()
-					}
+				type loading struct{ began, release, cancelled chan struct{} }
+				begin := func(ctx context.Context, key string, l loading) <-chan answer[int] {
+					return start(func() (int, error) {
+						return rpw.Load(ctx, e.hub, key, func(ctx context.Context) (int, error) {
+							close(l.began)
+							select {
+							case <-l.release:
+								return 1, nil
+							case <-ctx.Done():
+								close(l.cancelled)
+								return 0, ctx.Err()
+							}
+						})
+					})
 				}
+				shared := loading{make(chan struct{}), make(chan struct{}), make(chan struct{})}
 				leaves, leave := context.WithCancel(e.Context())
-				ctx := e.Context()
-				one := start(func() (int, error) { return rpw.Load(leaves, e.hub, "k", load) })
-				e.idle()
-				other := start(func() (int, error) { return rpw.Load(ctx, e.hub, "k", load) })
+				one := begin(leaves, "k", shared)
+				<-shared.began
+				other := begin(e.Context(), "k", shared)
 				e.idle()
 				leave()
 				_, err := await(e, one)
 				require.ErrorIs(e, err, context.Canceled)
-				close(release)
+				close(shared.release)
 				v, err := await(e, other)
 				require.NoError(e, err)
 				assert.Equal(e, 1, v)
+
+				alone := loading{make(chan struct{}), make(chan struct{}), make(chan struct{})}
 				leaves, leave = context.WithCancel(e.Context())
-				release = make(chan struct{})
-				last := start(func() (int, error) { return rpw.Load(leaves, e.hub, "l", load) })
-				e.idle()
+				last := begin(leaves, "l", alone)
+				<-alone.began
 				leave()
 				_, err = await(e, last)
 				require.ErrorIs(e, err, context.Canceled)
 				select {
-				case <-cancelled:
+				case <-alone.cancelled:
 				case <-time.After(e.prompt()):
 					e.Fatal("the load that nobody waits for was not cancelled")
 				}

@@ -123,7 +123,7 @@ func (h Harness) run(t testing.TB, c testCase, tally *tally) {
 }
 
 // runDeclared runs a case that is declared to fail, and fails if it does not.
-func (h Harness) runDeclared(t *testing.T, c testCase, reason string, tally *tally) {
+func (h Harness) runDeclared(t testing.TB, c testCase, reason string, tally *tally) {
 	r := &recorder{TB: t}
 	r.run(func() { h.run(r, c, tally) })
 	if !r.Failed() {
@@ -158,7 +158,7 @@ func (h Harness) skip(name string) (reason string, declared bool) {
 }
 
 // checkSkips fails for entries of Skip that skip nothing.
-func (h Harness) checkSkips(t *testing.T, cases []testCase) {
+func (h Harness) checkSkips(t testing.TB, cases []testCase) {
 	for _, prefix := range slices.Sorted(maps.Keys(h.Skip)) {
 		only := Harness{Skip: map[string]string{prefix: ""}}
 		if !slices.ContainsFunc(cases, func(c testCase) bool { _, declared := only.skip(c.name); return declared }) {

@@ -91,12 +91,11 @@ func (e *env) eventually(cond func() bool, what string, args ...any) {
 	}
 }
 
-// idle lets what was started come to wait.
+// idle lets what was started come to wait, also over a link that takes its time.
 func (e *env) idle() {
+	time.Sleep(e.units(5))
 	if e.bubble {
 		synctest.Wait()
-	} else {
-		time.Sleep(e.units(5))
 	}
 }
 

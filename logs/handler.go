@@ -1,0 +1,119 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// Handler is a slog.Handler that writes to the global log of a Hub. It and those made from it by With and WithGroup share one
+// buffer and one goroutine. A Handler is safe for concurrent use; its methods for slog never block on the backend and never fail.
+type Handler struct {
+	queue      *queue
+	unregister func() // from the Hub
+	level      slog.Leveler
+	prefix     object     // the attributes of WithAttrs, written already
+	groups     []string   // of WithGroup, not yet opened in prefix
+	scratch    *sync.Pool // of *object
+}
+
+var _ slog.Handler = (*Handler)(nil)
+
+// NewHandler returns a Handler over hub. It ends with the Hub, or before that with Close. On a Hub that is closed
+// it drops everything.
+func NewHandler(hub *rpw.Hub, opts ...Option) *Handler {
+	o := newOptions(opts)
+	h := &Handler{queue: newQueue(hub.Logs(), o), level: o.level}
+	h.scratch = &sync.Pool{New: func() any { return new(object) }}
+	var err error
+	if h.unregister, err = hub.OnClose(h.queue.close); err != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		h.queue.close(ended)
+	}
+	return h
+}
+
+// Enabled reports whether records of this level are logged.
+func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
+
+// Handle buffers a record. It never waits and its error is always nil.
+func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if isOwn(ctx) {
+		return nil
+	}
+	e := newEntry(&r)
+	e.attrs = h.encode(&r)
+	e.origin, _ = rpw.OriginOf(ctx)
+	h.queue.push(e)
+	return nil
+}
+
+// encode writes the attributes of h and r.
+func (h *Handler) encode(r *slog.Record) json.RawMessage {
+	if len(h.prefix.buf) == 0 && r.NumAttrs() == 0 {
+		return nil
+	}
+	o := h.scratch.Get().(*object)
+	o.begin(&h.prefix)
+	o.inGroups(h.groups, func() {
+		r.Attrs(func(a slog.Attr) bool {
+			o.add(a, 0)
+			return true
+		})
+	})
+	attrs := bytes.Clone(o.end())
+	if cap(o.buf) <= maxValue { // a huge one is not worth keeping
+		h.scratch.Put(o)
+	}
+	return attrs
+}
+
+// WithAttrs returns a Handler whose records carry attrs, too. They are written as JSON once, now.
+func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := *h
+	with.prefix = object{}
+	with.prefix.begin(&h.prefix)
+	before := with.prefix.open
+	with.prefix.inGroups(h.groups, func() {
+		for _, a := range attrs {
+			with.prefix.add(a, 0)
+		}
+	})
+	if with.prefix.open > before {
+		with.groups = nil
+	}
+	return &with
+}
+
+// WithGroup returns a Handler that puts the attributes that follow into a group.
+func (h *Handler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	with := *h
+	with.groups = append(slices.Clip(h.groups), name)
+	return &with
+}
+
+// Flush waits until everything logged before is stored or dropped, or ctx ends: then its error is that of ctx. On a
+// closed Handler that had to leave records behind it is rpw.ErrClosed.
+func (h *Handler) Flush(ctx context.Context) error { return h.queue.flush(ctx) }
+
+// Close flushes and ends the Handler, in the time that ctx gives; the error says how many records could not be written. What
+// is logged after it is dropped. Closing the Hub does the same. Repeating it waits for the same end.
+func (h *Handler) Close(ctx context.Context) error {
+	h.unregister()
+	return h.queue.close(ctx)
+}
+
+// Dropped returns how many records were dropped so far: by overflow, because the backend refused them, or after Close.
+func (h *Handler) Dropped() uint64 { return h.queue.droppedSoFar() }

@@ -1,0 +1,156 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/slogtest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// TestSlogtest runs the standard library's suite against what was stored and read back.
+func TestSlogtest(t *testing.T) {
+	var hub *rpw.Hub
+	var h *Handler
+	slogtest.Run(t,
+		func(t *testing.T) slog.Handler {
+			hub = memoryHub(t)
+			h = NewHandler(hub)
+			return h
+		},
+		func(t *testing.T) map[string]any {
+			require.NoError(t, h.Flush(t.Context()))
+			page, err := hub.Logs().Query(t.Context(), rpw.LogQuery{})
+			require.NoError(t, err)
+			require.Len(t, page.Records, 1)
+			r := page.Records[0]
+			result := attrsOf(t, r)
+			result[slog.LevelKey], result[slog.MessageKey] = r.Level, r.Message
+			if t.Name() != "TestSlogtest/zero-time" { // then the log shows when it was stored
+				result[slog.TimeKey] = r.Time
+			}
+			return result
+		})
+}
+
+func TestZeroTimeIsNotWritten(t *testing.T) {
+	sink := &fakeSink{}
+	hub := sinkHub(t, sink)
+	h := NewHandler(hub)
+	require.NoError(t, h.Handle(t.Context(), slog.Record{Message: "m"}))
+	require.NoError(t, hub.Close())
+	require.Len(t, sink.written(), 1)
+	assert.True(t, sink.written()[0].Time.IsZero())
+}
+
+func TestRecordFields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &fakeSink{}
+		hub := sinkHub(t, sink)
+		keep := rpw.Retention{Events: 1000, Age: time.Hour}
+		log := slog.New(NewHandler(hub, WithSource("resizer"), WithLog("other"), WithKeep(keep), WithLevel(slog.LevelDebug-1)))
+		ctx := rpw.WithOrigin(t.Context(), rpw.Origin{Worker: "w1", Action: rpw.ActionRef{Queue: "resize", ID: "7"}, Attempt: 2})
+		log.Log(ctx, slog.LevelDebug-1, "in a worker", "a", 1)
+		log.Log(ctx, slog.LevelDebug-2, "below the level")
+		log.ErrorContext(nil, "outside") //nolint:staticcheck // slog passes it on
+		time.Sleep(time.Second)
+		records := sink.written()
+		require.Len(t, records, 2)
+		assert.Equal(t, "other", sink.last.Log)
+		assert.Equal(t, keep, sink.last.Keep)
+		assert.NotEqual(t, records[0].ID, records[1].ID)
+		records[0].ID, records[1].ID = "", ""
+		now := time.UnixMilli(time.Now().Add(-time.Second).UnixMilli())
+		assert.Equal(t, rpw.LogRecord{Time: now, Level: slog.LevelDebug - 1, Message: "in a worker", Source: "resizer",
+			Worker: "w1", Action: "resize/7", Attempt: 2, Attrs: []byte(`{"a":1}`)}, records[0])
+		assert.Equal(t, rpw.LogRecord{Time: now, Level: slog.LevelError, Message: "outside", Source: "resizer"}, records[1])
+		require.NoError(t, hub.Close())
+	})
+}
+
+func TestWithDoesNotShareAttributes(t *testing.T) {
+	sink := &fakeSink{}
+	hub := sinkHub(t, sink)
+	base := slog.New(NewHandler(hub)).With("base", 1).WithGroup("g")
+	one, two := base.With("one", 1), base.With("two", 2)
+	left, right := one.WithGroup("left"), one.WithGroup("right")
+	two.Info("two")
+	left.Info("left", "l", 1)
+	right.Info("right", "r", 1)
+	base.Info("base")
+	require.NoError(t, hub.Close())
+	var got []string
+	for _, r := range sink.written() {
+		got = append(got, string(r.Attrs))
+	}
+	assert.Equal(t, []string{
+		`{"base":1,"g":{"two":2}}`,
+		`{"base":1,"g":{"one":1,"left":{"l":1}}}`,
+		`{"base":1,"g":{"one":1,"right":{"r":1}}}`,
+		`{"base":1}`,
+	}, got)
+}
+
+func TestClosedHubDropsEverything(t *testing.T) {
+	hub := sinkHub(t, &fakeSink{})
+	require.NoError(t, hub.Close())
+	h := NewHandler(hub)
+	slog.New(h).Info("lost")
+	assert.EqualValues(t, 1, h.Dropped())
+	assert.NoError(t, h.Flush(t.Context()), "nothing waits")
+	assert.NoError(t, h.Close(t.Context()))
+}
+
+func TestClosingTheHubFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &fakeSink{}
+		hub := sinkHub(t, sink)
+		h := NewHandler(hub)
+		log := slog.New(h)
+		for range 1000 {
+			log.Info("m")
+		}
+		require.NoError(t, hub.Close())
+		assert.Len(t, sink.written(), 1000)
+		log.Info("late")
+		assert.EqualValues(t, 1, h.Dropped())
+		assert.Len(t, sink.written(), 1000)
+	})
+}
+
+func TestCloseOfTheHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &fakeSink{}
+		hub := sinkHub(t, sink)
+		h := NewHandler(hub)
+		slog.New(h).Info("m")
+		require.NoError(t, h.Close(t.Context()))
+		require.NoError(t, h.Close(t.Context()), "twice is fine")
+		assert.Len(t, sink.written(), 1)
+		require.NoError(t, hub.Close())
+	})
+}
+
+// TestErrorsStayInside: whatever the backend answers, slog sees no error.
+func TestErrorsStayInside(t *testing.T) {
+	for _, cause := range []error{rpw.ErrUnavailable, rpw.ErrUncertain, rpw.ErrFull, rpw.ErrPermission, rpw.ErrInvalid, errors.New("odd"), errors.ErrUnsupported} {
+		synctest.Test(t, func(t *testing.T) {
+			sink := &fakeSink{behave: func(context.Context, rpw.WriteLogs) error { return cause }}
+			hub := sinkHub(t, sink)
+			h := NewHandler(hub)
+			require.NoError(t, h.Handle(t.Context(), slog.NewRecord(time.Now(), slog.LevelInfo, "m", 0)))
+			time.Sleep(time.Minute)
+			start := time.Now()
+			hub.Close()
+			assert.LessOrEqual(t, time.Since(start), rpw.CloseTimeout)
+			assert.EqualValues(t, 1, h.Dropped(), cause)
+		})
+	}
+}
