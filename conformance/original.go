@@ -121,7 +121,10 @@ func originalActions() []testCase {
 				hub, faults := e.faulty()
 				b := e.boardOf(hub)
 				faults.spoil("Actions.Enqueue", slices.Repeat([]fault{refused}, 1000)...)
-				e.is(b.offer(job("q", "never")).Err, rpw.ErrUnavailable)
+				ctx, cancel := contextFor(e, e.units(50))
+				defer cancel()
+				_, err := b.Enqueue(ctx, []rpw.ActionSpec{job("q", "never")})
+				e.is(err, rpw.ErrUnavailable)
 				e.is(other.ask(job("q", "never").Ref).Err, rpw.ErrNotFound)
 			}},
 		{"Original/Actions/UpdatesDoNotOverwrite", []string{"A3", "A10"},

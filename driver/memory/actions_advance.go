@@ -105,7 +105,7 @@ func (q *queue) end(r *actionRecord, m *rpw.Move) error {
 	default:
 		return rpw.Errorf(rpw.ErrConflict, "no cancel of the action was requested")
 	}
-	r.ended = ending{token: m.Lease.Token, kind: m.Kind, err: err}
+	r.ended = ending{token: m.Lease.Token, kind: m.Kind, err: err, final: r.State.Terminal()}
 	return err
 }
 
@@ -129,7 +129,7 @@ func (r *actionRecord) refuse(m *rpw.Move) error {
 		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(r.Ref.String()))
 	case ended.kind == m.Kind:
 		return ended.err
-	case r.State.Terminal():
+	case ended.final && r.token == ended.token && r.State.Terminal():
 		return rpw.Errorf(rpw.ErrFinished, "the holder of this lease has ended the action in another way")
 	}
 	return rpw.Errorf(rpw.ErrLeaseLost, "the holder of this lease has given it up")

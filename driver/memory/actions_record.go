@@ -42,6 +42,7 @@ type ending struct {
 	token uint64
 	kind  rpw.MoveKind
 	err   error
+	final bool // the action ended with it
 }
 
 func newRecord(spec *rpw.ActionSpec, order uint64, now time.Time) *actionRecord {
