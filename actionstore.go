@@ -21,8 +21,9 @@ type ActionStore interface {
 	// An action whose lease lapsed is claimable at once; one that has no attempt left becomes failed instead.
 	Claim(ctx context.Context, req ClaimRequest) ([]Claimed, error)
 	// Advance moves claimed actions. Each move is fenced by its lease: a superseded holder gets ErrLeaseLost and changes nothing.
-	// Repeating an applied terminal move with the same lease is nil. Complete and Fail after a cancel was requested end
-	// the action as cancelled and answer ErrCancelled.
+	// Repeating an applied Complete, Fail, Giveback or AcceptCancel with the same lease is nil. After a cancel was requested Complete and
+	// Fail end the action as cancelled and answer ErrCancelled, also when repeated; Giveback ends it as cancelled. AcceptCancel
+	// without a request is ErrConflict.
 	Advance(ctx context.Context, req AdvanceRequest) ([]Advanced, error)
 	// Control commands actions and queues from outside, without a lease.
 	Control(ctx context.Context, req ControlRequest) ([]Controlled, error)
@@ -36,11 +37,13 @@ type ActionStore interface {
 	// Queues describes the queues that hold actions or are paused, by name.
 	Queues(ctx context.Context, req QueuesRequest) (QueuesPage, error)
 	// Changes returns what happened to an action after a sequence number, waiting if asked to. Get's Action.Seq and Changes after it are
-	// one gapless sequence. If changes after req.After are no longer kept it answers a *GapError; take a new snapshot by Get.
+	// one gapless sequence. If changes after req.After are no longer kept, or if the action never got that far (it was deleted, and the id used
+	// again), it answers a *GapError; take a new snapshot by Get. After the change to a terminal state a wait goes on: a Retry may follow.
 	Changes(ctx context.Context, req ChangesRequest) ([]Change, error)
 
 	// Heartbeat registers a worker, or renews it, and waits for signals to it: cancel requests for what it runs.
-	// A signal is answered within a second of its cause, without polling by the caller.
+	// A signal is answered within a second of its cause, without polling by the caller; a worker that claims before its first
+	// heartbeat learns of a cancel from Advanced.Cancel only.
 	Heartbeat(ctx context.Context, hb Heartbeat) ([]Signal, error)
 	// Workers lists the workers, by name and id, from a bounded index. A worker whose TTL ran out shows as offline, for a day.
 	Workers(ctx context.Context, req WorkersRequest) (WorkersPage, error)
@@ -306,7 +309,7 @@ type CommandKind uint8
 const (
 	_            CommandKind = iota
 	Cancel                   // a pending action is cancelled at once; a running one is asked to stop and is cancelled when it has, or after its grace
-	Retry                    // a failed or cancelled action runs again, with all its attempts
+	Retry                    // a failed or cancelled action runs again, with all its attempts; ErrConflict while its unique key is taken
 	DeleteAction             // a terminal or pending action is removed; a running one is ErrConflict (cancel it first)
 	Reschedule               // a pending action runs after Delay or at RunAt
 	Pause                    // the queue hands out nothing until Resume; what runs goes on

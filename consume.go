@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis-process-worker/rpw/internal/closing"
 	"github.com/redis-process-worker/rpw/internal/lease"
 )
 
@@ -58,7 +59,8 @@ func (s Stream[T]) Consume(ctx context.Context, h *Hub, c Consumer, handle func(
 // A handler that returns nil has acknowledged its event. After an error the event is delivered again, with back-off, up to
 // MaxDeliveries; Permanent sends it to the dead-letter stream at once, RetryIn chooses the wait. A panic counts as an error.
 // Deliveries are at least once: the handler's ctx ends with cause ErrLeaseLost if another member has taken over. DeliveryOf(ctx) has
-// the attempt and the fencing token.
+// the attempt and the fencing token. Closing the Hub stops Consume as ctx does, with a grace of what the close has time for; it then
+// returns ErrClosed.
 func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func(ctx context.Context, d Delivery) error) error {
 	op := call{h: h, verb: "consume", target: stream}
 	switch {
@@ -71,7 +73,7 @@ func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func
 	case c.Grace < 0:
 		return op.wrap(Errorf(ErrInvalid, "Grace is negative (%v)", c.Grace))
 	}
-	m := &member{hub: h, stream: stream, Consumer: c, handle: handle}
+	m := &member{hub: h, stream: stream, Consumer: c, handle: handle, hurry: make(chan struct{}), done: make(chan struct{})}
 	m.Name = cmp.Or(c.Name, consumerName())
 	m.Concurrency = cmp.Or(c.Concurrency, 1)
 	m.Grace = cmp.Or(c.Grace, DefaultGrace)
@@ -114,6 +116,8 @@ type member struct {
 	keeper *lease.Keeper[Receipt]
 	slots  chan struct{} // one token for each free slot
 	tasks  sync.WaitGroup
+	hurry  chan struct{} // closed when the Hub cannot wait for the grace
+	done   chan struct{} // closed at the end
 
 	mu       sync.Mutex
 	running  map[Receipt]context.CancelCauseFunc
@@ -122,8 +126,19 @@ type member struct {
 }
 
 func (m *member) run(ctx context.Context) error {
+	defer close(m.done)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	remove, err := m.hub.OnClose(func(closingCtx context.Context) error {
+		stop(ErrClosed)
+		return closing.Await(closingCtx, m.done, 2*stopReturn, func() { close(m.hurry) })
+	})
+	if err != nil {
+		return err
+	}
+	defer remove()
 	if err := m.ensure(ctx, m.From); err != nil {
-		return ignoreStop(ctx, err)
+		return m.ignoreStop(ctx, err)
 	}
 	m.running = make(map[Receipt]context.CancelCauseFunc)
 	m.slots = make(chan struct{}, m.Concurrency)
@@ -133,12 +148,15 @@ func (m *member) run(ctx context.Context) error {
 	final := func(err error) bool { return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) }
 	m.keeper = lease.New(m.renew, final, ErrLeaseLost, MaxBatch)
 	defer m.keeper.Close()
-	err := m.fetchAll(ctx)
-	return errors.Join(ignoreStop(ctx, err), m.stop(ctx))
+	err = m.fetchAll(ctx)
+	return errors.Join(m.ignoreStop(ctx, err), m.stop())
 }
 
-// ignoreStop: being asked to stop is no failure.
-func ignoreStop(ctx context.Context, err error) error {
+// ignoreStop: being asked to stop by ctx is no failure. The close of the Hub is told as ErrClosed.
+func (m *member) ignoreStop(ctx context.Context, err error) error {
+	if context.Cause(ctx) == ErrClosed {
+		return call{h: m.hub, verb: "consume", target: m.stream}.wrap(Errorf(ErrClosed, "the hub closes"))
+	}
 	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return nil
 	}
@@ -253,22 +271,28 @@ func (m *member) start(ctx context.Context, d Delivery, granted time.Time) {
 		cancel(ErrLeaseLost)
 	})
 	m.tasks.Go(func() {
-		err := m.call(handling, d)
-		cause := context.Cause(handling)
-		cancel(nil)
-		m.finish(d, err, cause)
-		m.slots <- struct{}{}
+		m.call(handling, d, func(err error) {
+			cause := context.Cause(handling)
+			cancel(nil)
+			m.finish(d, err, cause)
+			m.slots <- struct{}{}
+		})
 	})
 }
 
-func (m *member) call(ctx context.Context, d Delivery) (err error) {
+// call runs the handler and sees to it that a panic is an error. runtime.Goexit ends its goroutine, but not before the event is settled.
+func (m *member) call(ctx context.Context, d Delivery, finish func(error)) {
+	err := errGoexit
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the handler panicked: %v\n%s", r, debug.Stack())
 		}
+		finish(err)
 	}()
-	return m.handle(ctx, d)
+	err = m.handle(ctx, d)
 }
+
+var errGoexit = errors.New("the handler ended its goroutine")
 
 // finish settles what the handler said, unless the event was handed back or lost meanwhile.
 func (m *member) finish(d Delivery, err, cause error) {
@@ -344,14 +368,17 @@ func (m *member) renew(ctx context.Context, receipts []Receipt) []error {
 	return errs
 }
 
+// stopReturn is how long handlers may take to return once their ctx has ended.
+const stopReturn = time.Second
+
 // stop gives handlers the grace, hands back what they have not finished, and waits a moment longer for them.
-func (m *member) stop(ctx context.Context) error {
+func (m *member) stop() error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		m.tasks.Wait()
 	}()
-	if waitFor(done, m.Grace) {
+	if waitFor(done, m.Grace, m.hurry) {
 		return nil
 	}
 	m.mu.Lock()
@@ -363,20 +390,22 @@ func (m *member) stop(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	m.settle(back...)
-	if waitFor(done, time.Second) {
+	if waitFor(done, stopReturn, nil) {
 		return nil
 	}
 	return call{h: m.hub, verb: "consume", target: m.stream}.wrap(
-		Errorf(ErrClosed, "%d handlers did not return within the grace of %v and one second more; their events were handed back", len(back), m.Grace))
+		Errorf(ErrClosed, "%d handlers did not return within the grace and a second more; they still run, and their events were handed back", len(back)))
 }
 
-func waitFor(done <-chan struct{}, d time.Duration) bool {
+// waitFor waits for done, for at most d, or until cut.
+func waitFor(done <-chan struct{}, d time.Duration, cut <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-done:
 		return true
 	case <-timer.C:
-		return false
+	case <-cut:
 	}
+	return false
 }

@@ -30,7 +30,8 @@ type Parts struct {
 
 	// Health asks the backend for a sign of life; nil means it is always well.
 	Health func(ctx context.Context) error
-	// Close ends all waits and releases everything, within ctx. It is called once; a call that comes later answers ErrClosed.
+	// Close releases everything, within ctx; nil if there is nothing to release. The Hub calls it once, after it has ended the contexts of
+	// the calls that wait, and lets no call through from then on; one that is under way may still be.
 	Close func(ctx context.Context) error
 	// Native is the driver's own client or store, for Native.
 	Native any

@@ -170,7 +170,7 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*Error); ok && e.Op == "" {
+	if e, ok := err.(*Error); ok && e.Op == "" && (e.Kind == nil || e.Kind == kindOf(err)) {
 		return e.Err
 	}
 	if err == kindOf(err) {

@@ -94,6 +94,7 @@ func newHub(opts []Option) (*Hub, error) {
 	h := &Hub{}
 	rand.Read(h.id[:])
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	h.ctx.Done() // its channel belongs to the Hub's maker, also if a testing/synctest bubble waits on it first
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, Errorf(ErrInvalid, "an option is nil")

@@ -221,6 +221,12 @@ func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
 		err = c.cutShort(err)
 	}
 	cancel()
+	if len(group) > 1 && refused(err) { // by one of them, perhaps: each gets its own answer
+		for i := range group {
+			l.sendGroup(h, group[i:i+1], h.lines.seq.Add(1))
+		}
+		return
+	}
 	for _, p := range group {
 		if p.err = err; err == nil {
 			n := len(p.batch.Events)
@@ -228,6 +234,11 @@ func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
 		}
 		close(p.done)
 	}
+}
+
+// refused reports whether the store has taken a batch for a mistake, and done nothing.
+func refused(err error) bool {
+	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrConflict)
 }
 
 // cutShort says what the end of the Hub's own context means for callers who never saw that context.

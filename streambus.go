@@ -16,7 +16,8 @@ import (
 //     also give an empty answer early, so callers loop. Wait may be Forever.
 //   - A slice of answers has one entry for each item of the request, in its order; an item's error is of that item alone, the error of the
 //     call of all items.
-//   - Values handed in or out are never written again by either side; a driver copies once on the way in.
+//   - Values handed in or out are never written again by either side; a driver copies once on the way in. Only the slice of
+//     answers itself is the caller's, so a driver that remembers answers hands out a copy of it.
 //   - Durations come in, absolute times go out; only the store's clock counts.
 //   - All methods are safe for concurrent use.
 type StreamBus interface {
@@ -119,7 +120,7 @@ type Batch struct {
 type NewEvent struct {
 	Type   string            // what happened, by the grammar of names
 	Data   []byte            // the payload, JSON in all of rpw's own helpers; at most MaxPayload; may be empty
-	Key    string            // if not "": stored once within the batch's KeyWindow, whoever publishes; the same key answers the first position
+	Key    string            // if not "": stored once within the batch's KeyWindow, whoever publishes, also within one batch; the same key answers the first position
 	Header map[string]string // small extras, such as a trace id; at most 32, counted into the size of the payload
 }
 

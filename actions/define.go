@@ -23,7 +23,7 @@ func Define[In, Out any](name string, opts ...Option) *Definition[In, Out] {
 	s := settings{spec: rpw.ActionSpec{Name: name, Ref: rpw.ActionRef{Queue: name}}, defining: true}
 	s.check(rpw.CheckName("action", name))
 	s.apply(opts)
-	return &Definition[In, Out]{spec: s.spec, err: errors.Join(s.errs...)}
+	return &Definition[In, Out]{spec: s.spec, err: s.err}
 }
 
 // Name returns the action's name.
@@ -92,8 +92,8 @@ func (d *Definition[In, Out]) specs(hub *rpw.Hub, ins []In, opts []Option) ([]rp
 	}
 	if len(opts) > 0 {
 		s := settings{spec: spec}
-		if s.apply(opts); len(s.errs) > 0 {
-			return nil, fault("start", spec.Name, errors.Join(s.errs...))
+		if s.apply(opts); s.err != nil {
+			return nil, fault("start", spec.Name, s.err)
 		}
 		spec = s.spec
 	}

@@ -15,7 +15,7 @@ type Option func(*settings)
 type settings struct {
 	spec     rpw.ActionSpec
 	defining bool
-	errs     []error
+	err      error // the first mistake
 }
 
 func (s *settings) apply(opts []Option) {
@@ -29,8 +29,8 @@ func (s *settings) apply(opts []Option) {
 }
 
 func (s *settings) check(err error) {
-	if err != nil {
-		s.errs = append(s.errs, err)
+	if s.err == nil {
+		s.err = err
 	}
 }
 

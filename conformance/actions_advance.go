@@ -60,10 +60,10 @@ func advanceCases() []testCase {
 			"A renewed lease does not lapse, as long as it is renewed; Renew says when it ends, as claimed or as asked.", func(e *env) {
 				b, rival := e.board(), e.boardOf(e.peer())
 				b.add(job("q", "1"))
-				held := b.nextFor("q", 3*e.lease())
+				held := b.nextFor("q", 2*e.lease())
 				waiting := rival.claim(rpw.ClaimRequest{Queues: []string{"q"}})
-				for range 12 {
-					time.Sleep(e.lease())
+				for range 8 {
+					time.Sleep(e.lease() / 2)
 					answer := b.moved(held.Lease, rpw.Move{Kind: rpw.Renew})
 					require.Equal(e, rpw.Running, answer.State)
 					require.False(e, answer.Cancel)
@@ -83,14 +83,14 @@ func advanceCases() []testCase {
 				spec := job("q", "1")
 				spec.Data = json.RawMessage(`"first"`)
 				b.add(spec)
-				held := b.nextFor("q", 3*e.lease())
+				held := b.nextFor("q", 2*e.lease())
 				set := func(progress float64, data string, wantProgress float64, wantData string) {
 					e.Helper()
 					m := rpw.Move{Kind: rpw.SetProgress, Progress: progress}
 					if data != "" {
 						m.Data = json.RawMessage(data)
 					}
-					time.Sleep(e.lease())
+					time.Sleep(e.lease() / 2)
 					answer := b.moved(held.Lease, m)
 					require.Equal(e, rpw.Running, answer.State)
 					require.False(e, answer.Until.IsZero())
@@ -137,7 +137,7 @@ func advanceCases() []testCase {
 					require.Equal(e, attempt, held.Attempt)
 					require.Len(e, held.Failures, attempt-1)
 					message := strings.Repeat("no ", attempt)
-					answer := b.moved(held.Lease, rpw.Move{Kind: rpw.Fail, RetryIn: e.units(10), Failure: rpw.ActionFailure{Message: message, Stack: "here"}})
+					answer := b.moved(held.Lease, rpw.Move{Kind: rpw.Fail, RetryIn: e.units(40), Failure: rpw.ActionFailure{Message: message, Stack: "here"}})
 					a := b.get(spec.Ref)
 					require.Equal(e, answer.State, a.State)
 					require.NotNil(e, a.Failure)

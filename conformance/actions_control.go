@@ -92,9 +92,9 @@ func controlCases() []testCase {
 				b.add(soon, late, at)
 				began := time.Now()
 				for _, c := range []rpw.Command{
-					{Kind: rpw.Reschedule, Ref: soon.Ref, Delay: e.units(10)},
-					{Kind: rpw.Reschedule, Ref: late.Ref, Delay: e.units(10)},
-					{Kind: rpw.Reschedule, Ref: at.Ref, RunAt: b.get(at.Ref).Created.Add(e.units(10))},
+					{Kind: rpw.Reschedule, Ref: soon.Ref, Delay: e.units(40)},
+					{Kind: rpw.Reschedule, Ref: late.Ref, Delay: e.units(40)},
+					{Kind: rpw.Reschedule, Ref: at.Ref, RunAt: b.get(at.Ref).Created.Add(e.units(40))},
 				} {
 					answer := b.command(c)
 					require.NoError(e, answer.Err)
@@ -105,7 +105,7 @@ func controlCases() []testCase {
 					held := b.next(queue)
 					require.False(e, held.Started.Before(held.RunAt), "early")
 					if queue != "at" {
-						require.GreaterOrEqual(e, time.Since(began)+time.Millisecond, e.units(10))
+						require.GreaterOrEqual(e, time.Since(began)+time.Millisecond, e.units(40))
 					}
 					require.Contains(e, kinds(b.history(held.Ref)), rpw.ChangeRescheduled)
 					e.is(b.command(rpw.Command{Kind: rpw.Reschedule, Ref: held.Ref}).Err, rpw.ErrConflict)
@@ -256,9 +256,13 @@ func cancelCases() []testCase {
 				b := e.board()
 				spec := job("q", "1")
 				spec.CancelGrace = 2 * e.lease()
-				b.add(spec)
+				silent := spec
+				silent.Ref.Queue = "silent"
+				b.add(spec, silent)
 				held := b.next("q")
+				b.next("silent")
 				final := e.boardOf(e.peer()).final(spec.Ref)
+				b.commanded(rpw.Cancel, silent.Ref)
 				b.commanded(rpw.Cancel, spec.Ref)
 				b.moved(held.Lease, rpw.Move{Kind: rpw.Renew, For: time.Hour})
 				b.moved(held.Lease, rpw.Move{Kind: rpw.SetProgress, Progress: 0.5})
@@ -272,6 +276,7 @@ func cancelCases() []testCase {
 					require.Error(e, b.move(held.Lease, m).Err, name)
 				}
 				require.Equal(e, a, b.get(spec.Ref))
+				require.Equal(e, rpw.Cancelled, b.get(silent.Ref).State)
 			}},
 		{"Actions/Cancel/EndsWithALostWorker", []string{"A7", "A1"},
 			"An action whose cancel was requested does not run again when its worker is lost: it is cancelled, by the end of its grace at the latest.", func(e *env) {

@@ -126,7 +126,7 @@ func enqueueCases() []testCase {
 		{"Actions/Enqueue/DelayIsNeverEarly", []string{"A6"},
 			"A delayed action, and one with a time to run at, is not handed out before; one whose time has passed is ready at once.", func(e *env) {
 				b := e.board()
-				delay := e.units(25)
+				delay := e.units(50)
 				began := time.Now()
 				late, at, past := job("q", "late"), job("at", "at"), job("past", "past")
 				late.Delay = delay
@@ -163,6 +163,7 @@ func enqueueCases() []testCase {
 				change, err := await(e, final)
 				require.NoError(e, err)
 				require.Equal(e, rpw.ChangeFailed, change.Kind)
+				e.pass(e.units(20)) // of those enqueued last
 				require.Equal(e, []rpw.ChangeKind{rpw.ChangeRequest, rpw.ChangeFailed}, kinds(b.history(a.Ref)))
 				b.none("claimed", "it has expired")
 				count := b.count(rpw.ActionFilter{Queues: []string{"counted"}})
@@ -173,10 +174,10 @@ func enqueueCases() []testCase {
 			"An action that was begun in time does not expire: later attempts may begin later.", func(e *env) {
 				b := e.board()
 				spec := job("q", "1")
-				spec.StartWithin = e.units(20)
+				spec.StartWithin = e.units(50)
 				b.add(spec)
 				claimed := b.next("q")
-				b.moved(claimed.Lease, rpw.Move{Kind: rpw.Fail, RetryIn: e.units(40)})
+				b.moved(claimed.Lease, rpw.Move{Kind: rpw.Fail, RetryIn: e.units(60)})
 				again := b.next("q")
 				require.Equal(e, 2, again.Attempt)
 				b.moved(again.Lease, rpw.Move{Kind: rpw.Complete})

@@ -229,8 +229,13 @@ func lifeCases() []testCase {
 				assert.Greater(e, e.get("most").TTL, rpw.MaxTTL-e.patience())
 			}},
 		{"Cache/TTL/FractionsAreRoundedUp", []string{"C2"},
-			"A time to live below a millisecond is one millisecond, not none and not for ever.",
+			"A time to live below a millisecond is one millisecond, not none and not for ever; so is what remains of one.",
 			func(e *env) {
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "ending", TTL: e.ttl()})[0])
+				time.Sleep(e.ttl() - time.Millisecond/2)
+				if v := e.get("ending"); v.Found {
+					assert.GreaterOrEqual(e, v.TTL, time.Millisecond)
+				}
 				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", TTL: 1})[0])
 				if v := e.get("k"); v.Found {
 					assert.Equal(e, time.Millisecond, v.TTL)

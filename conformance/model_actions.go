@@ -134,6 +134,9 @@ func (m *actionModel) enqueue() {
 		s.Arg = json.RawMessage(pick(m.world, "arg", "1", "1", "1", "2"))
 		s.MaxAttempts, s.CancelGrace = m.number("attempts", 1, 3), m.span("grace")
 		s.Unique, s.OnUnique = pick(m.world, "unique", "", "", "k"), rpw.UniquePolicy(m.number("policy", 0, 3))
+		if len(specs) > 1 { // what an item sees of a change by another one of its call is not promised
+			s.OnUnique %= rpw.UniqueReplace
+		}
 		if m.number("delayed", 0, 2) == 0 {
 			s.Delay = m.span("delay")
 		}

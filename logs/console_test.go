@@ -65,6 +65,7 @@ type panicker string
 
 func (p panicker) MarshalText() ([]byte, error) { panic(string(p)) }
 
+// TestConsoleCannotBeForged protects L6.
 func TestConsoleCannotBeForged(t *testing.T) {
 	for _, s := range hostile {
 		checkLine(t, writeHostile(s, false), false, 0)

@@ -29,7 +29,7 @@ var _ slog.Handler = (*Handler)(nil)
 func NewHandler(hub *rpw.Hub, opts ...Option) *Handler {
 	o := newOptions(opts)
 	h := &Handler{queue: newQueue(hub.Logs(), o), level: o.level}
-	h.scratch = &sync.Pool{New: func() any { return new(object) }}
+	h.scratch = &sync.Pool{New: func() any { return &object{buf: make([]byte, 0, 1<<10)} }}
 	var err error
 	if h.unregister, err = hub.OnClose(h.queue.close); err != nil {
 		ended, cancel := context.WithCancel(context.Background())

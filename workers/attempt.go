@@ -95,7 +95,7 @@ func (a *attempt) run(ctx context.Context, handle handler) {
 	output, err = handle(ctx, a.claimed.Arg)
 }
 
-var errGoexit = errors.New("the handler called runtime.Goexit")
+var errGoexit = errors.New("it called runtime.Goexit")
 
 // failAfter fails the attempt if its handler, whose ctx ends after d, has not returned by the end of the cancel grace. The
 // function it returns is called when it has.
@@ -145,8 +145,9 @@ func (a *attempt) failed(err error) rpw.Move {
 // end carries the move that ends the attempt to the store, through outages, until the lease is lost or the session ends.
 func (a *attempt) end(move rpw.Move) {
 	move.Lease = a.claimed.Lease
+	err := rpw.ErrLeaseLost
 	for n := 1; !a.lost.Load(); n++ {
-		_, err := a.s.pipe.advance(a.s.hard, move)
+		_, err = a.s.pipe.advance(a.s.hard, move)
 		switch {
 		case err == nil, errors.Is(err, rpw.ErrCancelled):
 			a.count(move.Kind, err)
@@ -164,7 +165,8 @@ func (a *attempt) end(move rpw.Move) {
 		return
 	}
 	a.s.stats.lost.Add(1)
-	a.s.config.Logger.Warn("rpw: the result of an action is dropped: its lease was lost", "worker", a.s.config.Name, "action", a.claimed.Ref.String(), "attempt", a.claimed.Attempt)
+	a.s.config.Logger.Warn("rpw: the result of an attempt is dropped", "worker", a.s.config.Name,
+		"action", a.claimed.Ref.String(), "attempt", a.claimed.Attempt, "err", err)
 }
 
 func (a *attempt) count(move rpw.MoveKind, err error) {

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,28 +35,25 @@ type beater struct {
 	timer *time.Timer        // cuts the wait
 	ended bool
 
+	ctx  context.Context // of the beats
 	stop context.CancelFunc
 	done chan struct{}
 }
 
 func newBeater(s *session) *beater {
 	c := &s.config
-	b := &beater{s: s, info: rpw.WorkerInfo{ID: c.ID, Name: c.Name, Started: time.Now(), PID: os.Getpid(), Slots: c.Concurrency, Queues: s.queues, Meta: c.Meta}}
+	b := &beater{s: s, cut: func() {}, done: make(chan struct{}), info: rpw.WorkerInfo{ID: c.ID, Name: c.Name, Started: time.Now(), PID: os.Getpid(), Slots: c.Concurrency, Queues: s.queues, Meta: c.Meta}}
 	b.info.Host, _ = os.Hostname()
-	b.cut, b.stop, b.done = func() {}, func() {}, make(chan struct{})
+	b.ctx, b.stop = context.WithCancel(s.hard)
 	b.timer = time.AfterFunc(time.Hour, b.fire)
 	b.timer.Stop()
 	return b
 }
 
-// run beats until ctx ends or signOff.
-func (b *beater) run(ctx context.Context) {
+// run beats until signOff.
+func (b *beater) run() {
 	defer close(b.done)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	b.mu.Lock()
-	b.stop = stop
-	b.mu.Unlock()
+	ctx := b.ctx
 	interval := b.s.config.Heartbeat
 	trouble := outage{log: b.s.config.Logger, what: "send a heartbeat"}
 	var after uint64
@@ -116,8 +116,8 @@ func (b *beater) signOff(d time.Duration) {
 	b.mu.Lock()
 	b.ended = true
 	b.timer.Stop()
-	b.stop()
 	b.mu.Unlock()
+	b.stop()
 	<-b.done
 	ctx, cancel := context.WithTimeout(b.s.hard, d)
 	defer cancel()
@@ -135,9 +135,11 @@ func (b *beater) describe() rpw.WorkerInfo {
 	if len(s.attempts) > 0 || s.busy > 0 {
 		info.Status = rpw.WorkerBusy
 	}
-	for about, err := range s.faults {
-		info.Status, info.Error = rpw.WorkerError, about+": "+err.Error()
+	for _, about := range slices.Sorted(maps.Keys(s.faults)) {
+		info.Status = rpw.WorkerError
+		info.Error += fmt.Sprintf("%s: %v\n", about, s.faults[about])
 	}
+	info.Error = strings.TrimSuffix(info.Error, "\n")
 	info.Running = make([]rpw.WorkerTask, 0, len(s.attempts)+len(s.tasks))
 	for _, a := range s.attempts {
 		info.Running = append(info.Running, rpw.WorkerTask{Kind: "action", Name: a.claimed.Ref.String(), Since: a.began})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -92,6 +93,7 @@ func (s *session) awaitSlots(ctx context.Context) int {
 		}
 		select {
 		case <-s.freed:
+			runtime.Gosched() // results are stored in groups: the others of the group free their slots, too
 		case <-ctx.Done():
 		}
 	}

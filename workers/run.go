@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/closing"
 	"github.com/redis-process-worker/rpw/internal/lease"
 )
 
@@ -58,6 +59,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer w.end()
+	defer s.stop(errStopping)
 	defer close(s.done)
 	remove, err := w.hub.OnClose(s.hubCloses)
 	if err != nil {
@@ -111,7 +113,7 @@ func (s *session) run() error {
 	s.beater = newBeater(s)
 	var parts sync.WaitGroup
 	parts.Go(func() { s.pipe.run(hard) })
-	parts.Go(func() { s.beater.run(hard) })
+	parts.Go(s.beater.run)
 	if len(s.queues) > 0 {
 		s.spawn(s.claimAll)
 	}
@@ -175,24 +177,7 @@ func (s *session) verdict() error {
 // hubCloses stops the session before the hub closes, in the time that ctx gives.
 func (s *session) hubCloses(ctx context.Context) error {
 	s.stop(rpw.Errorf(rpw.ErrClosed, "the hub closes"))
-	var hurry <-chan time.Time
-	if deadline, ok := ctx.Deadline(); ok {
-		timer := time.NewTimer(time.Until(deadline) - stopAll - stopOffline)
-		defer timer.Stop()
-		hurry = timer.C
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-hurry:
-		close(s.hurry)
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return closing.Await(ctx, s.done, stopAll+stopOffline, func() { close(s.hurry) })
 }
 
 // fail stops the session because of err, which Run returns.

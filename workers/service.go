@@ -162,23 +162,34 @@ func (s *session) supervise(svc *service) {
 	}
 }
 
-// perform runs a service once.
-func (s *session) perform(ctx context.Context, svc *service) (err error) {
-	err = errGoexit
+// perform runs a service once, in a goroutine of its own: it may end it with runtime.Goexit.
+func (s *session) perform(ctx context.Context, svc *service) error {
+	s.setTask(svc, true)
+	defer s.setTask(svc, false)
+	ended := make(chan error)
+	go func() {
+		err := errGoexit
+		defer func() {
+			if p := recover(); p != nil {
+				err = s.caught(ctx, p)
+			}
+			ended <- err
+		}()
+		err = svc.run(ctx, s)
+	}()
+	return <-ended
+}
+
+// setTask says whether a service runs, for the registry.
+func (s *session) setTask(svc *service, runs bool) {
 	s.mu.Lock()
-	s.tasks[svc] = time.Now()
+	if runs {
+		s.tasks[svc] = time.Now()
+	} else {
+		delete(s.tasks, svc)
+	}
 	s.mu.Unlock()
 	s.beater.poke()
-	defer func() {
-		if p := recover(); p != nil {
-			err = s.caught(ctx, p)
-		}
-		s.mu.Lock()
-		delete(s.tasks, svc)
-		s.mu.Unlock()
-		s.beater.poke()
-	}()
-	return svc.run(ctx, s)
 }
 
 // lead runs a singleton once, when it is this worker's turn.
@@ -196,7 +207,11 @@ func (s *session) lead(ctx context.Context, svc *service) error {
 	if a.lost.Load() {
 		return rpw.Errorf(rpw.ErrLeaseLost, "another worker runs the service now: %w", cmp.Or(err, rpw.ErrLeaseLost))
 	}
-	s.pipe.advance(s.hard, rpw.Move{Kind: rpw.Giveback, Lease: c.Lease}) // if it does not arrive, the lease ends
+	move := rpw.Move{Kind: rpw.Giveback, Lease: c.Lease}
+	if a.cancelled.Load() {
+		move.Kind = rpw.AcceptCancel
+	}
+	s.pipe.advance(s.hard, move) // if it does not arrive, the lease ends
 	return err
 }
 

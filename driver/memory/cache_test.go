@@ -73,7 +73,7 @@ func TestValuesLiveAsLongAsTheyShould(t *testing.T) {
 		assert.Equal(t, 2*time.Millisecond, c.get("k").TTL)
 		time.Sleep(2*time.Millisecond - 1)
 		assert.Equal(t, rpw.Value{Data: []byte("v"), Found: true, TTL: time.Millisecond}, c.get("k"))
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		assert.Equal(t, rpw.Value{}, c.get("k"))
 		require.NoError(t, c.set(rpw.CacheSet{Key: "k", When: rpw.IfAbsent, TTL: rpw.KeepTTL}))
 		assert.Equal(t, rpw.NoTTL, c.get("k").TTL, "the TTL of a value that was gone was kept")

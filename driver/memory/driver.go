@@ -20,7 +20,7 @@ type Driver struct {
 
 type namedStore struct {
 	*Store
-	handles int
+	hubs int
 }
 
 // Open implements rpw.Driver.
@@ -75,7 +75,7 @@ func parseURL(u *url.URL) (opts Options, err error) {
 	return opts, nil
 }
 
-// share opens a named store, and closes it with the last of its handles.
+// share opens a named store, and closes it with the last Hub that has it open.
 func (d *Driver) share(name string, opts Options) (rpw.Parts, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,12 +90,11 @@ func (d *Driver) share(name string, opts Options) (rpw.Parts, error) {
 	case opts.MaxBytes != 0 && opts.MaxBytes != s.max:
 		return rpw.Parts{}, rpw.Errorf(rpw.ErrConflict, "the store %s is open with max_bytes=%d; give the same, or leave it out", rpw.QuoteName(name), s.max)
 	}
-	s.handles++
+	s.hubs++
 	parts := s.Parts()
-	end := parts.Close
-	parts.Close = func(ctx context.Context) error {
+	parts.Close = func(context.Context) error {
 		d.leave(name, s)
-		return end(ctx)
+		return nil
 	}
 	return parts, nil
 }
@@ -103,7 +102,7 @@ func (d *Driver) share(name string, opts Options) (rpw.Parts, error) {
 func (d *Driver) leave(name string, s *namedStore) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.handles--; s.handles == 0 {
+	if s.hubs--; s.hubs == 0 {
 		delete(d.named, name)
 	}
 }

@@ -41,18 +41,10 @@ func New(opts Options) *Store {
 	return s
 }
 
-// Parts returns a handle on the store, for one Hub: rpw.New(store.Parts()). Closing it ends the calls that
-// wait through it, and nothing else: the data stays, for the other handles and for new ones.
+// Parts returns the store as one Hub takes it: rpw.New(store.Parts()). Closing that Hub ends the calls that wait
+// through it, and nothing else: the data stays, for the other Hubs and for new ones.
 func (s *Store) Parts() rpw.Parts {
-	h := newHandle()
-	return rpw.Parts{
-		Name:    "memory",
-		Streams: boundStreams{s.streams, h},
-		Cache:   s.cache,
-		Actions: boundActions{s.actions, h},
-		Close:   h.close,
-		Native:  s,
-	}
+	return rpw.Parts{Name: "memory", Streams: s.streams, Cache: s.cache, Actions: s.actions, Native: s}
 }
 
 // Flush drops all data, as Redis' FLUSHALL does: streams begin again with new epochs, so that their readers get a

@@ -492,29 +492,32 @@ func TestAReaderThatGivesUpLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestAClosedHandleEndsItsOwnWaits(t *testing.T) {
-	waits := map[string]func(ctx context.Context, parts rpw.Parts) error{
-		"Read": func(ctx context.Context, parts rpw.Parts) error {
-			_, err := parts.Streams.Read(ctx, rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+func TestAClosedHubEndsItsOwnWaits(t *testing.T) {
+	waits := map[string]func(ctx context.Context, hub *rpw.Hub) error{
+		"Read": func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := hub.Streams().Read(ctx, rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
 			return err
 		},
-		"Fetch": func(ctx context.Context, parts rpw.Parts) error {
-			_, err := parts.Streams.Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: time.Hour})
+		"Fetch": func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := hub.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: time.Hour})
 			return err
 		},
-		"Claim": func(ctx context.Context, parts rpw.Parts) error {
-			_, err := parts.Actions.Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever})
+		"Claim": func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := hub.Actions().Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever})
 			return err
 		},
-		"Heartbeat": func(ctx context.Context, parts rpw.Parts) error {
-			_, err := parts.Actions.Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: "w", Name: "w"}, Wait: rpw.Forever})
+		"Heartbeat": func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := hub.Actions().Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: "w", Name: "w", Status: rpw.WorkerIdle}, Wait: rpw.Forever})
 			return err
 		},
 	}
 	opened := New(Options{}) // outside of the bubbles, as a test's shared store may be
 	for name, wait := range waits {
 		t.Run(name, func(t *testing.T) {
-			mine, other := opened.Parts(), opened.Parts()
+			mine, err := rpw.New(opened.Parts())
+			require.NoError(t, err)
+			other, err := rpw.New(opened.Parts())
+			require.NoError(t, err)
 			synctest.Test(t, func(t *testing.T) {
 				bus{t, opened.streams}.group(rpw.GroupConfig{})
 				ctx, cancel := context.WithCancel(t.Context())
@@ -522,14 +525,14 @@ func TestAClosedHandleEndsItsOwnWaits(t *testing.T) {
 				go func() { mineEnded <- wait(ctx, mine) }()
 				go func() { otherEnded <- wait(ctx, other) }()
 				synctest.Wait()
-				require.NoError(t, mine.Close(t.Context()))
+				require.NoError(t, mine.Close())
 				require.ErrorIs(t, <-mineEnded, rpw.ErrClosed)
 				require.ErrorIs(t, wait(ctx, mine), rpw.ErrClosed, "a wait began after the end")
 				synctest.Wait()
 				assert.Empty(t, otherEnded)
 				cancel()
 				require.ErrorIs(t, <-otherEnded, context.Canceled)
-				require.NoError(t, other.Close(t.Context()))
+				require.NoError(t, other.Close())
 			})
 		})
 	}

@@ -83,11 +83,9 @@ func (l *waiters) unlink(w *waiter) {
 	w.prev, w.next, w.queued = nil, nil, false
 }
 
-// wait waits for a wake, for most (rpw.Forever: without an end), for the end of ctx, whose error it returns, or of
-// the handle that ctx came through. After anything but a wake the waiter must be removed.
+// wait waits for a wake, for most (rpw.Forever: without an end), or for the end of ctx, whose error it returns.
+// After anything but a wake the waiter must be removed.
 func (w *waiter) wait(ctx context.Context, most time.Duration) (woken bool, err error) {
-	holding := enter(ctx)
-	defer holding.leave()
 	var over <-chan time.Time
 	if most != rpw.Forever {
 		timer := time.NewTimer(most)
@@ -103,8 +101,6 @@ func (w *waiter) wait(ctx context.Context, most time.Duration) (woken bool, err 
 		return true, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
-	case <-holding.ended:
-		return false, errHandleClosed()
 	case <-over:
 		return false, nil
 	}

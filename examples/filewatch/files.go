@@ -16,7 +16,7 @@ import (
 var Digest = actions.Define[DigestIn, DigestOut]("digest",
 	actions.MaxAttempts(3),
 	actions.Backoff(rpw.Backoff{First: 200 * time.Millisecond, Max: 2 * time.Second}),
-	actions.Keep(rpw.KeepActions{Completed: time.Minute, Failed: time.Hour, Cancelled: time.Hour}),
+	actions.Keep(rpw.KeepActions{Completed: 10 * time.Second, Failed: time.Hour, Cancelled: time.Hour}),
 )
 
 // FilesDone tells of every file that is done with, digested or failed.

@@ -49,8 +49,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(
 		p := &program{config: cfg, out: &console{w: stdout}, status: stderr}
 		err = p.run(ctx)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return exitOK
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		err = errInterrupted
 	}
 	fmt.Fprintln(stderr, "filewatch:", err)
 	if _, ok := errors.AsType[usageError](err); ok {

@@ -47,23 +47,23 @@ func (p *program) run(ctx context.Context) (err error) {
 		hired = p.workers
 	}
 	p.crew = startCrew(ctx, p.hub, p.log, hired, p.slots, p.fail)
-	defer p.crew.dismiss()
 	if p.role == "work" {
-		return p.work(ctx)
+		p.work(ctx)
+	} else {
+		err = p.follow(ctx)
 	}
-	err = p.follow(ctx)
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) == context.Canceled {
-		return errInterrupted
+	p.crew.dismiss()
+	if err == nil {
+		err = p.crew.err()
 	}
 	return err
 }
 
 // work lets the workers work until ctx ends.
-func (p *program) work(ctx context.Context) error {
+func (p *program) work(ctx context.Context) {
 	p.out.printf("%s with %s each; Ctrl-C stops\n", counted(int64(p.workers), "worker"), counted(int64(p.slots), "slot"))
 	<-ctx.Done()
 	p.out.printf("stopped: %s under way handed back\n", counted(p.crew.dismiss(), "file"))
-	return ignoreStop(ctx)
 }
 
 // follow goes over the folder and watches it, as the flags say.
@@ -122,16 +122,16 @@ func (p *program) pass(ctx context.Context, number int) (err error) {
 	if err != nil {
 		return err
 	}
-	totals, open := l.now()
-	r := report{title: p.title(number), dir: p.dir, took: time.Since(began), sums: totals, partial: stopped}
+	sum, open := l.now()
+	r := report{title: p.title(number), dir: p.dir, took: time.Since(began), totals: sum, partial: stopped, open: open}
 	p.out.print(r.write)
 	if stopped {
-		p.log.Warn("pass interrupted", "run", l.run, "digested", totals.Digested, "handed_back", handedBack, "waiting", open)
+		p.log.Warn("pass interrupted", "run", l.run, "digested", sum.Digested, "handed_back", handedBack, "waiting", open)
 		return fmt.Errorf("%w: %s", errInterrupted, p.left(handedBack, open))
 	}
-	p.log.Info("pass done", "run", l.run, "scanned", totals.Scanned, "digested", totals.Digested, "skipped", totals.Skipped,
-		"failed", totals.Failed, "took", r.took)
-	return totals.check()
+	p.log.Info("pass done", "run", l.run, "scanned", sum.Scanned, "digested", sum.Digested, "skipped", sum.Skipped,
+		"failed", sum.Failed, "took", r.took)
+	return sum.check()
 }
 
 func (p *program) title(number int) string {

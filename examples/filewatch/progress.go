@@ -54,8 +54,8 @@ func (m meter) show(ctx context.Context, l *ledger, expected *atomic.Int64) {
 		case <-ctx.Done():
 			return
 		}
-		totals, _ := l.now()
-		text := m.text(totals, expected.Load(), time.Since(began))
+		now, _ := l.now()
+		text := m.text(now, expected.Load(), time.Since(began))
 		if m.columns != nil {
 			text = "\r" + fit(text, m.columns()-1) + "\x1b[K"
 		} else {
@@ -66,21 +66,21 @@ func (m meter) show(ctx context.Context, l *ledger, expected *atomic.Int64) {
 }
 
 // text is one line of progress.
-func (m meter) text(s sums, expected int64, took time.Duration) string {
+func (m meter) text(t totals, expected int64, took time.Duration) string {
 	var b strings.Builder
 	if expected > 0 {
-		share := min(float64(s.done())/float64(expected), 1)
+		share := min(float64(t.done())/float64(expected), 1)
 		if m.columns != nil {
 			full := int(share * barWidth)
 			b.WriteString(strings.Repeat("█", full) + strings.Repeat("░", barWidth-full) + "  ")
 		}
-		fmt.Fprintf(&b, "%3.0f %%  %s of %s files", share*100, number(s.done()), number(expected))
+		fmt.Fprintf(&b, "%3.0f %%  %s of %s files", share*100, number(t.done()), number(expected))
 	} else {
-		fmt.Fprintf(&b, "%s files", number(s.done()))
+		fmt.Fprintf(&b, "%s files", number(t.done()))
 	}
-	fmt.Fprintf(&b, "  %s  %s/s", size(s.Bytes), number(perSecond(s.Digested, took)))
-	if s.Failed > 0 {
-		fmt.Fprintf(&b, "  %s failed", number(s.Failed))
+	fmt.Fprintf(&b, "  %s  %s/s", size(t.Bytes), number(perSecond(t.Digested, took)))
+	if t.Failed > 0 {
+		fmt.Fprintf(&b, "  %s failed", number(t.Failed))
 	}
 	return b.String()
 }

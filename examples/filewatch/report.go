@@ -33,8 +33,9 @@ type report struct {
 	title string
 	dir   string
 	took  time.Duration
-	sums
-	partial bool // it was interrupted
+	totals
+	partial bool  // it was interrupted
+	open    int64 // started and not done
 }
 
 func (r report) write(w io.Writer) {
@@ -59,7 +60,7 @@ func (r report) write(w io.Writer) {
 	row("skipped", number(r.Skipped), size(r.SkippedBytes), why)
 	row("failed", number(r.Failed), "-", "")
 	if r.partial {
-		row("left", number(r.Scanned-r.done()), "-", "")
+		row("left", number(r.Scanned-r.done()), "-", number(r.open)+" of them started")
 	}
 	row("────────", "─────────", "─────────", "")
 	row("scanned", number(r.Scanned), size(r.Bytes+r.SkippedBytes), "")

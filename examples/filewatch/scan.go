@@ -72,7 +72,7 @@ func (s *starter) add(ctx context.Context, path string) error {
 		file.stamp, file.regular = stampOf(info), true
 	}
 	s.batch = append(s.batch, file)
-	s.ledger.account(func(sums *sums) { sums.Scanned++ })
+	s.ledger.account(func(t *totals) { t.Scanned++ })
 	if len(s.batch) < batchSize {
 		return nil
 	}
@@ -81,9 +81,9 @@ func (s *starter) add(ctx context.Context, path string) error {
 
 // refuse accounts for what cannot be started.
 func (s *starter) refuse(path string, err error) {
-	s.ledger.account(func(sums *sums) {
-		sums.Scanned++
-		sums.add(FileDone{DigestIn: DigestIn{Path: Path(path)}, Error: reason(err)})
+	s.ledger.account(func(t *totals) {
+		t.Scanned++
+		t.add(FileDone{DigestIn: DigestIn{Path: Path(path)}, Error: reason(err)})
 	})
 }
 
@@ -102,7 +102,7 @@ func (s *starter) flush(ctx context.Context) error {
 	var files []DigestIn
 	for i, file := range s.batch {
 		if file.regular && remembered[i].SHA256 != "" && remembered[i].Stamp == file.stamp {
-			s.ledger.account(func(sums *sums) { sums.Skipped++; sums.SkippedBytes += file.stamp.Size })
+			s.ledger.account(func(t *totals) { t.Skipped++; t.SkippedBytes += file.stamp.Size })
 			continue
 		}
 		files = append(files, s.ledger.begin(file.path))

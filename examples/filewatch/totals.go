@@ -2,251 +2,47 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
-	"sync"
-	"time"
-
-	"github.com/redis-process-worker/rpw"
-	"github.com/redis-process-worker/rpw/actions"
 )
 
 const (
-	stall   = 2 * time.Second // without news, the open actions are looked up
-	shown   = 10              // failures that are remembered with their reason
-	slowest = 3               // digests
+	maxSlowest  = 3  // digests that are remembered
+	maxFailures = 10 // and failures
 )
 
-// ledger accounts for the files of one run: what was started, and what came of it. It folds the events of FilesDone, each file once.
-type ledger struct {
-	hub    *rpw.Hub
-	run    string
-	onDone func(FileDone) // may be nil; called from several goroutines
-	moved  chan struct{}  // a token when something was settled
-	end    func() error   // of the consumer
-
-	mu   sync.Mutex
-	next int
-	open map[int]opened // started and not accounted for; its size is bounded by the starter
-	sums sums
-}
-
-type opened struct {
-	path Path
-	ref  rpw.ActionRef // zero until it is known to be stored
-}
-
-// openLedger opens the ledger of a new run. It joins the stream before anything can be started, so that no event is missed; failed is
-// told if it cannot go on. Close it.
-func openLedger(ctx context.Context, hub *rpw.Hub, onDone func(FileDone), failed func(error)) (*ledger, error) {
-	l := &ledger{hub: hub, run: strings.ToLower(rand.Text()[:10]), onDone: onDone, moved: make(chan struct{}, 1), open: make(map[int]opened)}
-	from, err := hub.Streams().Locate(ctx, FilesDone.Name(), rpw.Newest())
-	if err != nil {
-		return nil, err
-	}
-	group := rpw.Consumer{
-		Group:       "totals-" + l.run,
-		From:        rpw.After(from),
-		Concurrency: 128,
-		OnGap:       rpw.GapContinue, // what events are lost is looked up
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // it is the last to go
-	var consuming sync.WaitGroup
-	consuming.Go(func() {
-		if err := FilesDone.Consume(ctx, hub, group, l.fold); err != nil {
-			failed(err)
-		}
-	})
-	l.end = func() error {
-		stop()
-		consuming.Wait()
-		_, err := hub.Streams().Administer(context.WithoutCancel(ctx), rpw.GroupCommands{Commands: []rpw.GroupCommand{
-			{Stream: FilesDone.Name(), Group: group.Group, Verb: rpw.DeleteGroup},
-		}})
-		return err
-	}
-	return l, nil
-}
-
-// close leaves the stream.
-func (l *ledger) close() error { return l.end() }
-
-// fold takes an event into the account.
-func (l *ledger) fold(_ context.Context, m rpw.Message[FileDone]) error {
-	if m.Data.Run == l.run {
-		l.settle(m.Data)
-	}
-	return nil
-}
-
-// settle closes an open file; what is not open was accounted for before.
-func (l *ledger) settle(done FileDone) {
-	l.mu.Lock()
-	file, ok := l.open[done.File]
-	if ok {
-		delete(l.open, done.File)
-		done.Path = file.path
-		l.sums.add(done)
-	}
-	l.mu.Unlock()
-	if !ok {
-		return
-	}
-	if l.onDone != nil {
-		l.onDone(done)
-	}
-	select {
-	case l.moved <- struct{}{}:
-	default:
-	}
-}
-
-// begin opens a file, before its action is started.
-func (l *ledger) begin(path Path) DigestIn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.next++
-	l.open[l.next] = opened{path: path}
-	return DigestIn{Run: l.run, File: l.next, Path: path}
-}
-
-// started notes the actions of files that were begun.
-func (l *ledger) started(files []DigestIn, handles []actions.Handle[DigestOut]) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, in := range files {
-		if file, ok := l.open[in.File]; ok {
-			file.ref = handles[i].Ref
-			l.open[in.File] = file
-		}
-	}
-}
-
-// account changes the sums.
-func (l *ledger) account(change func(*sums)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	change(&l.sums)
-}
-
-// now returns the sums so far, and how many files are open.
-func (l *ledger) now() (s sums, open int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s = l.sums
-	s.Slowest, s.Failures = slices.Clone(s.Slowest), slices.Clone(s.Failures)
-	return s, int64(len(l.open))
-}
-
-func (l *ledger) openFiles() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.open)
-}
-
-// wait waits until at most so many files are open.
-func (l *ledger) wait(ctx context.Context, most int) error {
-	quiet := time.NewTimer(stall)
-	defer quiet.Stop()
-	for l.openFiles() > most {
-		select {
-		case <-l.moved:
-		case <-quiet.C:
-			if err := l.lookUp(ctx); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		quiet.Reset(stall)
-	}
-	return nil
-}
-
-// lookUp settles open files whose action is over without an event: one that was cancelled, or whose worker
-// died in the last attempt, or whose event was lost.
-func (l *ledger) lookUp(ctx context.Context) error {
-	l.mu.Lock()
-	open := maps.Clone(l.open)
-	l.mu.Unlock()
-	maps.DeleteFunc(open, func(_ int, file opened) bool { return file.ref == rpw.ActionRef{} })
-	for files := range slices.Chunk(slices.Sorted(maps.Keys(open)), rpw.MaxBatch) {
-		refs := make([]rpw.ActionRef, len(files))
-		for i, file := range files {
-			refs[i] = open[file].ref
-		}
-		found, err := l.hub.Actions().Get(ctx, refs)
-		if err != nil {
-			return err
-		}
-		for i, action := range found {
-			if done, over := outcome(action); over {
-				done.Run, done.File = l.run, files[i]
-				l.settle(done)
-			}
-		}
-	}
-	return nil
-}
-
-// outcome reads from an action what its event would have told.
-func outcome(a rpw.GotAction) (done FileDone, over bool) {
-	switch {
-	case errors.Is(a.Err, rpw.ErrNotFound):
-		done.Error = "its action was deleted"
-	case a.Err != nil || !a.State.Terminal():
-		return done, false
-	case a.State == rpw.Completed:
-		if err := json.Unmarshal(a.Output, &done.DigestOut); err != nil {
-			done.Error = err.Error()
-		}
-	default:
-		done.Error = string(a.State)
-		if a.Failure != nil && a.Failure.Message != "" {
-			done.Error += ": " + a.Failure.Message
-		}
-	}
-	return done, true
-}
-
-// sums are the totals of a run.
-type sums struct {
+// totals are the totals of a run.
+type totals struct {
 	Scanned, Digested, Skipped, Failed int64
 	Bytes, SkippedBytes                int64
 	Slowest                            []FileDone // digests, the slowest first
 	Failures                           []FileDone // the first ones
 }
 
-func (s *sums) add(done FileDone) {
+func (t *totals) add(done FileDone) {
 	if done.Error != "" {
-		s.Failed++
-		if len(s.Failures) < shown {
-			s.Failures = append(s.Failures, done)
+		t.Failed++
+		if len(t.Failures) < maxFailures {
+			t.Failures = append(t.Failures, done)
 		}
 		return
 	}
-	s.Digested++
-	s.Bytes += done.Size
+	t.Digested++
+	t.Bytes += done.Size
 	bySpeed := func(a, b FileDone) int { return cmp.Compare(b.Took, a.Took) }
-	i, _ := slices.BinarySearchFunc(s.Slowest, done, bySpeed)
-	if s.Slowest = slices.Insert(s.Slowest, i, done); len(s.Slowest) > slowest {
-		s.Slowest = s.Slowest[:slowest]
+	i, _ := slices.BinarySearchFunc(t.Slowest, done, bySpeed)
+	if t.Slowest = slices.Insert(t.Slowest, i, done); len(t.Slowest) > maxSlowest {
+		t.Slowest = t.Slowest[:maxSlowest]
 	}
 }
 
 // done is how many files are accounted for.
-func (s *sums) done() int64 { return s.Digested + s.Skipped + s.Failed }
+func (t *totals) done() int64 { return t.Digested + t.Skipped + t.Failed }
 
 // check says whether all are.
-func (s *sums) check() error {
-	if s.Scanned == s.done() {
+func (t *totals) check() error {
+	if t.Scanned == t.done() {
 		return nil
 	}
-	return fmt.Errorf("%d files were scanned, but %d digested, %d skipped and %d failed", s.Scanned, s.Digested, s.Skipped, s.Failed)
+	return fmt.Errorf("%d files were scanned, but %d digested, %d skipped and %d failed", t.Scanned, t.Digested, t.Skipped, t.Failed)
 }

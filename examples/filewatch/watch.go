@@ -72,14 +72,14 @@ func (p *program) watchFolder(ctx context.Context, w *watcher) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	c := changes{program: p, watcher: w, starter: &starter{hub: p.hub, ledger: l}, paths: make(map[string]struct{})}
-	p.out.printf("watching %s (%s); Ctrl-C stops\n", Path(p.dir), counted(w.folders, "folder"))
+	p.out.printf("\nwatching %s (%s); Ctrl-C stops\n", Path(p.dir), counted(w.folders, "folder"))
 	if err := c.follow(ctx); ctx.Err() == nil {
 		return err
 	}
 	handedBack := p.crew.dismiss()
 	err = errors.Join(ignoreStop(ctx), l.lookUp(context.WithoutCancel(ctx)))
-	totals, open := l.now()
-	p.out.printf("stopped: %s digested, %s failed; %s\n", counted(totals.Digested, "change"), number(totals.Failed), p.left(handedBack, open))
+	sum, open := l.now()
+	p.out.printf("stopped: %s digested, %s failed; %s\n", counted(sum.Digested, "change"), number(sum.Failed), p.left(handedBack, open))
 	return err
 }
 

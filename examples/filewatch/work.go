@@ -28,20 +28,21 @@ type crew struct {
 	workers []*workers.Worker
 	stop    context.CancelFunc
 	running sync.WaitGroup
+	errs    []error // of each worker, once it has stopped
 }
 
 // startCrew starts n workers that digest files, until ctx ends or they are dismissed; failed is told why one could not go on.
 func startCrew(ctx context.Context, hub *rpw.Hub, log *slog.Logger, n, slots int, failed func(error)) *crew {
 	ctx, stop := context.WithCancel(ctx)
-	c := &crew{stop: stop}
+	c := &crew{stop: stop, errs: make([]error, n)}
 	d := &digester{hub: hub, log: log}
 	for i := range n {
 		w := workers.New(hub, workers.Config{Name: "digest-" + strconv.Itoa(i+1), Concurrency: slots, Grace: grace, Logger: log})
 		workers.Handle(w, Digest, d.digest) // Run returns its error, too
 		c.workers = append(c.workers, w)
 		c.running.Go(func() {
-			if err := w.Run(ctx); err != nil {
-				failed(err)
+			if c.errs[i] = w.Run(ctx); c.errs[i] != nil {
+				failed(c.errs[i])
 			}
 		})
 	}
@@ -57,6 +58,9 @@ func (c *crew) dismiss() (handedBack int64) {
 	}
 	return handedBack
 }
+
+// err is why workers could not go on, or did not stop in order. Call it after dismiss.
+func (c *crew) err() error { return errors.Join(c.errs...) }
 
 // digester handles Digest.
 type digester struct {

@@ -152,7 +152,7 @@ func (k *Keeper[K]) renewAll(ctx context.Context, batch []*held[K], expired erro
 	patience := batch[0].length
 	for i, h := range batch {
 		keys[i] = h.key
-		patience = min(patience, h.length/3)
+		patience = min(patience, h.length/3, max(h.end.Sub(asked), h.length/10)) // a holder is to learn of the end in time
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	errs := k.renew(ctx, keys)

@@ -1,0 +1,177 @@
+package rpw_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// TestRetryRule: ErrUnavailable is repeated for every verb, ErrUncertain only where a repeat is safe, nothing else.
+func TestRetryRule(t *testing.T) {
+	type verb struct {
+		name      string
+		uncertain bool // is repeated when the outcome is unknown
+		call      func(ctx context.Context, hub *rpw.Hub) error
+	}
+	verbs := []verb{
+		{"publish", true, func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := publish(ctx, hub, "t")
+			return err
+		}},
+		{"get", true, func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := hub.Cache().Get(ctx, rpw.GetRequest{Keys: []string{"k"}})
+			return err
+		}},
+		{"scan", true, func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := hub.Cache().Scan(ctx, rpw.ScanRequest{})
+			return err
+		}},
+		{"set", false, func(ctx context.Context, hub *rpw.Hub) error { return rpw.Set(ctx, hub, "k", 1) }},
+		{"increment", false, func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := rpw.Increment(ctx, hub, "k", 1)
+			return err
+		}},
+		{"health", false, func(ctx context.Context, hub *rpw.Hub) error { return hub.Health(ctx) }},
+	}
+	for _, v := range verbs {
+		for _, s := range append(sentinels, struct {
+			err  error
+			code string
+		}{errors.New("odd"), "internal"}) {
+			t.Run(v.name+"/"+s.code, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					calls := 0
+					fail := func() error {
+						if calls++; calls <= 2 {
+							return rpw.Errorf(s.err, "fault %d", calls)
+						}
+						return nil
+					}
+					hub := newHub(t, rpw.Parts{
+						Streams: &fakeBus{behave: func(context.Context, rpw.Batch) error { return fail() }},
+						Cache:   &fakeCache{do: func(context.Context, string) error { return fail() }},
+						Health:  func(context.Context) error { return fail() },
+					})
+					err := v.call(t.Context(), hub)
+					if s.err == rpw.ErrUnavailable || s.err == rpw.ErrUncertain && v.uncertain {
+						assert.NoError(t, err)
+						assert.Equal(t, 3, calls)
+						return
+					}
+					assert.ErrorIs(t, err, s.err)
+					assert.Equal(t, s.code, rpw.Code(err))
+					assert.Equal(t, 1, calls)
+				})
+			})
+		}
+	}
+}
+
+// TestRetryIsBounded: a call gives up after 5 s, with the last error; ctx ends it sooner.
+func TestRetryIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(context.Context, string) error {
+			calls++
+			return rpw.ErrUnavailable
+		}}})
+		start := time.Now()
+		_, _, err := rpw.Get[int](t.Context(), hub, "k")
+		require.ErrorIs(t, err, rpw.ErrUnavailable)
+		assert.EqualError(t, err, `rpw: get "k" (fake): unavailable`)
+		assert.InDelta(t, 4.5, time.Since(start).Seconds(), 0.5)
+		assert.Greater(t, calls, 5)
+		assert.Less(t, calls, 60)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		_, _, err = rpw.Get[int](ctx, hub, "k")
+		require.Error(t, err)
+		assert.LessOrEqual(t, time.Since(start), time.Second)
+
+		_, _, err = rpw.Get[int](ctx, hub, "k")
+		assert.Equal(t, context.DeadlineExceeded, err, "a ctx that is done passes through, nothing is asked")
+	})
+}
+
+func TestGuardRefuses(t *testing.T) {
+	hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(context.Context, string) error {
+		t.Error("the driver was reached")
+		return nil
+	}}})
+	ctx := t.Context()
+	//nolint:staticcheck // a nil ctx is the mistake
+	assert.ErrorIs(t, rpw.Set(noContext, hub, "k", 1), rpw.ErrInvalid)
+	assert.ErrorIs(t, rpw.Set(ctx, hub, "", 1), rpw.ErrInvalid)
+	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", 1, rpw.TTL(-time.Second)), rpw.ErrInvalid)
+	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", 1, rpw.TTL(100*365*24*time.Hour)), rpw.ErrInvalid)
+	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", func() {}), rpw.ErrInvalid)
+	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", make([]byte, rpw.MaxPayload)), rpw.ErrTooLarge)
+	_, err := hub.Cache().Get(ctx, rpw.GetRequest{})
+	assert.ErrorIs(t, err, rpw.ErrInvalid)
+	_, err = hub.Cache().Get(ctx, rpw.GetRequest{Keys: make([]string, rpw.MaxBatch+1)})
+	assert.ErrorIs(t, err, rpw.ErrTooLarge)
+	_, err = publish(ctx, hub, "t")
+	assert.ErrorIs(t, err, errors.ErrUnsupported, "no such part")
+	_, err = hub.Logs().Query(ctx, rpw.LogQuery{})
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	require.NoError(t, hub.Close())
+	assert.ErrorIs(t, rpw.Set(ctx, hub, "k", 1), rpw.ErrClosed)
+	var zero rpw.Hub
+	assert.ErrorIs(t, rpw.Set(ctx, &zero, "k", 1), rpw.ErrClosed, "the zero Hub is closed")
+}
+
+func TestBatchLimits(t *testing.T) {
+	hub := newHub(t, rpw.Parts{Streams: &fakeBus{}})
+	send := func(b rpw.Batch) error {
+		b.Stream = "s"
+		_, err := hub.Streams().Publish(t.Context(), []rpw.Batch{b})
+		return err
+	}
+	event := rpw.NewEvent{Type: "t"}
+	many := func(n int) (events []rpw.NewEvent) {
+		for range n {
+			events = append(events, event)
+		}
+		return events
+	}
+	assert.NoError(t, send(rpw.Batch{Events: many(rpw.MaxBatch)}))
+	assert.ErrorIs(t, send(rpw.Batch{Events: many(rpw.MaxBatch + 1)}), rpw.ErrTooLarge)
+	assert.ErrorIs(t, send(rpw.Batch{}), rpw.ErrInvalid)
+	event.Data = make([]byte, rpw.MaxPayload-1)
+	assert.NoError(t, send(rpw.Batch{Events: many(8)}), "8 MiB exactly")
+	assert.ErrorIs(t, send(rpw.Batch{Events: many(9)}), rpw.ErrTooLarge)
+	event.Data = make([]byte, rpw.MaxPayload)
+	assert.ErrorIs(t, send(rpw.Batch{Events: many(1)}), rpw.ErrTooLarge, "the type counts, too")
+	event.Data = nil
+	assert.ErrorIs(t, send(rpw.Batch{Events: many(1), KeyWindow: 25 * time.Hour}), rpw.ErrInvalid)
+	assert.ErrorIs(t, send(rpw.Batch{Events: many(1), Keep: rpw.Retention{Events: -2}}), rpw.ErrInvalid)
+}
+
+// TestNamespace: names go in with it and come out without it.
+func TestNamespace(t *testing.T) {
+	bus, cache := &fakeBus{}, &fakeCache{}
+	hub := newHub(t, rpw.Parts{Streams: bus, Cache: cache}, rpw.WithNamespace("tenant"))
+	_, err := publish(t.Context(), hub, "t")
+	require.NoError(t, err)
+	assert.Equal(t, "tenant:s", bus.batches[0].Stream)
+	require.NoError(t, rpw.Set(t.Context(), hub, "k", 1))
+	assert.Contains(t, cache.values, "tenant:k")
+
+	cache.do = func(context.Context, string) error { return rpw.Errorf(rpw.ErrConflict, "of another kind") }
+	_, _, err = rpw.Get[int](t.Context(), hub, "k")
+	assert.EqualError(t, err, `rpw: get "k" (fake): conflict: of another kind`)
+	bus.behave = func(_ context.Context, b rpw.Batch) error { return &rpw.GapError{Stream: b.Stream} }
+	_, err = publish(t.Context(), hub, "t")
+	gap, ok := errors.AsType[*rpw.GapError](err)
+	require.True(t, ok)
+	assert.Equal(t, "s", gap.Stream)
+}
