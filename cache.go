@@ -126,7 +126,7 @@ func Keys(ctx context.Context, h *Hub, prefix string) iter.Seq2[string, error] {
 // cancelled when no caller waits any more. An error of load goes to all who wait and is not stored; a value that could be loaded but
 // not stored is returned all the same.
 func Load[T any](ctx context.Context, h *Hub, key string, load func(ctx context.Context) (T, error), opts ...SetOption) (T, error) {
-	value, ok, err := Get[T](ctx, h, key)
+	value, ok, err := Get[T](ctx, h, key) // of a nil or closed hub: ErrClosed
 	if ok || err != nil {
 		return value, err
 	}

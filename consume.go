@@ -62,6 +62,7 @@ func (s Stream[T]) Consume(ctx context.Context, h *Hub, c Consumer, handle func(
 // the attempt and the fencing token. Closing the Hub stops Consume as ctx does, with a grace of what the close has time for; it then
 // returns ErrClosed.
 func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func(ctx context.Context, d Delivery) error) error {
+	h = h.orClosed()
 	op := call{h: h, verb: "consume", target: stream}
 	switch {
 	case ctx == nil:

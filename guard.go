@@ -63,7 +63,7 @@ func (c call) begin(ctx context.Context, supported bool) (context.Context, func(
 	switch {
 	case ctx == nil:
 		return nil, nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
-	case h == nil || h.ctx == nil || h.closed.Load():
+	case h.ctx == nil || h.closed.Load():
 		return nil, nil, c.wrap(Errorf(ErrClosed, "the hub is closed"))
 	case ctx.Err() != nil:
 		return nil, nil, ctx.Err()
@@ -158,11 +158,7 @@ func (c call) wrap(err error) error {
 	if kind == context.Canceled || kind == context.DeadlineExceeded {
 		return err
 	}
-	name := ""
-	if c.h != nil {
-		name = c.h.parts.Name
-	}
-	return &Error{Op: c.verb, Driver: name, Target: c.target, Kind: kind, Err: explain(err)}
+	return &Error{Op: c.verb, Driver: c.h.Driver(), Target: c.target, Kind: kind, Err: explain(err)}
 }
 
 // explain returns what err says beyond its kind, so that no text says it twice.

@@ -13,7 +13,7 @@ import (
 
 // Hub is what programs hold: a backend behind a guard that is the same for every driver. The guard checks names and limits, adds
 // the namespace, retries what is safe to retry, wraps errors and refuses calls after Close. A Hub is safe
-// for concurrent use; open one for each backend and share it. The zero Hub is closed.
+// for concurrent use; open one for each backend and share it. The zero Hub and a nil one are closed.
 //
 // The functions of this package (Publish, Subscribe, Consume, Get, Set, ...) and the packages actions, logs and workers work over a Hub.
 // Its accessors give the contracts themselves, guarded, for what has no helper.
@@ -114,23 +114,32 @@ func (h *Hub) use(parts Parts) error {
 	return nil
 }
 
+// orClosed lets a nil Hub be a closed one.
+func (h *Hub) orClosed() *Hub {
+	if h == nil {
+		return new(Hub)
+	}
+	return h
+}
+
 // Driver returns the name of the driver: "memory", "redis", ...
-func (h *Hub) Driver() string { return h.parts.Name }
+func (h *Hub) Driver() string { return h.orClosed().parts.Name }
 
 // Streams returns the guarded contract for streams and groups. Without a driver for it, every verb is errors.ErrUnsupported.
-func (h *Hub) Streams() StreamBus { return guardedStreams{h} }
+func (h *Hub) Streams() StreamBus { return guardedStreams{h.orClosed()} }
 
 // Cache returns the guarded contract for the cache.
-func (h *Hub) Cache() Cache { return guardedCache{h} }
+func (h *Hub) Cache() Cache { return guardedCache{h.orClosed()} }
 
 // Logs returns the guarded contract for the global log.
-func (h *Hub) Logs() LogSink { return guardedLogs{h} }
+func (h *Hub) Logs() LogSink { return guardedLogs{h.orClosed()} }
 
 // Actions returns the guarded contract for actions.
-func (h *Hub) Actions() ActionStore { return guardedActions{h} }
+func (h *Hub) Actions() ActionStore { return guardedActions{h.orClosed()} }
 
 // Health asks the backend for a sign of life. Without a deadline in ctx it takes at most 5 s.
 func (h *Hub) Health(ctx context.Context) error {
+	h = h.orClosed()
 	c := call{h: h, verb: "health"}
 	return c.do(ctx, func(ctx context.Context) error {
 		if h.parts.Health == nil {
@@ -145,13 +154,14 @@ func (h *Hub) Health(ctx context.Context) error {
 // Native returns the driver's own client or store as a T, for what rpw does not wrap; ok is false
 // if the driver has no such thing. Drivers document what theirs is. It is shared with the Hub: do not close it.
 func Native[T any](h *Hub) (native T, ok bool) {
-	native, ok = h.parts.Native.(T)
+	native, ok = h.orClosed().parts.Native.(T)
 	return native, ok
 }
 
 // OnClose registers f to be called when the Hub closes, before the driver does, so that f can still use the Hub: what was registered
 // last is called first. The function it returns takes f off again. On a closed Hub f is not registered and the error is ErrClosed.
 func (h *Hub) OnClose(f func(context.Context) error) (remove func(), err error) {
+	h = h.orClosed()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx == nil || h.closed.Load() {

@@ -99,3 +99,25 @@ func TestObservers(t *testing.T) {
 		assert.ErrorIs(t, err, rpw.ErrInvalid)
 	})
 }
+
+// A nil Hub is a closed one: a clear error, no panic.
+func TestNilHub(t *testing.T) {
+	var hub *rpw.Hub
+	ctx := t.Context()
+	stream := rpw.StreamOf[int]("s")
+	_, published := stream.Publish(ctx, hub, "t", 1)
+	_, subscribed := stream.Subscribe(ctx, hub, rpw.Newest())
+	_, loaded := rpw.Load(ctx, hub, "k", func(context.Context) (int, error) { return 1, nil })
+	_, claimed := hub.Actions().Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w"})
+	_, registered := hub.OnClose(nil)
+	for name, err := range map[string]error{
+		"publish": published, "subscribe": subscribed, "load": loaded, "claim": claimed, "hook": registered,
+		"consume": stream.Consume(ctx, hub, rpw.Consumer{Group: "g"}, func(context.Context, rpw.Message[int]) error { return nil }),
+		"set":     rpw.Set(ctx, hub, "k", 1), "health": hub.Health(ctx),
+		"log": hub.Logs().Write(ctx, rpw.WriteLogs{Records: []rpw.LogRecord{{Message: "m"}}}),
+	} {
+		assert.ErrorIs(t, err, rpw.ErrClosed, name)
+	}
+	assert.NoError(t, hub.Close())
+	assert.Empty(t, hub.Driver())
+}

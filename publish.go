@@ -40,6 +40,7 @@ type publication struct {
 
 // publish sends a checked batch in its turn.
 func (h *Hub) publish(ctx context.Context, b Batch) ([]Position, error) {
+	h = h.orClosed()
 	c := call{h: h, verb: "publish", target: b.Stream, items: len(b.Events), repeat: true}
 	if ctx == nil {
 		return nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
