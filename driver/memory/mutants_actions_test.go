@@ -28,7 +28,7 @@ var actionMutants = []mutant{
 	{"A3", "a second terminal move is accepted", "actions_advance.go",
 		`case ended.kind == m.Kind:`, `case true:`, "Actions/Advance/RepeatedEndIsNil"},
 	{"A3", "the repeat of an end is refused", "actions_advance.go",
-		`kind: m.Kind, err: err}`, `err: err}`, "Actions/Advance/RepeatedEndIsNil"},
+		`token: m.Lease.Token, kind: m.Kind,`, ``, "Actions/Advance/RepeatedEndIsNil"},
 	{"A3", "commands of a lane are done twice", "actions_control.go",
 		`return s.controls.once(req.Lane, func()`, `return s.controls.once(rpw.Lane{}, func()`, "Actions/Repeat/Control"},
 
@@ -116,7 +116,7 @@ var actionMutants = []mutant{
 		i++`, `case found:
 		i += 2`, "Actions/List/PagesOverChanges"},
 	{"A14", "retention is not applied", "actions_record.go",
-		`return ok && !at.After(now)`, `return ok && at.IsZero()`, "Actions/Keep/ByOutcome"},
+		`return ok && !at.After(now)`, `return ok && at.IsZero()`, "Actions/Keep/ManyEndAtOnce"},
 	{"A14", "a retried action has no attempts left", "actions_control.go",
 		`r.Attempt = 0`, ``, "Actions/Retry/BeginsAgain"},
 

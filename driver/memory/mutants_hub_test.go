@@ -9,7 +9,7 @@ var hubMutants = []mutant{
 		if r := readLog(e); match.matches(&r) {`, `if r := readLog(e); match.matches(&r) {
 			page.Next = e.Position()`, "Logs/Query/PageWithoutMatchMoves"},
 	{"L4", "a tail does not wait", "../../streamlogs.go",
-		`Reverse: q.Reverse, Wait: q.Wait}`, `Reverse: q.Reverse}`, "Logs/Query/TailIsLive"},
+		`Reverse: q.Reverse, Wait: q.Wait}`, `Reverse: q.Reverse}`, "Logs/Query/TailDoesNotPoll"},
 	{"L5", "the log forgets its retention", "../../streamlogs.go",
 		`Events: events, Keep: req.Keep}`, `Events: events}`, "Logs/Keep/ByCountAndAge"},
 	{"L7", "the level is a number", "../../streamlogs.go",
@@ -20,9 +20,9 @@ var hubMutants = []mutant{
 	{"E1", "a done context reaches the driver", "../../guard.go",
 		`case ctx.Err() != nil:`, `case false:`, "Hub/Context/DoneBeforeTheCallDoesNothing"},
 	{"E1", "a cut write is the context's error alone", "../../publish.go",
-		`Kind: ErrUncertain, Err: ctx.Err()}`, `Kind: ctx.Err()}`, "Hub/Context/CutWriteSaysSo"},
+		`Kind: ErrUncertain, Err: ctx.Err()}`, `Kind: ctx.Err()}`, "Hub/Context/CutWhileOthersShareTheBatch"},
 	{"E1", "an action goes with the claim that left", "actions_claim.go",
-		"if seat.called {\n\t\tq.coming -= seat.claimer.max\n\t} else if", "if seat.called {\n\t} else if", "Actions/Wake/WhoLeavesTakesNothingAlong"},
+		"if seat.called {\n\t\tq.coming -= seat.claimer.max\n\t} else if", "if seat.called {\n\t} else if", "Actions/Wake/WhoLeavesPassesTheCallOn"},
 
 	{"E2", "a closed hub still works", "../../guard.go",
 		`h == nil || h.ctx == nil || h.closed.Load()`, `h == nil || h.ctx == nil`, "Hub/Close/LaterCallsAreErrClosed"},
