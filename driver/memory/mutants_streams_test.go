@@ -3,13 +3,9 @@ package memory_test
 var streamMutants = []mutant{
 	{"S1", "ids come from the clock alone", "stream.go",
 		`st.last.Seq++`, `st.last = rpw.ID{MS: ms}`, "Streams/Publish/OrderIsTotalAndStrict"},
-	{"S1", "until is exclusive", "read.go",
-		`rec.ID.Compare(req.Until) > 0`, `rec.ID.Compare(req.Until) >= 0`, "Streams/Read/UntilIsInclusive"},
 	{"S1", "what a reader appends is in the next event", "publish.go",
 		`slices.Clip(a.block[start:])`, `a.block[start:]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
 
-	{"S2", "an expectation is not checked", "publish.go",
-		`batch.Expect != st.end()`, `false`, "Streams/Publish/ExpectGuardsTheEnd"},
 	{"S2", "an expectation compares ids only", "publish.go",
 		`batch.Expect != st.end()`, `batch.Expect.ID != st.last`, "Streams/Publish/ExpectOfATwinIsConflict"},
 	{"S2", "the first events of a bad batch are stored", "../../guard_streams.go",
@@ -27,10 +23,6 @@ var streamMutants = []mutant{
 		"Streams/Publish/SameKeyTwiceInOneBatchIsOneEvent"},
 	{"S3", "keys outlive their windows until they are pruned", "keyring.go",
 		`!ok || !stored.until.After(now)`, `!ok`, "Streams/Publish/ManyKeyWindowsEnd"},
-	{"S3", "every key has the default window", "publish.go",
-		`cmp.Or(batch.KeyWindow, rpw.RepeatWindow)`, `cmp.Or(rpw.RepeatWindow, batch.KeyWindow)`, "Streams/Publish/KeyWindowEnds"},
-	{"S3", "a key goes with its event", "stream.go",
-		"st.edited = max(st.edited, rec.Count)", "st.edited = max(st.edited, rec.Count)\n\tst.keys.drop(st.store)", "Streams/Publish/KeyOutlivesItsEvent"},
 	{"S3", "the repeat of a publish is stored again", "lanes.go",
 		`return last.answer, true, nil`, `return answer, false, nil`, "Streams/Producer/SameSeqAnswersTheSame"},
 	{"S3", "producers are not told apart", "publish.go",
@@ -42,10 +34,6 @@ var streamMutants = []mutant{
 
 	{"S4", "the start is pinned at the first read", "../../subscription.go",
 		`from, err := h.Streams().Locate(ctx, s.name, at)`, `from, err := Position{}, error(nil)`, "Streams/Subscribe/ResumesFromAStoredPosition"},
-	{"S4", "since is exclusive", "stream.go",
-		`rpw.ID{MS: uint64(max(0, at.Time.UnixMilli()))}`, `rpw.ID{MS: uint64(max(0, at.Time.UnixMilli())) + 1}`, "Streams/Locate/SinceIsInclusive"},
-	{"S4", "last counts what was deleted", "stream.go",
-		`if st.live == int64(i) {`, `if true {`, "Streams/Locate/LastCountsWhatIsThere"},
 	{"S4", "waiting readers are not woken", "publish.go",
 		`st.readers.wakeAll()`, ``, "Streams/Wait/WakesAtOnce"},
 	{"S4", "one reader is woken of all", "publish.go",
@@ -79,17 +67,13 @@ var streamMutants = []mutant{
 		`most = keep.Events`, `most = math.MaxInt64`, "Streams/Retention/ByLength"},
 	{"S7", "retention by age is not applied", "stream.go",
 		`now.Add(-keep.Age).UnixMilli()`, `keep.Age.Milliseconds()-keep.Age.Milliseconds()`, "Streams/Retention/ByAge"},
-	{"S7", "retention is forgotten by the next publish", "publish.go",
-		`if batch.Keep != (rpw.Retention{}) {`, `if true {`, "Streams/Retention/ZeroKeepsWhatTheStreamHad"},
 }
 
 var groupMutants = []mutant{
-	{"G1", "an event goes to two", "fetch.go",
-		`g.cursor = rec.Position()`, ``, "Groups/Fetch/ConsumersCompete"},
+	{"G1", "a lease ends as it begins", "fetch.go",
+		`g.token, true, out.until`, `g.token, true, out.now`, "Groups/Fetch/DeliversUnderALease"},
 	{"G1", "a lapsed lease is not delivered again", "group.go",
 		"} else {\n\t\t\tg.queue(p, &g.ready)", "} else {\n\t\t\tg.unqueue(p)", "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
-	{"G1", "new events come before those due again", "fetch.go",
-		"if g.redeliver(&out) {\n\t\tg.deliver(&out)\n\t}", "g.deliver(&out)\n\tg.redeliver(&out)", "Groups/Fetch/RedeliveriesComeFirst"},
 	{"G1", "nobody watches for what is due", "fetch.go",
 		`most := min(left, g.watch(w, now))`, `most := left`, "Groups/Fetch/WakesWhenSomethingIsDueAgain"},
 	{"G1", "a publish wakes no consumer", "publish.go",
@@ -109,10 +93,6 @@ var groupMutants = []mutant{
 		`p.attempt++`, ``, "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
 	{"G2", "a release costs an attempt", "settle.go",
 		`p.attempt--`, ``, "Groups/Settle/ReleaseCostsNoAttempt"},
-	{"G2", "a nack ignores its delay", "settle.go",
-		`now.Add(s.Delay))`, `now)`, "Groups/Settle/NackDelaysTheNextAttempt"},
-	{"G2", "a lapsed lease cannot be acknowledged", "settle.go",
-		`p == nil || !p.leased`, `p == nil || !p.leased || !p.until.After(now)`, "Groups/Settle/LateAckOfTheLastHolderCounts"},
 
 	{"G3", "an extension extends nothing", "settle.go",
 		`p.until = now.Add(cmp.Or(s.Delay, g.Lease))`, ``, "Groups/Settle/ExtendHoldsOn"},
@@ -125,17 +105,11 @@ var groupMutants = []mutant{
 		`p.attempt >= g.MaxDeliveries`, `p.attempt > g.MaxDeliveries`, "Groups/DeadLetter/PastMaxDeliveries"},
 	{"G4", "a dead letter has no reason", "settle.go",
 		`header[rpw.HeaderDeadReason] = reason`, ``, "Groups/DeadLetter/RejectMovesItWithTheReason"},
-	{"G4", "the reason of the last nack is lost", "group.go",
-		`if p.reason != "" && p.nacked == p.attempt {`, `if false {`, "Groups/DeadLetter/LastNackGivesTheReason"},
 	{"G4", "a rejected event is only dropped", "settle.go",
 		`g.bury(p, cmp.Or(s.Reason, "rejected"), now)`, `_, _ = cmp.Or(""), g.forget; g.forget(p)`, "Groups/DeadLetter/RejectMovesItWithTheReason"},
-	{"G4", "a dead letter stays pending", "settle.go",
-		"dead.wake(1)\n\tg.forget(p)", "dead.wake(1)\n\tg.giveBack(p, now)", "Groups/DeadLetter/RejectMovesItWithTheReason"},
 	{"G4", "a redriven event is published again", "administer.go",
 		`g.redrive(event, now)`, `g.redrive(event, now)
 		g.st.append(&record{Event: event}, now)`, "Groups/Redrive/HandsThemBack"},
-	{"G4", "a redriven event goes on counting", "administer.go",
-		`rec: rec, delivered: now, until: now}`, `rec: rec, attempt: 1, delivered: now, until: now}`, "Groups/Redrive/HandsThemBack"},
 
 	{"G5", "a gap is told for ever", "fetch.go",
 		`c.gap = nil`, ``, "Groups/Gaps/TrimmedIsReportedOncePerConsumer"},
@@ -146,8 +120,6 @@ var groupMutants = []mutant{
 		`req.Incarnation != g.incarnation`, `false`, "Groups/Gaps/FlushedGroupIsMadeAgain"},
 	{"G5", "who waits does not hear that the group is gone", "group.go",
 		"delete(st.groups, g.Group)\n\tg.waiting.wakeAll()", "delete(st.groups, g.Group)", "Groups/Gaps/WaitingFetchLearnsThatItsGroupIsGone"},
-	{"G5", "a member does not rebuild its group", "../../consume.go",
-		`if err := m.ensure(ctx, from); err != nil {`, `if err := error(gap); err != nil || from != from {`, "Groups/Consume/FlushedGroupIsRebuilt"},
 
 	{"G6", "lag is not counted", "group.go",
 		`g.st.lag(g.cursor.Count)`, `0`, "Groups/Info/LagAndPending"},
@@ -155,6 +127,4 @@ var groupMutants = []mutant{
 		`p.until = now
 `, `g.unqueue(p)
 `, "Groups/Administer/RemoveConsumerLosesNothing"},
-	{"G6", "a reset keeps what is pending", "administer.go",
-		`return g.clear()`, `return 0`, "Groups/Administer/ResetContinuesAtFrom"},
 }

@@ -24,8 +24,8 @@ type Mutant struct {
 	Test    string // the test that must fail, with its subtests: TestConformance/Streams/Read/Reverse
 }
 
-// Run lays each mutant over the package in dir and runs its test, which must fail. A mutant fails t if its test passes or does not
-// exist, if its text is gone, or if it does not compile. As many run at a time as go test -parallel says.
+// Run lays each mutant over the package in dir and runs its test, which must fail. A mutant fails t if its test passes, hangs or does
+// not exist, if its text is gone, or if it does not compile. As many run at a time as go test -parallel says.
 //
 // Of the test files of the package only the one with the test itself is compiled, which saves most of the time: it must
 // not need the others.
@@ -54,6 +54,8 @@ func (m Mutant) check(ctx context.Context, dir, temp string) error {
 		return fmt.Errorf("the mutant does not compile:\n%s", out)
 	case strings.Contains(out, "no tests to run"):
 		return fmt.Errorf("there is no test %s", m.Test)
+	case strings.Contains(out, "panic: test timed out"):
+		return fmt.Errorf("%s hangs: let the mutant break the same promise in a way that is noticed sooner", m.Test)
 	case err == nil:
 		return fmt.Errorf("%s passes although: %s (%s)", m.Test, m.Name, m.File)
 	}
@@ -119,7 +121,7 @@ var quick = []string{"-vet=off", "-gcflags=github.com/redis-process-worker/rpw/.
 // goTest runs one test of the package in dir under an overlay.
 func goTest(ctx context.Context, dir, test, overlay string) (out string, err error) {
 	pattern := "^" + strings.ReplaceAll(test, "/", "$/^") + "$"
-	args := append([]string{"test", "-overlay", overlay, "-count=1", "-timeout=60s", "-run", pattern}, quick...)
+	args := append([]string{"test", "-overlay", overlay, "-count=1", "-timeout=30s", "-run", pattern}, quick...)
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "RPW_CONFORMANCE_SUMMARY=") // it counts no mutants
