@@ -74,6 +74,9 @@ func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func
 	case c.Grace < 0:
 		return op.wrap(Errorf(ErrInvalid, "Grace is negative (%v)", c.Grace))
 	}
+	if err := checkBackoff(c.Backoff); err != nil {
+		return op.wrap(err)
+	}
 	m := &member{hub: h, stream: stream, Consumer: c, handle: handle, hurry: make(chan struct{}), done: make(chan struct{})}
 	m.Name = cmp.Or(c.Name, consumerName())
 	m.Concurrency = cmp.Or(c.Concurrency, 1)
@@ -112,13 +115,15 @@ type member struct {
 	stream string
 	handle func(context.Context, Delivery) error
 
-	info   GroupInfo // the group as this member knows it
-	seen   Position  // after the newest event it was given
-	keeper *lease.Keeper[Receipt]
-	slots  chan struct{} // one token for each free slot
-	tasks  sync.WaitGroup
-	hurry  chan struct{} // closed when the Hub cannot wait for the grace
-	done   chan struct{} // closed at the end
+	info     GroupInfo // the group as this member knows it
+	seen     Position  // after the newest event it was given
+	keeper   *lease.Keeper[Receipt]
+	slots    chan struct{} // one token for each free slot
+	tasks    sync.WaitGroup
+	hurry    chan struct{}   // closed when the Hub cannot wait for the grace
+	done     chan struct{}   // closed at the end
+	carrying context.Context // of verdicts on their way to the store
+	giveUp   context.CancelFunc
 
 	mu       sync.Mutex
 	running  map[Receipt]context.CancelCauseFunc
@@ -141,6 +146,8 @@ func (m *member) run(ctx context.Context) error {
 	if err := m.ensure(ctx, m.From); err != nil {
 		return m.ignoreStop(ctx, err)
 	}
+	m.carrying, m.giveUp = context.WithCancel(m.hub.ctx)
+	defer m.giveUp()
 	m.running = make(map[Receipt]context.CancelCauseFunc)
 	m.slots = make(chan struct{}, m.Concurrency)
 	for range m.Concurrency {
@@ -158,7 +165,7 @@ func (m *member) ignoreStop(ctx context.Context, err error) error {
 	if context.Cause(ctx) == ErrClosed {
 		return call{h: m.hub, verb: "consume", target: m.stream}.wrap(Errorf(ErrClosed, "the hub closes"))
 	}
-	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
@@ -172,7 +179,7 @@ func (m *member) ensure(ctx context.Context, from Start) error {
 			m.info, m.seen = info, info.Position
 			return nil
 		}
-		if !m.hub.outlast(ctx, err, &failures) {
+		if err := m.hub.outlast(ctx, err, &failures); err != nil {
 			return err
 		}
 	}
@@ -187,7 +194,7 @@ func (m *member) fetchAll(ctx context.Context) error {
 			return err
 		}
 		deliveries, err := m.hub.Streams().Fetch(ctx, FetchRequest{Stream: m.stream, Group: m.Group, Consumer: m.Name,
-			Incarnation: m.info.Incarnation, Max: free, Wait: Forever})
+			Incarnation: m.info.Incarnation, Max: free, Lease: m.Lease, Wait: Forever})
 		for range free - len(deliveries) {
 			m.slots <- struct{}{}
 		}
@@ -196,6 +203,9 @@ func (m *member) fetchAll(ctx context.Context) error {
 			granted := time.Now()
 			for _, d := range deliveries {
 				m.start(ctx, d, granted)
+			}
+			if len(deliveries) == 0 {
+				sleep(ctx, m.hub.ctx, earlyPause)
 			}
 			continue
 		}
@@ -222,26 +232,31 @@ func (m *member) waitForSlots(ctx context.Context) (free int, err error) {
 	return free, nil
 }
 
-// recover deals with a failed fetch; nil means go on.
+// recover deals with a failed fetch; nil means go on. Trouble right after trouble is met with a pause, whatever it is.
 func (m *member) recover(ctx context.Context, err error, failures *int) error {
 	gap, isGap := errors.AsType[*GapError](err)
-	switch {
-	case isGap && gap.Kind != GapReset:
-		return m.report(gap)
-	case isGap || errors.Is(err, ErrNotFound):
-		return m.rebuild(ctx, gap)
-	case m.hub.outlast(ctx, err, failures):
-		return nil
+	if !isGap && !errors.Is(err, ErrNotFound) {
+		return m.hub.outlast(ctx, err, failures)
 	}
-	return err
+	if *failures++; *failures > 1 {
+		sleep(ctx, m.hub.ctx, backoff(*failures-2))
+	}
+	if isGap && gap.Kind != GapReset {
+		return m.report(gap)
+	}
+	return m.rebuild(ctx, gap)
 }
 
 // rebuild makes a group again that has vanished, or takes note that another member has done so. After a flush it begins with the
 // oldest event of the new history; in the same history, where this member was.
 func (m *member) rebuild(ctx context.Context, gap *GapError) error {
-	from := Oldest()
 	before := m.seen
-	if now, err := m.hub.Streams().Locate(ctx, m.stream, Newest()); err == nil && now.Epoch == before.Epoch {
+	now, err := m.locate(ctx)
+	if err != nil {
+		return err
+	}
+	from := Oldest()
+	if now.Epoch == before.Epoch {
 		from = After(before)
 	}
 	if err := m.ensure(ctx, from); err != nil {
@@ -251,6 +266,19 @@ func (m *member) rebuild(ctx context.Context, gap *GapError) error {
 		gap = &GapError{Stream: m.stream, Group: m.Group, Kind: GapReset, After: before, Resume: m.info.Position, Oldest: m.info.Position}
 	}
 	return m.report(gap)
+}
+
+// locate returns the end of the stream.
+func (m *member) locate(ctx context.Context) (Position, error) {
+	for failures := 0; ; {
+		now, err := m.hub.Streams().Locate(ctx, m.stream, Newest())
+		if err == nil {
+			return now, nil
+		}
+		if err := m.hub.outlast(ctx, err, &failures); err != nil {
+			return now, err
+		}
+	}
 }
 
 func (m *member) report(gap *GapError) error {
@@ -327,30 +355,36 @@ func (m *member) settle(s ...Settlement) {
 	}
 	m.settling = true
 	defer func() { m.settling = false }()
-	for failures := 0; len(m.verdicts) > 0; {
+	for len(m.verdicts) > 0 {
 		batch := m.verdicts[:min(len(m.verdicts), MaxBatch)]
 		m.verdicts = m.verdicts[len(batch):]
 		m.mu.Unlock()
-		ok := m.send(batch, &failures)
+		ok := m.send(batch)
 		m.mu.Lock()
-		if !ok {
-			m.verdicts = nil // their leases run out, and others get the events
+		m.drop(batch)
+		if !ok { // their leases run out, and others get the events
+			m.drop(m.verdicts)
+			m.verdicts = nil
 		}
 	}
 }
 
 // send carries verdicts to the store, through outages up to a lease's length.
-func (m *member) send(batch []Settlement, failures *int) bool {
-	ctx, cancel := context.WithTimeout(m.hub.ctx, min(m.Lease, m.Grace))
+func (m *member) send(batch []Settlement) bool {
+	ctx, cancel := context.WithTimeout(m.carrying, m.Lease)
 	defer cancel()
-	for {
+	for failures := 0; ; {
 		_, err := m.hub.Streams().Settle(ctx, SettleRequest{Stream: m.stream, Group: m.Group, Settlements: batch})
-		if err == nil || !m.hub.outlast(ctx, err, failures) {
-			for _, s := range batch {
-				m.keeper.Drop(s.Receipt)
-			}
+		if err == nil || m.hub.outlast(ctx, err, &failures) != nil {
 			return err == nil
 		}
+	}
+}
+
+// drop stops renewing leases.
+func (m *member) drop(settled []Settlement) {
+	for _, s := range settled {
+		m.keeper.Drop(s.Receipt)
 	}
 }
 
@@ -379,9 +413,10 @@ func (m *member) stop() error {
 		defer close(done)
 		m.tasks.Wait()
 	}()
-	if waitFor(done, m.Grace, m.hurry) {
+	if m.finished(done) {
 		return nil
 	}
+	defer time.AfterFunc(stopReturn, m.giveUp).Stop()
 	m.mu.Lock()
 	var back []Settlement
 	for receipt, cancel := range m.running {
@@ -391,22 +426,26 @@ func (m *member) stop() error {
 	}
 	m.mu.Unlock()
 	m.settle(back...)
-	if waitFor(done, stopReturn, nil) {
+	select {
+	case <-done:
+	case <-m.carrying.Done():
+	}
+	if m.carrying.Err() == nil {
 		return nil
 	}
 	return call{h: m.hub, verb: "consume", target: m.stream}.wrap(
-		Errorf(ErrClosed, "%d handlers did not return within the grace and a second more; they still run, and their events were handed back", len(back)))
+		Errorf(ErrClosed, "not all was settled within the grace and a second more: a handler still runs, or the backend is away; unfinished events are delivered again"))
 }
 
-// waitFor waits for done, for at most d, or until cut.
-func waitFor(done <-chan struct{}, d time.Duration, cut <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// finished waits for done through the grace, or until the Hub is in a hurry.
+func (m *member) finished(done <-chan struct{}) bool {
+	grace := time.NewTimer(m.Grace)
+	defer grace.Stop()
 	select {
 	case <-done:
 		return true
-	case <-timer.C:
-	case <-cut:
+	case <-grace.C:
+	case <-m.hurry:
 	}
 	return false
 }

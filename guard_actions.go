@@ -91,23 +91,26 @@ func checkSpec(s *ActionSpec) error {
 	if s.MaxAttempts < 0 {
 		return Errorf(ErrInvalid, "MaxAttempts is %d; it must be at least 1, or 0 for the default", s.MaxAttempts)
 	}
-	if s.Backoff.Jitter > 1 {
-		return Errorf(ErrInvalid, "Backoff.Jitter is %v; it must be from 0 to 1, or negative for none", s.Backoff.Jitter)
-	}
-	if s.Backoff.Max != 0 && s.Backoff.Max < s.Backoff.First {
-		return Errorf(ErrInvalid, "Backoff.Max is %v, less than Backoff.First (%v)", s.Backoff.Max, s.Backoff.First)
-	}
 	return first(
 		checkDuration("Delay", s.Delay, 0, MaxDelay),
 		checkDuration("StartWithin", s.StartWithin, 0, MaxTTL),
 		checkDuration("Timeout", s.Timeout, 0, MaxTTL),
-		checkDuration("Backoff.First", s.Backoff.First, 0, MaxDelay),
-		checkDuration("Backoff.Max", s.Backoff.Max, 0, MaxDelay),
+		checkBackoff(s.Backoff),
 		checkDuration("CancelGrace", s.CancelGrace, 0, MaxLease),
 		checkKeep("Keep.Completed", s.Keep.Completed),
 		checkKeep("Keep.Failed", s.Keep.Failed),
 		checkKeep("Keep.Cancelled", s.Keep.Cancelled),
 	)
+}
+
+func checkBackoff(b Backoff) error {
+	if !(b.Jitter <= 1) { // also NaN
+		return Errorf(ErrInvalid, "Backoff.Jitter is %v; it must be from 0 to 1, or negative for none", b.Jitter)
+	}
+	if b.Max != 0 && b.Max < b.First {
+		return Errorf(ErrInvalid, "Backoff.Max is %v, less than Backoff.First (%v)", b.Max, b.First)
+	}
+	return first(checkDuration("Backoff.First", b.First, 0, MaxDelay), checkDuration("Backoff.Max", b.Max, 0, MaxDelay))
 }
 
 func checkKeep(what string, d time.Duration) error {

@@ -38,6 +38,7 @@ type session struct {
 
 	mu       sync.Mutex
 	attempts map[rpw.Lease]*attempt
+	leading  map[rpw.Lease]*attempt // of singletons; they take no slot
 	tasks    map[*service]time.Time // services that run, and since when
 	early    []rpw.Signal           // of leases that are not known yet
 	unknown  map[kind]bool          // actions without a handler that were logged
@@ -90,7 +91,7 @@ func (w *Worker) begin(ctx context.Context) (*session, error) {
 	w.phase = running
 	w.session = &session{
 		Worker: w, hurry: make(chan struct{}), done: make(chan struct{}), freed: make(chan struct{}, 1),
-		attempts: make(map[rpw.Lease]*attempt), tasks: make(map[*service]time.Time),
+		attempts: make(map[rpw.Lease]*attempt), leading: make(map[rpw.Lease]*attempt), tasks: make(map[*service]time.Time),
 		unknown: make(map[kind]bool), faults: make(map[string]error),
 	}
 	w.session.soft, w.session.stop = context.WithCancelCause(rpw.WithOrigin(ctx, rpw.Origin{Worker: w.config.Name}))

@@ -14,7 +14,7 @@ func (s *actionStore) Advance(ctx context.Context, req rpw.AdvanceRequest) ([]rp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.advances.once(req.Lane, func() ([]rpw.Advanced, error) {
+	return s.advances.once(ctx, req.Lane, func(context.Context) ([]rpw.Advanced, error) {
 		answers := make([]rpw.Advanced, len(req.Moves))
 		for i := 0; i < len(req.Moves); {
 			name := req.Moves[i].Lease.Ref.Queue

@@ -13,7 +13,7 @@ func (s *actionStore) Control(ctx context.Context, req rpw.ControlRequest) ([]rp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.controls.once(req.Lane, func() ([]rpw.Controlled, error) {
+	return s.controls.once(ctx, req.Lane, func(context.Context) ([]rpw.Controlled, error) {
 		answers := make([]rpw.Controlled, len(req.Commands))
 		for i := range req.Commands {
 			answers[i] = s.control(&req.Commands[i])
