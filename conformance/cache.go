@@ -136,6 +136,15 @@ func valueCases() []testCase {
 				e.has("k", "before")
 				e.has("l", "next")
 			}},
+		{"Cache/Get/ReadersAppendApart", []string{"C1"},
+			"What one reader appends to a value is not in what another one appends.",
+			func(e *env) {
+				e.set("k", "value")
+				one := append(e.get("k").Data, " of one"...)
+				two := append(e.get("k").Data, " of two"...)
+				assert.Equal(e, "value of one", string(one))
+				assert.Equal(e, "value of two", string(two))
+			}},
 		{"Cache/Set/LaterItemsWin", []string{"C1"},
 			"The items of one call are applied in order: of two for one key the later wins.",
 			func(e *env) {
@@ -562,6 +571,20 @@ func scanCases() []testCase {
 				for _, key := range stay {
 					require.Contains(e, got, key)
 				}
+			}},
+		{"Cache/Scan/WhatIsOverwrittenIsReturned", []string{"C4"},
+			"A key that is set again, and again, while a scan goes on lives through it, and is returned.",
+			func(e *env) {
+				keys := numbers(1, 300)
+				var sets []rpw.CacheSet
+				for _, key := range keys {
+					sets = append(sets, rpw.CacheSet{Key: key, TTL: rpw.NoTTL})
+				}
+				e.setAll(sets...)
+				got := scan(e, rpw.ScanRequest{Max: 20}, func(int) { e.setAll(sets...) })
+				slices.Sort(keys)
+				slices.Sort(got)
+				assert.Equal(e, keys, slices.Compact(got))
 			}},
 		{"Cache/Scan/IteratorReturnsEachOnce", []string{"C4", "C7"},
 			"The iterator Keys returns each key once, and can be left at any time.",

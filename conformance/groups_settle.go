@@ -214,6 +214,19 @@ func verdictCases() []testCase {
 					e.verdict("s", "g", next, rpw.Settlement{Verdict: rpw.Release})
 				}
 			}},
+		{"Groups/Settle/AnotherVerdictIsLeaseLost", []string{"G2"},
+			"Who has settled an event holds it no more: another verdict by the same receipt is ErrLeaseLost and changes nothing.",
+			func(e *env) {
+				e.group("s", "g")
+				e.publish("s", "a", "b")
+				for _, verdict := range []rpw.Verdict{rpw.Ack, rpw.Reject} {
+					d := e.fetchOne("s", "g", "c")
+					e.verdict("s", "g", d, rpw.Settlement{Verdict: verdict})
+					e.is(e.settle("s", "g", rpw.Settlement{Receipt: d.Receipt, Verdict: rpw.Nack})[0], rpw.ErrLeaseLost)
+				}
+				assert.Empty(e, e.pending("s", "g"))
+				assert.Equal(e, int64(1), e.groupInfo("s", "g").DeadLetters)
+			}},
 		{"Groups/Settle/OldReceiptsDoNotFitANewGroup", []string{"G2", "G5"},
 			"A receipt of an earlier incarnation is ErrLeaseLost in the group that was made again; tokens go on growing.",
 			func(e *env) {

@@ -101,6 +101,59 @@ func contextCases() []testCase {
 				e.on(h).publish("s", "next")
 				assert.Contains(e, [][]string{{"next"}, {"cut", "next"}}, texts(e.read("s", rpw.Position{})))
 			}},
+		{"Hub/Context/CutWhileOthersShareTheBatch", []string{"E1", "E2", "S2"},
+			"A publish that waits for those before it is withdrawn when its context ends; once it left, with others in one batch, its outcome is unknown to it.",
+			func(e *env) {
+				gate := make(chan struct{})
+				h := e.decorated(func(p rpw.Parts) rpw.Parts {
+					p.Streams = gatedPublish{p.Streams, gate}
+					return p
+				})
+				publish := func(data string) (<-chan answer[[]rpw.Published], context.CancelFunc) {
+					ctx, cancel := context.WithCancel(e.Context())
+					e.Cleanup(cancel)
+					c := start(func() ([]rpw.Published, error) {
+						return h.Streams().Publish(ctx, []rpw.Batch{{Stream: "s", Events: items(data)}})
+					})
+					e.idle()
+					return c, cancel
+				}
+				first, _ := publish("first")
+				withdrawn, withdraw := publish("withdrawn")
+				cut, cutOff := publish("cut")
+				last, _ := publish("last")
+				withdraw()
+				_, err := await(e, withdrawn)
+				assert.Equal(e, context.Canceled, err)
+
+				gate <- struct{}{}
+				_, err = await(e, first)
+				require.NoError(e, err)
+				e.idle() // the others are on their way
+				cutOff()
+				_, err = await(e, cut)
+				e.is(err, rpw.ErrUncertain)
+				require.ErrorIs(e, err, context.Canceled)
+				gate <- struct{}{}
+				_, err = await(e, last)
+				require.NoError(e, err)
+				assert.Equal(e, []string{"first", "cut", "last"}, texts(e.read("s", rpw.Position{})))
+			}},
+	}
+}
+
+// gatedPublish lets one call pass for each value from the gate.
+type gatedPublish struct {
+	rpw.StreamBus
+	gate <-chan struct{}
+}
+
+func (g gatedPublish) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Published, error) {
+	select {
+	case <-g.gate:
+		return g.StreamBus.Publish(ctx, batches)
+	case <-ctx.Done():
+		return nil, rpw.Errorf(rpw.ErrUncertain, "the gate stayed closed: %w", ctx.Err())
 	}
 }
 
