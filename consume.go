@@ -333,16 +333,24 @@ func (m *member) finish(d Delivery, err, cause error) {
 		m.keeper.Drop(d.Receipt)
 		return
 	}
-	s := Settlement{Receipt: d.Receipt, Verdict: Ack}
+	m.settle(m.verdict(d, err))
+}
+
+// verdict is what an error of the handler means. One that panics when it is asked, often a nil pointer in an error, counts as a panic.
+func (m *member) verdict(d Delivery, err error) (s Settlement) {
+	defer func() {
+		if r := recover(); r != nil {
+			s = m.verdict(d, fmt.Errorf("the handler's error, a %T, panicked: %v", err, r))
+		}
+	}()
 	switch {
 	case err == nil:
+		return Settlement{Receipt: d.Receipt, Verdict: Ack}
 	case IsPermanent(err):
-		s.Verdict, s.Reason = Reject, cut(err.Error(), maxReason)
-	default:
-		s.Verdict, s.Reason = Nack, cut(err.Error(), maxReason)
-		s.Delay = min(m.Backoff.RetryDelay(d.Attempt, err), 24*time.Hour)
+		return Settlement{Receipt: d.Receipt, Verdict: Reject, Reason: cut(err.Error(), maxReason)}
 	}
-	m.settle(s)
+	return Settlement{Receipt: d.Receipt, Verdict: Nack, Reason: cut(err.Error(), maxReason),
+		Delay: min(m.Backoff.RetryDelay(d.Attempt, err), 24*time.Hour)}
 }
 
 // settle hands in a verdict. One goroutine at a time carries all that wait to the store.

@@ -244,3 +244,32 @@ func TestConsumeRefuses(t *testing.T) {
 	}
 	assert.ErrorIs(t, rpw.Consume(t.Context(), hub, "s", rpw.Consumer{Group: "g"}, nil), rpw.ErrInvalid)
 }
+
+// nilError is an error whose text cannot be asked for when it is nil.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+
+// A handler that returns a nil pointer in an error has failed; the process goes on.
+func TestConsumeErrorThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, err := rpw.New(memory.New(memory.Options{}).Parts())
+		require.NoError(t, err)
+		defer hub.Close()
+		stream := rpw.StreamOf[int]("s")
+		_, err = stream.Publish(t.Context(), hub, "t", 1)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		attempts := 0
+		consumer := rpw.Consumer{Group: "g", From: rpw.Oldest(), Backoff: rpw.Backoff{First: time.Second, Jitter: -1}}
+		require.NoError(t, stream.Consume(ctx, hub, consumer, func(context.Context, rpw.Message[int]) error {
+			if attempts++; attempts == 2 {
+				cancel()
+				return nil
+			}
+			var failed *nilError
+			return failed
+		}))
+		assert.Equal(t, 2, attempts)
+	})
+}

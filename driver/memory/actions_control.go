@@ -105,7 +105,7 @@ func (q *queue) retry(r *actionRecord, c *rpw.Command) error {
 	case !r.State.Terminal():
 		return rpw.Errorf(rpw.ErrConflict, "the action is %s", r.State)
 	case r.Unique != "" && q.unique[r.Unique] != nil:
-		return rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(r.Unique), rpw.QuoteName(q.unique[r.Unique].Ref.String()))
+		return rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(r.Unique), rpw.QuoteName(q.unique[r.Unique].Ref.ID))
 	}
 	if r.Unique != "" {
 		q.unique[r.Unique] = r

@@ -114,7 +114,7 @@ func (in *intake) admit(spec *rpw.ActionSpec) (entry, error) {
 	e := entry{spec: spec}
 	if r := q.find(spec.Ref.ID); r != nil {
 		if r.Name != spec.Name || !bytes.Equal(r.Arg, argument(spec)) {
-			return entry{}, rpw.Errorf(rpw.ErrConflict, "the id %s is taken by another action", rpw.QuoteName(r.Ref.String()))
+			return entry{}, rpw.Errorf(rpw.ErrConflict, "the id %s is taken by another action", rpw.QuoteName(r.Ref.ID))
 		}
 		e.kind, e.record = entryJoin, r
 	} else if r := q.unique[spec.Unique]; r != nil {
@@ -145,9 +145,9 @@ func meet(spec *rpw.ActionSpec, r *actionRecord) (entryKind, error) {
 	case spec.OnUnique == rpw.UniqueJoin:
 		return entryJoin, nil
 	case spec.OnUnique == rpw.UniqueReject:
-		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.String()))
+		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.ID))
 	case r.State == rpw.Running:
-		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s, which is running", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.String()))
+		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s, which is running", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.ID))
 	case spec.OnUnique == rpw.UniqueReplace:
 		return entryReplace, nil
 	default:

@@ -1,4 +1,4 @@
-package memory_test
+package mutants
 
 var streamMutants = []mutant{
 	{"S1", "ids come from the clock alone", "stream.go",

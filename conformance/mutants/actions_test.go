@@ -1,10 +1,10 @@
-package memory_test
+package mutants
 
 var actionMutants = []mutant{
 	{"A1", "a joined action is stored again", "actions_enqueue.go",
 		`if r := q.find(spec.Ref.ID); r != nil {`, `if r := q.find(spec.Ref.ID); false {`, "Actions/Enqueue/SameIDIsOneAction"},
 	{"A1", "a claim repeated after a lost reply claims anew", "actions_claim.go",
-		`return s.claims.once(req.Lane, func()`, `return s.claims.once(rpw.Lane{}, func()`, "Actions/Repeat/LostReplies"},
+		`return s.claims.once(ctx, req.Lane, func`, `return s.claims.once(ctx, rpw.Lane{}, func`, "Actions/Repeat/LostReplies"},
 
 	{"A2", "the token is constant", "actions.go",
 		`max(last+1, uint64(now.UnixMicro()))`, `max(last, 1)`, "Actions/Claim/TokensGrow"},
@@ -77,7 +77,7 @@ var actionMutants = []mutant{
 	{"A10", "changes have a hole", "actions_record.go",
 		"r.Seq++\n", "r.Seq++\n\tif kind == rpw.ChangeData {\n\t\tr.Seq++\n\t}\n", "Actions/Changes/DenseAndResumable"},
 	{"A10", "a change wakes nobody", "actions_record.go",
-		"r.events = grow(r.events, c)\n\tr.wake()", "r.events = grow(r.events, c)", "Actions/Changes/WaitIsWokenAtOnce"},
+		"r.charge()\n\tr.wake()", "r.charge()", "Actions/Changes/WaitIsWokenAtOnce"},
 	{"A10", "the output is lost", "actions_advance.go",
 		`r.Output = bytes.Clone(m.Output)`, ``, "Actions/Advance/Complete"},
 

@@ -1,4 +1,4 @@
-package memory_test
+package mutants
 
 var cacheMutants = []mutant{
 	{"C1", "empty is absent", "cache.go",

@@ -1,4 +1,4 @@
-package memory_test
+package mutants
 
 // hubMutants are of what is the same on every driver: the log over streams, and the guard.
 var hubMutants = []mutant{

@@ -1,4 +1,6 @@
-package memory_test
+// Package mutants breaks the memory driver and the Hub in small ways, one at a time, and requires that the case of the suite that
+// names the promise fails. It stands apart from the packages it breaks, so that testing those stays quick.
+package mutants
 
 import (
 	"slices"
@@ -10,8 +12,11 @@ import (
 	"github.com/redis-process-worker/rpw/internal/mutate"
 )
 
-// mutant breaks a promise by changing one text in a file of the driver, or of the package rpw below it. The case is the one that
-// must notice.
+// driver is the folder of the package that is broken and tested.
+const driver = "../../driver/memory"
+
+// mutant breaks a promise by changing one text in a file of the driver, or of the package rpw. The case is the one that must
+// notice.
 type mutant struct{ promise, name, file, old, new, test string }
 
 func allMutants() []mutant {
@@ -27,7 +32,7 @@ func TestMutants(t *testing.T) {
 	for _, m := range allMutants() {
 		mutants = append(mutants, mutate.Mutant{Name: m.name, Promise: m.promise, File: m.file, Old: m.old, New: m.new, Test: "TestConformance/" + m.test})
 	}
-	mutate.Run(t, ".", mutants)
+	mutate.Run(t, driver, mutants)
 }
 
 func TestEveryPromiseHasAMutant(t *testing.T) {
