@@ -98,7 +98,9 @@ func observerCases() []testCase {
 				require.ErrorIs(e, err, context.DeadlineExceeded)
 				require.Len(e, w.ended, 1)
 				assert.True(e, w.ended[0].Waits)
-				assert.GreaterOrEqual(e, w.out[0].Took, e.units(2))
+				if e.bubble { // elsewhere the context may be nearly over when the call begins
+					assert.Equal(e, e.units(3), w.out[0].Took)
+				}
 				assert.ErrorIs(e, w.out[0].Err, context.DeadlineExceeded)
 			}},
 		{"Hub/Observer/IsToldOfGaps", []string{"E5", "S5"},
