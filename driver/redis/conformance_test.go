@@ -49,4 +49,5 @@ for _, pattern in ipairs({ARGV[1] .. ':*', '{' .. ARGV[1] .. ':*', ARGV[1] .. '^
     cursor = page[1]
     for _, key in ipairs(page[2]) do redis.call('UNLINK', key) end
   until cursor == '0'
-end`
+end
+return 1`

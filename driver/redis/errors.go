@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -84,4 +85,12 @@ func classifyReply(text string, write bool) error {
 		return rpw.Errorf(rpw.ErrInvalid, "the server says: %s", text)
 	}
 	return errors.New("the server says: " + text)
+}
+
+// malformed is the error of an answer of our own script that cannot be read.
+func malformed(sc *script, err error) error {
+	if err == nil {
+		err = errors.New("another form than expected")
+	}
+	return fmt.Errorf("the answer of %s cannot be read: %w", sc.file, err)
 }

@@ -32,6 +32,7 @@ func (s *store) parts() rpw.Parts {
 	return rpw.Parts{
 		Name:    "redis",
 		Streams: s.streams(),
+		Cache:   cache{s},
 		Actions: s.actions(),
 		Health:  s.health,
 		Close:   s.close,
@@ -51,3 +52,6 @@ func (s *store) health(ctx context.Context) error {
 
 // close ends what the store runs; the client is its owner's.
 func (s *store) close(ctx context.Context) error { return s.waker.close(ctx) }
+
+// clustered says whether keys are spread over the nodes of a cluster, by their slots.
+func (s *store) clustered() bool { return s.client.Mode() == rueidis.ClientModeCluster }
