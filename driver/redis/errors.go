@@ -39,6 +39,14 @@ func classify(ctx context.Context, err error, write bool) error {
 	return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
 }
 
+// fault is classify for a store, which turns away from a server that is the master no more.
+func (s *store) fault(ctx context.Context, err error, write bool) error {
+	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "READONLY") {
+		s.opt.redial()
+	}
+	return classify(ctx, err, write)
+}
+
 // replyKinds are the kinds of errors a server answers with, by their first word. None of them was executed.
 var replyKinds = map[string]error{
 	"LOADING":     rpw.ErrUnavailable,
@@ -77,6 +85,8 @@ func classifyReply(text string, write bool) error {
 		return rpw.Errorf(kind, "the server says: %s", text)
 	}
 	switch {
+	case strings.Contains(text, "The user executing the script"):
+		return rpw.Errorf(rpw.ErrPermission, "the server says: %s", text)
 	case strings.HasPrefix(text, "ERR unknown command"), strings.HasPrefix(text, "ERR unknown subcommand"):
 		return rpw.Errorf(errors.ErrUnsupported, "the server says: %s", text)
 	case strings.HasPrefix(text, "ERR max number of clients"):
