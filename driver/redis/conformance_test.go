@@ -25,9 +25,7 @@ func standalone(t testing.TB) conformance.Backend {
 	t.Cleanup(func() { flush(t, admin, prefix) })
 	return conformance.Backend{
 		Connect: func() (rpw.Parts, error) {
-			client := dial(t, server)
-			s := newStore(client, keyspace{prefix: prefix}, options{timeout: 5 * time.Second, notify: func(rpw.Notice) {}})
-			return s.parts(), nil
+			return New(t.Context(), dial(t, server), Options{Prefix: prefix})
 		},
 		Flush: func() { flush(t, admin, prefix) },
 	}
@@ -49,4 +47,5 @@ for _, pattern in ipairs({ARGV[1] .. ':*', '{' .. ARGV[1] .. ':*', ARGV[1] .. '^
     cursor = page[1]
     for _, key in ipairs(page[2]) do redis.call('UNLINK', key) end
   until cursor == '0'
-end`
+end
+return 1`

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -36,6 +37,14 @@ func classify(ctx context.Context, err error, write bool) error {
 		return rpw.Errorf(rpw.ErrUncertain, "the link broke before the answer: %w", err)
 	}
 	return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
+}
+
+// fault is classify for a store, which turns away from a server that is the master no more.
+func (s *store) fault(ctx context.Context, err error, write bool) error {
+	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "READONLY") {
+		s.opt.redial()
+	}
+	return classify(ctx, err, write)
 }
 
 // replyKinds are the kinds of errors a server answers with, by their first word. None of them was executed.
@@ -77,6 +86,8 @@ func classifyReply(text string, write bool) error {
 		return rpw.Errorf(kind, "the server says: %s", text)
 	}
 	switch {
+	case strings.Contains(text, "The user executing the script"):
+		return rpw.Errorf(rpw.ErrPermission, "the server says: %s", text)
 	case strings.HasPrefix(text, "ERR unknown command"), strings.HasPrefix(text, "ERR unknown subcommand"):
 		return rpw.Errorf(errors.ErrUnsupported, "the server says: %s", text)
 	case strings.HasPrefix(text, "ERR max number of clients"):
@@ -85,4 +96,12 @@ func classifyReply(text string, write bool) error {
 		return rpw.Errorf(rpw.ErrInvalid, "the server says: %s", text)
 	}
 	return errors.New("the server says: " + text)
+}
+
+// malformed is the error of an answer of our own script that cannot be read.
+func malformed(sc *script, err error) error {
+	if err == nil {
+		err = errors.New("another form than expected")
+	}
+	return fmt.Errorf("the answer of %s cannot be read: %w", sc.file, err)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/internal/redistest"
 )
 
@@ -50,7 +49,9 @@ func testStore(t testing.TB) *store {
 // storeOn is a store on a server, closed with the test.
 func storeOn(t testing.TB, server *redistest.Server, prefix string) *store {
 	t.Helper()
-	s := newStore(dial(t, server), keyspace{prefix: prefix}, options{timeout: 5 * time.Second, notify: func(rpw.Notice) {}})
+	opts := Options{Prefix: prefix}
+	require.NoError(t, opts.check())
+	s := newStore(dial(t, server), keyspace{prefix: prefix}, opts)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

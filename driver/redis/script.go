@@ -103,7 +103,7 @@ func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []s
 		if rueidis.IsRedisNil(err) {
 			err = nil
 		}
-		answers[i] = scriptAnswer{message, classify(ctx, err, sc.writes)}
+		answers[i] = scriptAnswer{message, s.fault(ctx, err, sc.writes)}
 	}
 	return answers
 }
@@ -123,6 +123,6 @@ func (s *store) pipeline(ctx context.Context, sc *script, calls []scriptCall, co
 // bounded is ctx with the timeout of a round trip. It does not tell its deadline: rueidis would set it on the connection and wait
 // there, deaf to a cancel.
 func (s *store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opt.timeout, rpw.ErrUnavailable)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opt.Timeout, rpw.ErrUnavailable)
 	return undated{ctx}, cancel
 }

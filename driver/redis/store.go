@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"time"
 
 	"github.com/redis/rueidis"
 
@@ -14,17 +13,10 @@ type store struct {
 	client rueidis.Client
 	keys   keyspace
 	waker  *waker
-	opt    options
+	opt    Options
 }
 
-// options are the settings of a store, checked and with their defaults.
-type options struct {
-	timeout  time.Duration    // of one round trip
-	replicas int              // that must have a write before it is acknowledged; 0: none
-	notify   func(rpw.Notice) // never nil
-}
-
-func newStore(client rueidis.Client, keys keyspace, opt options) *store {
+func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
 	return &store{client: client, keys: keys, opt: opt, waker: newWaker(client, opt)}
 }
 
@@ -32,6 +24,7 @@ func (s *store) parts() rpw.Parts {
 	return rpw.Parts{
 		Name:    "redis",
 		Streams: s.streams(),
+		Cache:   cache{s},
 		Actions: s.actions(),
 		Health:  s.health,
 		Close:   s.close,
@@ -51,3 +44,6 @@ func (s *store) health(ctx context.Context) error {
 
 // close ends what the store runs; the client is its owner's.
 func (s *store) close(ctx context.Context) error { return s.waker.close(ctx) }
+
+// clustered says whether keys are spread over the nodes of a cluster, by their slots.
+func (s *store) clustered() bool { return s.client.Mode() == rueidis.ClientModeCluster }

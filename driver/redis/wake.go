@@ -20,7 +20,7 @@ const lingering = 5 * time.Second
 // only, and may be lost; the store is the truth. The connection is made with the first watch, and made again when it breaks.
 type waker struct {
 	client rueidis.Client
-	opt    options
+	opt    Options
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	kick   chan struct{} // there is something to subscribe
@@ -52,7 +52,7 @@ type watch struct {
 	topics []*topic
 }
 
-func newWaker(client rueidis.Client, opt options) *waker {
+func newWaker(client rueidis.Client, opt Options) *waker {
 	w := &waker{
 		client: client, opt: opt, topics: make(map[string]*topic),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
@@ -262,7 +262,7 @@ func (w *waker) subscribe(conn rueidis.DedicatedClient, topics []*topic) error {
 		for i, to := range some {
 			channels[i] = to.channel
 		}
-		ctx, cancel := context.WithTimeout(w.ctx, w.opt.timeout)
+		ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 		err := conn.Do(undated{ctx}, conn.B().Subscribe().Channel(channels...).Build()).Error()
 		cancel()
 		w.settle(some, classify(w.ctx, err, false))
@@ -315,7 +315,7 @@ func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 	if len(idle) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, w.opt.timeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
 	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
 }
