@@ -9,4 +9,4 @@ local st = open(KEYS[1], tag, ARGV[1])
 retain(st, -1, st.age)
 local keep = st.keep
 if keep == 0 then keep = DEFAULT_KEEP end
-return {text(st.length), text(st.added), oldest(st), ending(st), call('SCARD', tag .. 'groups'), text(keep), text(st.age)}
+return {text(st.length), text(st.added), oldest(st), ending(st), text(call('SCARD', tag .. 'groups')), text(keep), text(st.age)}
