@@ -157,8 +157,9 @@ local lot = {c = consumer, u = ends, d = now, i = {}, k = 0, m = {}}
 local entries, size = {}, 0
 
 local function fits(entry)
-  local n = 0
-  for _, f in ipairs(entry[2]) do n = n + #f end
+  local f = entry[2]
+  local n = #f[1] + #f[2]
+  for i = 5, #f do n = n + #f[i] end
   if lot.k > 0 and size + n > MOST then return false end
   size = size + n
   return true
@@ -202,7 +203,7 @@ end
 if missing > 0 then lost(missing) end
 
 -- New events. Of those ahead of the cursor some may be pending: what was redriven after the group had been set back.
-local counted, cursor, fresh = g.count, nil, 0
+local counted, cursor, fresh, passed = g.count, nil, 0, 0
 while not full and lot.k < room do
   local entry = page[next]
   if not entry then
@@ -221,10 +222,10 @@ while not full and lot.k < room do
     cursor, fresh = entry, fresh + 1
     if fresh == 1 and (g.n == 0 or not g.low or g.low == '') then call('HSET', keys.state, 'low', entry[1]) end
   end
-  g.count = countof(entry) or g.count + 1
+  passed = passed + 1
   next = next + 1
 end
-if cursor then g.epoch, g.id = st.epoch, cursor[1] end
+if cursor then g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed end
 lastrites(g, dead)
 if gone > 0 or lot.k > 0 or cursor then
   g.n = g.n - gone + fresh
