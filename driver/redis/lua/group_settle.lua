@@ -36,7 +36,7 @@ local function apply(lot, base, j, id, verdict, delay, reason)
   if lot.i[j] ~= id then return 'x' end
   local mark, record = lot.m[j], nil
   if mark and mark ~= 'w' then return mark == verdict and 'k' or 'o' end
-  if mark or lot.a then
+  if mark or lot.a and lot.a[j] then
     record = call('HGET', keys.waits, id)
     record = record and unpacked(record)
     if not record or record.b ~= base then return 'x' end
