@@ -17,14 +17,20 @@ import (
 // what is stored.
 type streamBus struct {
 	*store
-	sizes  sizes
-	queues queues
+	sizes   sizes
+	queues  queues
+	cursors cursors
 }
 
 var _ rpw.StreamBus = (*streamBus)(nil)
 
 func (s *store) streams() rpw.StreamBus {
-	return &streamBus{store: s, sizes: sizes{seed: maphash.MakeSeed()}, queues: queues{byGroup: make(map[string]*queue)}}
+	return &streamBus{
+		store:   s,
+		sizes:   sizes{seed: maphash.MakeSeed()},
+		queues:  queues{byGroup: make(map[string]*queue)},
+		cursors: cursors{byGroup: make(map[string]string)},
+	}
 }
 
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
