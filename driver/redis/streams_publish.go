@@ -61,12 +61,12 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 
 // publishArgs are the ARGV of the script for batches of one stream.
 func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
-	n := 3
+	n := 4
 	for i := range batches {
 		n += 8 + 3*len(batches[i].Events)
 	}
 	args := make([]string, 0, n)
-	args = append(args, epoch(), b.keys.channel(streamChannel, batches[0].Stream), strconv.Itoa(len(batches)))
+	args = append(args, epoch(), b.keys.channel(streamChannel, batches[0].Stream), carry(batches), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}

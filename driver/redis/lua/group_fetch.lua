@@ -128,7 +128,6 @@ local function promote(member)
     return
   end
   local lot = getlot(g, member)
-  local was = lot.k
   for j, id in ipairs(lot.i) do
     if not lot.m[j] and (lot.o and lot.o[j] or lot.u) <= now then
       local record = lot.a and lot.a[j] and call('HGET', keys.waits, id)
@@ -144,7 +143,7 @@ local function promote(member)
       end
     end
   end
-  keeplot(g, member, lot, was, now)
+  keeplot(g, member, lot, now)
 end
 
 local first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')

@@ -103,7 +103,7 @@ local function even(lot)
   lot.u, lot.o = ends or lot.u, nil
 end
 
-local answer, lots, were, changed = {}, {}, {}, {}
+local answer, lots, changed = {}, {}, {}
 local arg = 7
 while ARGV[arg] do
   local verdict, inc, base, delay, reason, n, first, ids = unpack(ARGV, arg, arg + 7)
@@ -111,7 +111,7 @@ while ARGV[arg] do
   local lot = inc == g.inc and lots[base]
   if lot == nil then
     lot = getlot(g, base)
-    lots[base], were[base] = lot, lot and lot.k
+    lots[base] = lot
   end
   if not lot then
     answer[#answer + 1] = string.rep('x', n)
@@ -133,7 +133,7 @@ answer = table.concat(answer)
 for base, lot in pairs(lots) do
   if lot then
     if lot.o then even(lot) end
-    if changed[base] then keeplot(g, base, lot, were[base], now) end
+    if changed[base] then keeplot(g, base, lot, now) end
   end
 end
 lastrites(g, dead)

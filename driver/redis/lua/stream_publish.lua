@@ -1,7 +1,8 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
 -- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_lib names
--- ARGV  1 an epoch, if a history begins  2 the channel  3 the number of batches; for each of them
+-- ARGV  1 an epoch, if a history begins  2 the channel  3 the events, if they are few and small, as their readers get them with the message ("": they
+--       read them)  4 the number of batches; for each of them
 --       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all
 --       of them are plain, without key and headers; then for each event: type  data, and if not all are plain:
 --       more ("": this one is; else how many arguments follow)  key  headers
@@ -9,7 +10,9 @@
 -- "!code text".
 local st = open(KEYS[1], string.sub(KEYS[2], 1, -2), ARGV[1])
 local was = st.added
-local arg = 4
+local arg = 5
+local begin = ending(st)
+local whole = 0 -- how many events the batches have that were not answered before
 
 -- admit reads a batch, and finds the places of events whose keys are stored.
 local function admit(b)
@@ -117,6 +120,7 @@ local function publish()
   if b.fresh > 0 and expect ~= '' and expect ~= ending(st) then
     return '!conflict the stream does not end where Expect says, but after ' .. st.last .. '; read on from there and decide again'
   end
+  whole = whole + b.n
   local answer = b.plain and writeplain(b, from) or write(b, from)
   if producer ~= '' then call('SET', st.tag .. 'p:' .. producer, st.epoch .. ' ' .. seq .. ' ' .. answer, 'PX', WINDOW) end
   if keep ~= '' then
@@ -128,9 +132,11 @@ local function publish()
 end
 
 local answers = {}
-for i = 1, tonumber(ARGV[3]) do answers[i] = publish() end
+for i = 1, tonumber(ARGV[4]) do answers[i] = publish() end
 if st.added > was then
   call('HSET', st.meta, 'a', text(st.added))
-  call('PUBLISH', ARGV[2], ending(st))
+  local message = ending(st)
+  if ARGV[3] ~= '' and st.added - was == whole then message = message .. '\n' .. begin .. '\n' .. ARGV[3] end
+  call('PUBLISH', ARGV[2], message)
 end
 return answers
