@@ -35,12 +35,12 @@ func (s *store) streams() rpw.StreamBus {
 
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
 var (
-	publishScript      = newScript("stream_publish.lua", "stream_lib.lua", "group_lib.lua")
-	resumeScript       = harmless(newScript("stream_resume.lua", "stream_lib.lua", "group_lib.lua"))
-	locateScript       = harmless(newScript("stream_locate.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua"))
-	infoScript         = harmless(newScript("stream_info.lua", "stream_lib.lua", "group_lib.lua"))
-	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "group_lib.lua")
-	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "group_lib.lua")
+	publishScript      = newScript("stream_publish.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
+	resumeScript       = harmless(newScript("stream_resume.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
+	locateScript       = harmless(newScript("stream_locate.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua", "locate_lib.lua"))
+	infoScript         = harmless(newScript("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
+	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
+	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	deleteStreamScript = newScript("stream_delete.lua")
 )
 

@@ -60,15 +60,10 @@ local function open(main, tag, epoch)
   if info.err then
     if not string.find(info.err, 'no such key', 1, true) then error(info) end
   else
-    for i = 1, #info, 2 do
-      local name, value = info[i], info[i + 1]
-      if name == 'length' then st.length = value
-      elseif name == 'entries-added' then st.added = value
-      elseif name == 'last-generated-id' then st.last = value
-      elseif name == 'max-deleted-entry-id' then st.deleted = value
-      elseif name == 'first-entry' then st.first = value or nil
-      end
-    end
+    local f = {}
+    for i = 1, #info, 2 do f[info[i]] = info[i + 1] end
+    st.length, st.added, st.last, st.deleted = f.length, f['entries-added'], f['last-generated-id'], f['max-deleted-entry-id']
+    st.first = f['first-entry'] or nil
   end
   local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka')
   if m[1] and st.added >= tonumber(m[2]) then
