@@ -68,6 +68,11 @@ func (s *store) exec(ctx context.Context, sc *script, keys, args []string) (ruei
 
 // execAll runs a script for several calls in one pipeline: calls of one slot in their order, each atomic for itself.
 func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []scriptAnswer {
+	return s.execVia(ctx, s.client, sc, calls)
+}
+
+// execVia is execAll by a client, or a connection, of the caller's choice.
+func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall) []scriptAnswer {
 	answers := make([]scriptAnswer, len(calls))
 	if err := ctx.Err(); err != nil {
 		for i := range answers {
@@ -77,8 +82,8 @@ func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []s
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	results := s.pipeline(bounded, sc, calls, func(call scriptCall) rueidis.Completed {
-		return s.client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	results := pipeline(bounded, via, calls, func(call scriptCall) rueidis.Completed {
+		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	var unknown []int // calls of a server that does not have the script yet
 	for i, result := range results {
@@ -91,8 +96,8 @@ func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []s
 		for j, i := range unknown {
 			again[j] = calls[i]
 		}
-		retried := s.pipeline(bounded, sc, again, func(call scriptCall) rueidis.Completed {
-			return s.client.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		retried := pipeline(bounded, via, again, func(call scriptCall) rueidis.Completed {
+			return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		})
 		for j, i := range unknown {
 			results[i] = retried[j]
@@ -109,15 +114,15 @@ func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []s
 }
 
 // pipeline sends the calls together.
-func (s *store) pipeline(ctx context.Context, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []rueidis.RedisResult {
+func pipeline(ctx context.Context, via rueidis.CommandClient, calls []scriptCall, command func(scriptCall) rueidis.Completed) []rueidis.RedisResult {
 	if len(calls) == 1 {
-		return []rueidis.RedisResult{s.client.Do(ctx, command(calls[0]))}
+		return []rueidis.RedisResult{via.Do(ctx, command(calls[0]))}
 	}
 	commands := make([]rueidis.Completed, len(calls))
 	for i, call := range calls {
 		commands[i] = command(call)
 	}
-	return s.client.DoMulti(ctx, commands...)
+	return via.DoMulti(ctx, commands...)
 }
 
 // bounded is ctx with the timeout of a round trip. It does not tell its deadline: rueidis would set it on the connection and wait
