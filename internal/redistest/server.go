@@ -3,7 +3,6 @@
 package redistest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -151,11 +151,19 @@ func (s *Server) signal(sig os.Signal) {
 // CLI runs redis-cli with args and returns what it prints.
 func (s *Server) CLI(t testing.TB, args ...string) string {
 	t.Helper()
+	out, err := s.cli(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (s *Server) cli(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-p", s.port}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-e", "-p", s.port}, args...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("redis-cli %q: %v\n%s", args, err, out)
+		return "", fmt.Errorf("redistest: redis-cli %q: %w\n%s", args, err, out)
 	}
-	return string(bytes.TrimRight(out, "\n"))
+	return strings.TrimRight(string(out), "\n"), nil
 }
