@@ -18,7 +18,10 @@ func classify(ctx context.Context, err error, write bool) error {
 		return nil
 	}
 	if e, ok := rueidis.IsRedisErr(err); ok {
-		return classifyReply(e.Error(), write)
+		return classifyReply(e.Error())
+	}
+	if _, ok := errors.AsType[*rpw.Error](err); ok {
+		return err
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
@@ -72,7 +75,7 @@ var replyKinds = map[string]error{
 }
 
 // classifyReply reads an error reply: one of our scripts ("RPW <code> <text>"), or one of the server.
-func classifyReply(text string, write bool) error {
+func classifyReply(text string) error {
 	word, rest, _ := strings.Cut(text, " ")
 	if word == "RPW" {
 		code, rest, _ := strings.Cut(rest, " ")
