@@ -80,6 +80,7 @@ func classifyReply(text string) error {
 	word, rest, _ := strings.Cut(text, " ")
 	if word == "RPW" {
 		code, rest, _ := strings.Cut(rest, " ")
+		rest, _, _ = strings.Cut(rest, " script: ") // where a script raised it, says the server
 		if kind := rpw.Sentinel(code); kind != nil {
 			return rpw.Errorf(kind, "%s", rest)
 		}

@@ -41,6 +41,7 @@ type topic struct {
 	err        error         // why not; to be read after ready
 	subscribed bool          // once, on this link or one before
 	left       time.Time     // when the last watch went
+	newest     string        // the payload of the newest message on this link
 }
 
 // watch is woken by the messages of its channels.
@@ -109,6 +110,16 @@ func (w *waker) join(channel string, t *watch) *topic {
 	}
 	to.watches = append(to.watches, t)
 	return to
+}
+
+// newest is the payload of the newest message of a channel, "" if that is not known.
+func (w *waker) newest(channel string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to := w.topics[channel]; to != nil {
+		return to.newest
+	}
+	return ""
 }
 
 func (w *waker) nudge() {
@@ -275,6 +286,7 @@ func (w *waker) settle(topics []*topic, err error) {
 		case to.subscribed && err != nil:
 			continue // the next link tries again
 		case to.subscribed:
+			to.newest = ""
 			for _, t := range to.watches {
 				t.wake("")
 			}
@@ -313,6 +325,7 @@ func (w *waker) deliver(m rueidis.PubSubMessage) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if to := w.topics[m.Channel]; to != nil {
+		to.newest = m.Message
 		for _, t := range to.watches {
 			t.wake(m.Message)
 		}
