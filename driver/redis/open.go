@@ -43,8 +43,9 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 		return rpw.Parts{}, err
 	}
 	parts := s.parts()
+	end := parts.Close
 	parts.Close = func(ctx context.Context) error {
-		err := s.close(ctx)
+		err := end(ctx)
 		closed := make(chan struct{})
 		go func() { client.Close(); close(closed) }() // a silent server holds it up for a second
 		select {
