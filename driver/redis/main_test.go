@@ -44,7 +44,7 @@ func dialAll(t testing.TB, c *config) rueidis.Client {
 	opt, err := c.clientOption(new(links))
 	require.NoError(t, err)
 	opt.RingScaleEachConn = 8
-	client, err := rueidis.NewClient(opt)
+	client, err := c.connect(t.Context(), opt)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return client
