@@ -18,6 +18,7 @@ const placeBits = 9
 type fetched struct {
 	deliveries []rpw.Delivery
 	gap        *rpw.GapError
+	cursor     string        // of the group after these deliveries, in the form of wire
 	due        time.Duration // until something is; 0: nothing will be
 }
 
@@ -78,6 +79,10 @@ const lateness = 20 * time.Millisecond
 func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) (f fetched, err error) {
 	late, cancel := outlive(ctx, lateness)
 	defer cancel()
+	ahead, err := b.readAhead(late, req)
+	if err != nil {
+		return f, err
+	}
 	keys, letters := b.keysWithDead(req.Stream, req.Group)
 	lane, seq := laneArgs(req.Lane)
 	lease, over := "", ""
@@ -87,12 +92,13 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 	if last {
 		over = "1"
 	}
-	m, err := b.exec(late, fetchScript, keys, []string{
-		epoch(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
-		letters, b.groupChannelOf(req.Stream, req.Group),
-	})
+	args := make([]string, 0, 14+len(ahead.events))
+	args = append(args, epoch(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
+		letters, b.groupChannelOf(req.Stream, req.Group))
+	m, err := b.exec(late, fetchScript, keys, ahead.appendTo(args))
 	if err == nil {
-		f, err = readFetched(m, req)
+		f, err = readFetched(m, req, ahead.events)
+		b.cursors.learn(req, &f)
 	}
 	if ctx.Err() == nil {
 		return f, err
@@ -130,7 +136,7 @@ func (b *streamBus) giveBack(ctx context.Context, req *rpw.FetchRequest, deliver
 }
 
 // readFetched reads the answer of the script.
-func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest) (f fetched, err error) {
+func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest, ahead []rpw.Event) (f fetched, err error) {
 	fields, err := m.ToArray()
 	if err != nil {
 		return f, badReply(err.Error())
@@ -152,33 +158,38 @@ func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest) (f fetched, err 
 			f.gap.After = rpw.Position{}
 		}
 	case "lot":
-		f.deliveries, err = readLot(&r)
+		f.deliveries, err = readLot(&r, ahead)
+		f.cursor = r.text()
 	default:
 		r.fail("a strange answer to fetch")
 	}
 	return f, errors.Join(err, r.err)
 }
 
-// readLot reads the deliveries of a fetch.
-func readLot(r *reader) ([]rpw.Delivery, error) {
+// readLot reads the deliveries of a fetch. ahead are the events that the script may have leased without handing them out.
+func readLot(r *reader, ahead []rpw.Event) ([]rpw.Delivery, error) {
 	base, incarnation := uint64(r.int()), uint64(r.int())
 	until := time.UnixMilli(r.int())
-	epoch, last := uint64(0), uint64(0)
-	epoch, _ = strconv.ParseUint(r.text(), 10, 64)
-	last = uint64(r.int())
-	entries, attempts := r.list(), r.list()
+	epoch, err := strconv.ParseUint(r.text(), 10, 64)
+	if err != nil {
+		r.fail("a strange epoch")
+	}
+	last := uint64(r.int())
+	events := ahead
+	if m := r.next(); m.IsArray() {
+		if events, err = readEntries(m, epoch); err != nil {
+			return nil, err
+		}
+	}
+	attempts := r.list()
 	if r.err != nil {
 		return nil, r.err
 	}
-	deliveries := make([]rpw.Delivery, len(entries))
-	for i := range entries {
-		e, err := readEntry(&entries[i], epoch)
-		if err != nil {
-			return nil, err
-		}
+	deliveries := make([]rpw.Delivery, len(events))
+	for i := range events {
 		deliveries[i] = rpw.Delivery{
-			Event: e, Attempt: 1, Until: until,
-			Receipt: rpw.Receipt{ID: e.ID, Incarnation: incarnation, Token: base<<placeBits | uint64(i)},
+			Event: events[i], Attempt: 1, Until: until,
+			Receipt: rpw.Receipt{ID: events[i].ID, Incarnation: incarnation, Token: base<<placeBits | uint64(i)},
 		}
 	}
 	for i := 0; i+1 < len(attempts); i += 2 {

@@ -12,7 +12,7 @@ import (
 func (b *streamBus) Settle(ctx context.Context, req rpw.SettleRequest) ([]error, error) {
 	keys, letters := b.keysWithDead(req.Stream, req.Group)
 	lane, seq := laneArgs(req.Lane)
-	args := make([]string, 0, 6+8*len(req.Settlements))
+	args := make([]string, 0, 6+8)
 	args = append(args, epoch(), req.Group, lane, seq, letters, b.groupChannelOf(req.Stream, req.Group))
 	args = appendVerdicts(args, req.Settlements)
 	m, err := b.exec(ctx, settleScript, keys, args)
@@ -42,20 +42,23 @@ func runOf(s *rpw.Settlement) run {
 	return run{s.Verdict, s.Receipt.Incarnation, s.Receipt.Token >> placeBits, s.Delay, s.Reason}
 }
 
+// place is the place of an event in its lot.
+func place(s *rpw.Settlement) uint64 { return s.Receipt.Token & (1<<placeBits - 1) }
+
 // appendVerdicts says settlements in runs; see lua/group_settle.lua.
 func appendVerdicts(args []string, settlements []rpw.Settlement) []string {
 	const letters = " anerl"
 	for len(settlements) > 0 {
 		r := runOf(&settlements[0])
+		first := place(&settlements[0])
+		ids := appendID(nil, settlements[0].Receipt.ID)
 		n := 1
-		for n < len(settlements) && runOf(&settlements[n]) == r {
+		for n < len(settlements) && runOf(&settlements[n]) == r && place(&settlements[n]) == first+uint64(n) {
+			ids = appendID(append(ids, ' '), settlements[n].Receipt.ID)
 			n++
 		}
-		args = append(args, letters[r.verdict:r.verdict+1], strconv.FormatUint(r.incarnation, 10), strconv.FormatUint(r.base, 10), millis(r.delay), r.reason, strconv.Itoa(n))
-		for i := range settlements[:n] {
-			receipt := &settlements[i].Receipt
-			args = append(args, strconv.FormatUint(receipt.Token&(1<<placeBits-1), 10), receipt.ID.String())
-		}
+		args = append(args, letters[r.verdict:r.verdict+1], strconv.FormatUint(r.incarnation, 10), strconv.FormatUint(r.base, 10),
+			millis(r.delay), r.reason, strconv.Itoa(n), strconv.FormatUint(first, 10), string(ids))
 		settlements = settlements[n:]
 	}
 	return args

@@ -17,14 +17,20 @@ import (
 // what is stored.
 type streamBus struct {
 	*store
-	sizes  sizes
-	queues queues
+	sizes   sizes
+	queues  queues
+	cursors cursors
 }
 
 var _ rpw.StreamBus = (*streamBus)(nil)
 
 func (s *store) streams() rpw.StreamBus {
-	return &streamBus{store: s, sizes: sizes{seed: maphash.MakeSeed()}, queues: queues{byGroup: make(map[string]*queue)}}
+	return &streamBus{
+		store:   s,
+		sizes:   sizes{seed: maphash.MakeSeed()},
+		queues:  queues{byGroup: make(map[string]*queue)},
+		cursors: cursors{byGroup: make(map[string]string)},
+	}
 }
 
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
@@ -65,11 +71,14 @@ func wire(p rpw.Position) string {
 	b := make([]byte, 0, 64)
 	b = strconv.AppendUint(b, p.Epoch, 10)
 	b = append(b, ' ')
-	b = strconv.AppendUint(b, p.ID.MS, 10)
-	b = append(b, '-')
-	b = strconv.AppendUint(b, p.ID.Seq, 10)
-	b = append(b, ' ')
+	b = append(appendID(b, p.ID), ' ')
 	return string(strconv.AppendUint(b, p.Count, 10))
+}
+
+func appendID(b []byte, id rpw.ID) []byte {
+	b = strconv.AppendUint(b, id.MS, 10)
+	b = append(b, '-')
+	return strconv.AppendUint(b, id.Seq, 10)
 }
 
 // unwire reads what wire writes.

@@ -49,6 +49,21 @@ func readEntry(m *rueidis.RedisMessage, epoch uint64) (rpw.Event, error) {
 	return e, nil
 }
 
+// readEntries reads a list of entries.
+func readEntries(m rueidis.RedisMessage, epoch uint64) ([]rpw.Event, error) {
+	entries, err := m.ToArray()
+	if err != nil {
+		return nil, badReply(err.Error())
+	}
+	events := make([]rpw.Event, len(entries))
+	for i := range entries {
+		if events[i], err = readEntry(&entries[i], epoch); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
 func textOf(m rueidis.RedisMessage) string {
 	text, _ := m.ToString()
 	return text

@@ -61,12 +61,12 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 
 // publishArgs are the ARGV of the script for batches of one stream.
 func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
-	n := 3
+	n := 4
 	for i := range batches {
-		n += 7 + 3*len(batches[i].Events)
+		n += 8 + 3*len(batches[i].Events)
 	}
 	args := make([]string, 0, n)
-	args = append(args, epoch(), b.keys.channel(streamChannel, batches[0].Stream), strconv.Itoa(len(batches)))
+	args = append(args, epoch(), b.keys.channel(streamChannel, batches[0].Stream), carry(batches), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}
@@ -89,6 +89,14 @@ func appendBatch(args []string, batch *rpw.Batch) []string {
 		expect = wire(batch.Expect)
 	}
 	args = append(args, producer, strconv.FormatUint(batch.Producer.Seq, 10), keep, age, millis(window), expect, strconv.Itoa(len(batch.Events)))
+	if !slices.ContainsFunc(batch.Events, func(e rpw.NewEvent) bool { return e.Key != "" || len(e.Header) > 0 }) {
+		args = append(args, "1")
+		for i := range batch.Events {
+			args = append(args, batch.Events[i].Type, stringOf(batch.Events[i].Data))
+		}
+		return args
+	}
+	args = append(args, "")
 	for i := range batch.Events {
 		e := &batch.Events[i]
 		args = append(args, e.Type, stringOf(e.Data))

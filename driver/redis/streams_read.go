@@ -13,8 +13,8 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// Read implements rpw.StreamBus. It asks the store only if there may be something: the newest message of the stream's channel holds
-// the place after its newest event.
+// Read implements rpw.StreamBus. It asks the store only if there may be something: the newest message of the stream's channel tells
+// the place after its newest event, and may have brought that.
 func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -25,7 +25,12 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	}
 	channel := b.keys.channel(streamChannel, req.Stream)
 	here := wire(req.After)
-	if req.Wait <= 0 || b.waker.newest(channel) != here {
+	if req.Wait <= 0 || !b.seen(channel, here) {
+		if req.Wait > 0 && req.Until.IsZero() {
+			if events := carried(b.waker.newest(channel), here, req.Max); len(events) > 0 {
+				return events, nil
+			}
+		}
 		events, err := b.readOn(ctx, &req)
 		if len(events) > 0 || err != nil || req.Wait <= 0 {
 			return events, err
@@ -41,24 +46,30 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	defer w.close()
 	p := newPatience(req.Wait)
 	defer p.stop()
-	if b.waker.newest(channel) == here {
-		if done, err := p.wait(ctx, w, here); done || err != nil {
+	for look := !b.seen(channel, here); ; look = true {
+		if look {
+			events, err := b.readOn(ctx, &req)
+			if len(events) > 0 || err != nil {
+				return events, err
+			}
+			if over, err := b.over(ctx, &req); over || err != nil {
+				return nil, err
+			}
+		}
+		message, done, err := p.wait(ctx, w, here)
+		if done || err != nil {
 			return nil, err
 		}
-	}
-	for {
-		events, err := b.readOn(ctx, &req)
-		if len(events) > 0 || err != nil {
-			return events, err
-		}
-		if over, err := b.over(ctx, &req); over || err != nil {
-			return nil, err
-		}
-		if done, err := p.wait(ctx, w, here); done || err != nil {
-			return nil, err
+		if req.Until.IsZero() {
+			if events := carried(message, here, req.Max); len(events) > 0 {
+				return events, nil
+			}
 		}
 	}
 }
+
+// seen reports whether a place is the one that the newest message told: then there is nothing after it.
+func (b *streamBus) seen(channel, here string) bool { return endOf(b.waker.newest(channel)) == here }
 
 // over reports whether no event to come can be in the range of a request.
 func (b *streamBus) over(ctx context.Context, req *rpw.ReadRequest) (bool, error) {
@@ -218,10 +229,10 @@ func (b *streamBus) fetchEntries(ctx context.Context, keys streamKeys, from, to 
 		b.client.B().Xrange().Key(keys.main).Start(from).End(to).Count(int64(n)).Build(),
 		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc").Build(),
 	)
-	return readEntries(ctx, results)
+	return pageOf(ctx, results)
 }
 
-func readEntries(ctx context.Context, results []rueidis.RedisResult) (entries []rueidis.RedisMessage, meta streamMeta, err error) {
+func pageOf(ctx context.Context, results []rueidis.RedisResult) (entries []rueidis.RedisMessage, meta streamMeta, err error) {
 	for _, r := range results {
 		if err := classify(ctx, r.Error(), false); err != nil {
 			return nil, meta, err
@@ -261,7 +272,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc").Build(),
 		)
 		cancel()
-		entries, meta, err := readEntries(ctx, results)
+		entries, meta, err := pageOf(ctx, results)
 		if err != nil {
 			return nil, err
 		}
@@ -352,23 +363,23 @@ func (p *patience) left() time.Duration {
 }
 
 // wait waits until there may be something beyond a place: a message about another one, or the time to look again. done: the wait is over.
-func (p *patience) wait(ctx context.Context, w *watch, here string) (done bool, err error) {
+func (p *patience) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
 	left := p.left()
 	if left <= 0 {
-		return true, nil
+		return "", true, nil
 	}
 	p.timer.Reset(left)
 	for {
 		select {
-		case place := <-w.C:
-			if place == here {
+		case message := <-w.C:
+			if endOf(message) == here {
 				continue
 			}
-			return false, nil
+			return message, false, nil
 		case <-p.timer.C:
-			return !p.end.IsZero() && !time.Now().Before(p.end), nil
+			return "", !p.end.IsZero() && !time.Now().Before(p.end), nil
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return "", false, ctx.Err()
 		}
 	}
 }

@@ -93,12 +93,11 @@ local function reset()
   local lots = call('HGETALL', keys.lots)
   for i = 1, #lots, 2 do
     local lot = unpacked(lots[i + 1])
-    local was = lot.k
     for j = 1, #lot.i do
       if not lot.m[j] or lot.m[j] == 'w' then lot.m[j] = 'x' end
     end
     lot.k = 0
-    keeplot(g, lots[i], lot, was, now)
+    keeplot(g, lots[i], lot, now)
   end
   call('UNLINK', keys.due, keys.ready, keys.waits, keys.kept)
   for _, field in ipairs(call('HKEYS', keys.members)) do
@@ -124,7 +123,7 @@ local function remove(consumer)
     end
   end)
   for base, lot in pairs(changed) do
-    keeplot(g, base, lot, lot.k, now)
+    keeplot(g, base, lot, now)
   end
   return n
 end

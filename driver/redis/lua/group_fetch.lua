@@ -3,8 +3,10 @@
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_lib names, and l:<lane>
 -- ARGV  1 an epoch, if a history begins  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
+--       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15... ids. If the group is at this place
+--       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
 -- Answers {"none", ms until something is due ("": nothing)}, {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms),
--- epoch, count before the first new event, entries, attempts}.
+-- epoch, count before the first new event, entries ("": those that the caller has read), attempts, the place of the group}.
 local tag = string.sub(KEYS[2], 1, -2)
 local g = load(tag, ARGV[2])
 if not g then fail('not_found', NO_GROUP) end
@@ -34,7 +36,7 @@ local function again(answer)
       entries[#entries + 1] = {id, {}}
     end
   end
-  return {'lot', rest, g.inc, text(lot.u), g.epoch, text(0), entries, attempts(lot)}
+  return {'lot', rest, g.inc, text(lot.u), g.epoch, text(0), entries, attempts(lot), at(g.epoch, g.id, g.count)}
 end
 
 local lane = ARGV[8] ~= '' and tag .. 'l:' .. ARGV[8]
@@ -72,7 +74,8 @@ end
 
 -- Is history missing after the cursor? An average event tells how many to read at once.
 local step = g.size > 0 and math.max(1, math.floor(MOST / g.size)) or 16
-local asked = math.min(room, step) + 1
+local ahead = ARGV[12] == at(g.epoch, g.id, g.count)
+local asked = ahead and 1 or math.min(room, step) + 1
 local page = call('XRANGE', KEYS[1], g.id, '+', 'COUNT', asked)
 local next = 1 -- of page
 if g.epoch == st.epoch and page[1] and page[1][1] == g.id then
@@ -125,10 +128,9 @@ local function promote(member)
     return
   end
   local lot = getlot(g, member)
-  local was = lot.k
   for j, id in ipairs(lot.i) do
     if not lot.m[j] and (lot.o and lot.o[j] or lot.u) <= now then
-      local record = lot.a and call('HGET', keys.waits, id)
+      local record = lot.a and lot.a[j] and call('HGET', keys.waits, id)
       record = record and unpacked(record) or {n = 1, d = lot.d}
       record.h, record.q, record.b, record.l = lot.c, lot.q, member, lot.o and lot.o[j] or lot.u
       lot.m[j] = 'w'
@@ -141,7 +143,7 @@ local function promote(member)
       end
     end
   end
-  keeplot(g, member, lot, was, now)
+  keeplot(g, member, lot, now)
 end
 
 local first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
@@ -204,6 +206,13 @@ if missing > 0 then lost(missing) end
 
 -- New events. Of those ahead of the cursor some may be pending: what was redriven after the group had been set back.
 local counted, cursor, fresh, passed = g.count, nil, 0, 0
+ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[15]))
+if ahead then
+  lot.i = {unpack(ARGV, 15)}
+  lot.k = #lot.i
+  size, fresh, cursor, full = tonumber(ARGV[13]), lot.k, {ARGV[#ARGV]}, true
+  if g.n == 0 or not g.low or g.low == '' then call('HSET', keys.state, 'low', lot.i[1]) end
+end
 while not full and lot.k < room do
   local entry = page[next]
   if not entry then
@@ -225,7 +234,11 @@ while not full and lot.k < room do
   passed = passed + 1
   next = next + 1
 end
-if cursor then g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed end
+if ahead then
+  g.id, g.count = cursor[1], tonumber(ARGV[14])
+elseif cursor then
+  g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed
+end
 lastrites(g, dead)
 if gone > 0 or lot.k > 0 or cursor then
   g.n = g.n - gone + fresh
@@ -241,4 +254,4 @@ call('HSET', keys.state, 'base', base, 'size', text(math.ceil(size / lot.k)))
 call('HSET', keys.lots, base, pack(lot))
 call('ZADD', keys.due, text(ends), base)
 if lane then remember(lane, g.inc, ARGV[9], 'lot ' .. base) end
-return {'lot', base, g.inc, text(ends), g.epoch, text(counted), entries, attempts(lot)}
+return {'lot', base, g.inc, text(ends), g.epoch, text(counted), ahead and '' or entries, attempts(lot), at(g.epoch, g.id, g.count)}

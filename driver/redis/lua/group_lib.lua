@@ -4,7 +4,7 @@
 --   g:<g>   hash: inc lease max de da from settings; base of the newest lot; ce ci cc cursor; n pending; low below the ids of what is pending and
 --           not kept; held the greatest id pending ahead of the cursor; size of an event; dn events in done
 --   gl:<g>  hash: base -> lot {c consumer, u until, d delivered, i ids, k outstanding, m marks: index -> verdict or w, o index -> until of its own,
---           a index -> attempt, q its holder was removed}
+--           a index -> attempt, q its holder was removed, e its entry in done}
 --   gd:<g>  sorted set: when (ms) -> base of a lot whose lease may end, or id of an event that waits
 --   gr:<g>  sorted set of what can be delivered again, in order of ids
 --   gw:<g>  hash: id -> {n attempts, d first delivered, l when it could be delivered again, h holder, q he was removed, b its lot while its receipt
@@ -160,11 +160,15 @@ local function payoff(g)
   end
 end
 
--- keeplot stores a lot of which was events were outstanding. Once nothing of it is outstanding, only its verdicts are remembered: those of the group's newest 10,000 events
+-- keeplot stores a lot. Once nothing of it is outstanding, only its verdicts are remembered: those of the group's newest 10,000 events
 -- and of the last two minutes, whichever is less.
-local function keeplot(g, base, lot, was, now)
-  call('HSET', g.keys.lots, base, pack(lot))
+local function keeplot(g, base, lot, now)
   if lot.k > 0 then
+    if lot.e then
+      g.done = g.done - #lot.i * call('LREM', g.keys.done, 1, lot.e)
+      lot.e = nil
+    end
+    call('HSET', g.keys.lots, base, pack(lot))
     local due
     for j = 1, #lot.i do
       local ends = not lot.m[j] and (lot.o and lot.o[j] or lot.u)
@@ -173,9 +177,12 @@ local function keeplot(g, base, lot, was, now)
     call('ZADD', g.keys.due, text(due), base)
     return
   end
-  if was == 0 then return end
+  local finished = not lot.e
+  if finished then lot.e = base .. ' ' .. #lot.i .. ' ' .. text(now) end
+  call('HSET', g.keys.lots, base, pack(lot))
+  if not finished then return end
   call('ZREM', g.keys.due, base)
-  call('RPUSH', g.keys.done, base .. ' ' .. #lot.i .. ' ' .. text(now))
+  call('RPUSH', g.keys.done, lot.e)
   g.done = g.done + #lot.i
   for _ = 1, 4 do
     local oldest = call('LINDEX', g.keys.done, 0)
@@ -184,8 +191,7 @@ local function keeplot(g, base, lot, was, now)
     if now - ms <= WINDOW and g.done - n < 10000 then break end
     call('LPOP', g.keys.done)
     g.done = g.done - n
-    local old = getlot(g, b)
-    if old and old.k == 0 then call('HDEL', g.keys.lots, b) end
+    call('HDEL', g.keys.lots, b)
   end
 end
 

@@ -2,9 +2,9 @@
 -- group_settle: applies verdicts, each fenced by its receipt.
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_lib names, and l:<lane>
 -- ARGV  1 an epoch, if a history begins  2 the group  3 lane ("": none)  4 its seq  5 the channel of the dead-letter stream  6 the channel of the
---       group; then runs of receipts of one lot that get one verdict:
---       verdict (a ack, n nack, e extend, r reject, l release)  incarnation  base  delay (ms)  reason  how many; for each of them
---       place in the lot  id
+--       group; then runs of receipts of one lot, with places that follow one another, that get one verdict:
+--       verdict (a ack, n nack, e extend, r reject, l release)  incarnation  base  delay (ms)  reason  how many  the first place  ids, with spaces
+--       between them
 -- Answers a letter for each: k done, now or before; o settled with another verdict before; x the lease is lost; d no dead letters here.
 local tag = string.sub(KEYS[2], 1, -2)
 local g = load(tag, ARGV[2])
@@ -36,7 +36,7 @@ local function apply(lot, base, j, id, verdict, delay, reason)
   if lot.i[j] ~= id then return 'x' end
   local mark, record = lot.m[j], nil
   if mark and mark ~= 'w' then return mark == verdict and 'k' or 'o' end
-  if mark or lot.a then
+  if mark or lot.a and lot.a[j] then
     record = call('HGET', keys.waits, id)
     record = record and unpacked(record)
     if not record or record.b ~= base then return 'x' end
@@ -77,6 +77,19 @@ local function apply(lot, base, j, id, verdict, delay, reason)
   return 'k', true
 end
 
+-- ackall acknowledges a run of events that were delivered once and that no one has settled. Otherwise it does nothing and returns false.
+local function ackall(lot, first, n, ids)
+  if lot.a or haskept or first + n - 1 > #lot.i or table.concat(lot.i, ' ', first, first + n - 1) ~= ids then return false end
+  for j = first, first + n - 1 do
+    if lot.m[j] then return false end
+  end
+  for j = first, first + n - 1 do lot.m[j] = 'a' end
+  lot.k = lot.k - n
+  owe(g, lot.c, lot.q, -n)
+  gone = gone + n
+  return true
+end
+
 -- even lets a lot have one end for all that it still holds, if they have the same.
 local function even(lot)
   local ends
@@ -90,22 +103,29 @@ local function even(lot)
   lot.u, lot.o = ends or lot.u, nil
 end
 
-local answer, lots, were, changed = {}, {}, {}, {}
+local answer, lots, changed = {}, {}, {}
 local arg = 7
 while ARGV[arg] do
-  local verdict, inc, base, delay, reason, n = unpack(ARGV, arg, arg + 5)
-  delay, arg = tonumber(delay), arg + 6
+  local verdict, inc, base, delay, reason, n, first, ids = unpack(ARGV, arg, arg + 7)
+  delay, n, first, arg = tonumber(delay), tonumber(n), tonumber(first) + 1, arg + 8
   local lot = inc == g.inc and lots[base]
   if lot == nil then
     lot = getlot(g, base)
-    lots[base], were[base] = lot, lot and lot.k
+    lots[base] = lot
   end
-  for _ = 1, n do
-    local said, touched = 'x', false
-    if lot then said, touched = apply(lot, base, ARGV[arg] + 1, ARGV[arg + 1], verdict, delay, reason) end
-    answer[#answer + 1] = said
-    if touched then changed[base] = true end
-    arg = arg + 2
+  if not lot then
+    answer[#answer + 1] = string.rep('x', n)
+  elseif verdict == 'a' and ackall(lot, first, n, ids) then
+    answer[#answer + 1] = string.rep('k', n)
+    changed[base] = true
+  else
+    local j = first
+    for id in string.gmatch(ids, '%S+') do
+      local said, touched = apply(lot, base, j, id, verdict, delay, reason)
+      answer[#answer + 1] = said
+      if touched then changed[base] = true end
+      j = j + 1
+    end
   end
 end
 answer = table.concat(answer)
@@ -113,7 +133,7 @@ answer = table.concat(answer)
 for base, lot in pairs(lots) do
   if lot then
     if lot.o then even(lot) end
-    if changed[base] then keeplot(g, base, lot, were[base], now) end
+    if changed[base] then keeplot(g, base, lot, now) end
   end
 end
 lastrites(g, dead)

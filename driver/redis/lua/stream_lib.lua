@@ -142,15 +142,20 @@ local function resume(st, epoch, id, count, entries)
   return nil
 end
 
--- append adds one event with these fields after type and data, whose first two are rpw and what follows the count in the
--- meta field. All of one script get one time, so their ids follow one another.
-local function append(st, kind, data, meta, headers)
+-- nextms is what to begin new ids with: all of one script get one time, so they follow one another.
+local function nextms(st)
   st.ms = st.ms or text(math.max(clock(), (split(st.last)))) .. '-*'
+  return st.ms
+end
+
+-- append adds one event with these fields after type and data, whose first two are rpw and what follows the count in the
+-- meta field.
+local function append(st, kind, data, meta, headers)
   st.added = st.added + 1
   if headers then
-    st.last = call('XADD', st.main, st.ms, kind, data, 'rpw', text(st.added) .. meta, unpack(headers))
+    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta, unpack(headers))
   else
-    st.last = call('XADD', st.main, st.ms, kind, data, 'rpw', text(st.added) .. meta)
+    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta)
   end
   st.length = st.length + 1
   return st.last

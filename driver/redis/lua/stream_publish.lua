@@ -1,17 +1,26 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
 -- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_lib names
--- ARGV  1 an epoch, if a history begins  2 the channel  3 the number of batches; for each of them
---       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events; for each
---       type  data  more ("": no key, no header; else how many arguments follow)  key  headers
+-- ARGV  1 an epoch, if a history begins  2 the channel  3 the events, if they are few and small, as their readers get them with the message ("": they
+--       read them)  4 the number of batches; for each of them
+--       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all
+--       of them are plain, without key and headers; then for each event: type  data, and if not all are plain:
+--       more ("": this one is; else how many arguments follow)  key  headers
 -- Answers for each batch "epoch id count n [id count n ...]": runs of n events that follow one another, the first at id, count; or
 -- "!code text".
 local st = open(KEYS[1], string.sub(KEYS[2], 1, -2), ARGV[1])
 local was = st.added
-local arg = 4
+local arg = 5
+local begin = ending(st)
+local whole = 0 -- how many events the batches have that were not answered before
 
 -- admit reads a batch, and finds the places of events whose keys are stored.
 local function admit(b)
+  if b.plain then
+    b.fresh = b.n
+    arg = arg + 2 * b.n
+    return
+  end
   for i = 1, b.n do
     local more = ARGV[arg + 2]
     if more ~= '' then
@@ -30,6 +39,20 @@ local function admit(b)
     end
     arg = arg + 3
   end
+end
+
+-- writeplain appends a batch of plain events, whose arguments begin at from, and returns the run of its answer.
+local function writeplain(b, from)
+  local main, ms = st.main, nextms(st)
+  local count = st.added
+  local first = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', count + 1)
+  local last = first
+  for i = 2, b.n do
+    from = from + 2
+    last = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', count + i)
+  end
+  st.last, st.added, st.length = last, count + b.n, st.length + b.n
+  return st.epoch .. ' ' .. first .. ' ' .. text(count + 1) .. ' ' .. b.n
 end
 
 -- write appends the fresh events of a batch, whose arguments begin at from, and returns the runs of its answer.
@@ -80,9 +103,9 @@ end
 
 local function publish()
   local producer, seq, keep, expect = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 5]
-  local b = {n = tonumber(ARGV[arg + 6]), window = ARGV[arg + 4], fresh = 0}
+  local b = {n = tonumber(ARGV[arg + 6]), window = ARGV[arg + 4], plain = ARGV[arg + 7] == '1', fresh = 0}
   local age = ARGV[arg + 3]
-  arg = arg + 7
+  arg = arg + 8
   local from = arg
   admit(b)
   if producer ~= '' then
@@ -97,7 +120,8 @@ local function publish()
   if b.fresh > 0 and expect ~= '' and expect ~= ending(st) then
     return '!conflict the stream does not end where Expect says, but after ' .. st.last .. '; read on from there and decide again'
   end
-  local answer = write(b, from)
+  whole = whole + b.n
+  local answer = b.plain and writeplain(b, from) or write(b, from)
   if producer ~= '' then call('SET', st.tag .. 'p:' .. producer, st.epoch .. ' ' .. seq .. ' ' .. answer, 'PX', WINDOW) end
   if keep ~= '' then
     st.keep, st.age = tonumber(keep), tonumber(age)
@@ -108,9 +132,11 @@ local function publish()
 end
 
 local answers = {}
-for i = 1, tonumber(ARGV[3]) do answers[i] = publish() end
+for i = 1, tonumber(ARGV[4]) do answers[i] = publish() end
 if st.added > was then
   call('HSET', st.meta, 'a', text(st.added))
-  call('PUBLISH', ARGV[2], ending(st))
+  local message = ending(st)
+  if ARGV[3] ~= '' and st.added - was == whole then message = message .. '\n' .. begin .. '\n' .. ARGV[3] end
+  call('PUBLISH', ARGV[2], message)
 end
 return answers
