@@ -37,7 +37,7 @@ func TestClassifyReply(t *testing.T) {
 		"RPW nonsense text":                                                     "internal",
 		"ERR user_script:3: attempt to index a nil value script: x, on @user:3": "internal",
 	} {
-		assert.Equal(t, want, rpw.Code(classifyReply(text, true)), text)
+		assert.Equal(t, want, rpw.Code(classifyReply(text)), text)
 	}
 }
 

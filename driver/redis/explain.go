@@ -37,6 +37,9 @@ func (c *config) explain(ctx context.Context, err error) error {
 			return rpw.Errorf(rpw.ErrInvalid, "TLS: the server speaks TLS on this port; use rediss://")
 		}
 	}
+	if c.tls && c.cert == "" && c.mode == single && wantsCertificate(ctx, c.addrs[0]) {
+		return rpw.Errorf(rpw.ErrInvalid, "TLS: the server wants a certificate; give it by tls_cert and tls_key")
+	}
 	if isTLS(err) {
 		return rpw.Errorf(rpw.ErrInvalid, "TLS: %w", err)
 	}
@@ -63,13 +66,16 @@ func certificateFault(err error) string {
 	return ""
 }
 
-// isTLS says whether the TLS layer failed.
+// isTLS says whether the TLS layer failed, here or there.
 func isTLS(err error) bool {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return true
 	}
-	_, ok := errors.AsType[tls.AlertError](err)
-	return ok
+	op, ok := errors.AsType[*net.OpError](err)
+	for ok && op.Op == "dial" { // which our dialler says of TLS, too
+		op, ok = errors.AsType[*net.OpError](op.Err)
+	}
+	return ok && (op.Op == "remote error" || op.Op == "local error")
 }
 
 // answersPlain says whether a server answers a PING without TLS.
@@ -95,9 +101,21 @@ func answersTLS(ctx context.Context, addr string) bool {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Second}, Config: &tls.Config{InsecureSkipVerify: true}}
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		_, alert := errors.AsType[tls.AlertError](err)
-		return alert
+		return isTLS(err) && !errors.As(err, new(tls.RecordHeaderError))
 	}
 	conn.Close()
 	return true
+}
+
+// wantsCertificate says whether a server ends a handshake because it wants a certificate; with TLS 1.3 it says so afterwards.
+func wantsCertificate(ctx context.Context, addr string) bool {
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Second}, Config: &tls.Config{InsecureSkipVerify: true}}
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return isTLS(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	_, err = conn.Read(make([]byte, 1))
+	return isTLS(err)
 }

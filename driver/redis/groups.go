@@ -28,7 +28,7 @@ var (
 func (b *streamBus) keysWithDead(stream, group string) (keys []string, channel string) {
 	keys = b.keysOf(stream)
 	if _, _, dead := rpw.ParseDeadLetter(stream); dead {
-		return append(keys, "", ""), ""
+		return keys, ""
 	}
 	letters := rpw.DeadLetter(stream, group)
 	return append(keys, b.keysOf(letters)...), b.keys.channel(streamChannel, letters)

@@ -32,7 +32,7 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 	if err != nil {
 		return rpw.Parts{}, err
 	}
-	client, err := connect(ctx, opt)
+	client, err := c.connect(ctx, opt)
 	if err != nil {
 		return rpw.Parts{}, c.explain(ctx, err)
 	}
@@ -43,8 +43,9 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 		return rpw.Parts{}, err
 	}
 	parts := s.parts()
+	end := parts.Close
 	parts.Close = func(ctx context.Context) error {
-		err := s.close(ctx)
+		err := end(ctx)
 		closed := make(chan struct{})
 		go func() { client.Close(); close(closed) }() // a silent server holds it up for a second
 		select {
@@ -94,8 +95,23 @@ func build(ctx context.Context, client rueidis.Client, opts Options, clustered b
 	return s, nil
 }
 
-// connect makes a client. rueidis does not listen to a context then, so a client that comes too late is closed where it comes.
-func connect(ctx context.Context, opt rueidis.ClientOption) (rueidis.Client, error) {
+// connect makes a client. The nodes of a cluster are tried one after the other: given all at once, rueidis dials some of them twice, and keeps
+// the spare connections for seconds, also after Close.
+func (c *config) connect(ctx context.Context, opt rueidis.ClientOption) (client rueidis.Client, err error) {
+	if c.mode != cluster {
+		return newClient(ctx, opt)
+	}
+	for _, addr := range c.addrs {
+		opt.InitAddress = []string{addr}
+		if client, err = newClient(ctx, opt); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return client, err
+}
+
+// newClient makes a client. rueidis does not listen to a context then, so a client that comes too late is closed where it comes.
+func newClient(ctx context.Context, opt rueidis.ClientOption) (rueidis.Client, error) {
 	type made struct {
 		client rueidis.Client
 		err    error

@@ -68,56 +68,80 @@ func (s *store) exec(ctx context.Context, sc *script, keys, args []string) (ruei
 
 // execAll runs a script for several calls in one pipeline: calls of one slot in their order, each atomic for itself.
 func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []scriptAnswer {
-	answers := make([]scriptAnswer, len(calls))
+	return s.execVia(ctx, s.client, sc, calls)
+}
+
+// execVia is execAll by a client, or a connection, of the caller's choice.
+func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall) []scriptAnswer {
 	if err := ctx.Err(); err != nil {
-		for i := range answers {
-			answers[i].err = err
-		}
-		return answers
+		return repeat(scriptAnswer{err: err}, len(calls))
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	results := s.pipeline(bounded, sc, calls, func(call scriptCall) rueidis.Completed {
-		return s.client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	answers := s.pipeline(bounded, via, sc, calls, func(call scriptCall) rueidis.Completed {
+		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	var unknown []int // calls of a server that does not have the script yet
-	for i, result := range results {
-		if e, ok := rueidis.IsRedisErr(result.Error()); ok && e.IsNoScript() {
+	var again []scriptCall
+	for i, answer := range answers {
+		if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {
 			unknown = append(unknown, i)
+			again = append(again, calls[i])
 		}
 	}
 	if len(unknown) > 0 {
-		again := make([]scriptCall, len(unknown))
-		for j, i := range unknown {
-			again[j] = calls[i]
-		}
-		retried := s.pipeline(bounded, sc, again, func(call scriptCall) rueidis.Completed {
-			return s.client.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		retried := s.pipeline(bounded, via, sc, again, func(call scriptCall) rueidis.Completed {
+			return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		})
 		for j, i := range unknown {
-			results[i] = retried[j]
+			answers[i] = retried[j]
 		}
 	}
-	for i, result := range results {
-		message, err := result.ToMessage()
-		if rueidis.IsRedisNil(err) {
-			err = nil
-		}
-		answers[i] = scriptAnswer{message, s.fault(ctx, err, sc.writes)}
+	for i := range answers {
+		answers[i].err = s.fault(ctx, answers[i].err, sc.writes)
 	}
 	return answers
 }
 
-// pipeline sends the calls together.
-func (s *store) pipeline(ctx context.Context, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []rueidis.RedisResult {
-	if len(calls) == 1 {
-		return []rueidis.RedisResult{s.client.Do(ctx, command(calls[0]))}
+func repeat(answer scriptAnswer, n int) []scriptAnswer {
+	answers := make([]scriptAnswer, n)
+	for i := range answers {
+		answers[i] = answer
 	}
-	commands := make([]rueidis.Completed, len(calls))
+	return answers
+}
+
+// pipeline sends the calls together. Its errors are those of rueidis.
+func (s *store) pipeline(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []scriptAnswer {
+	answers := make([]scriptAnswer, len(calls))
+	if len(calls) == 1 && !s.replicates(sc) {
+		answers[0] = readAnswer(via.Do(ctx, command(calls[0])))
+		return answers
+	}
+	commands := make([]rueidis.Completed, len(calls), len(calls)+1)
 	for i, call := range calls {
 		commands[i] = command(call)
 	}
-	return s.client.DoMulti(ctx, commands...)
+	var waits []int // which answer says how many replicas have a call
+	if s.replicates(sc) {
+		commands, waits = s.appendWaits(commands, calls)
+	}
+	results := via.DoMulti(ctx, commands...)
+	for i := range answers {
+		if answers[i] = readAnswer(results[i]); waits != nil && answers[i].err == nil {
+			answers[i].err = s.replicated(results[waits[i]])
+		}
+	}
+	return answers
+}
+
+// readAnswer takes nil for an answer, as scripts mean it.
+func readAnswer(result rueidis.RedisResult) scriptAnswer {
+	message, err := result.ToMessage()
+	if rueidis.IsRedisNil(err) {
+		err = nil
+	}
+	return scriptAnswer{message, err}
 }
 
 // bounded is ctx with the timeout of a round trip. It does not tell its deadline: rueidis would set it on the connection and wait

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/rueidis"
 
@@ -13,11 +14,16 @@ type store struct {
 	client rueidis.Client
 	keys   keyspace
 	waker  *waker
+	near   *near // nil: none
 	opt    Options
 }
 
 func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
-	return &store{client: client, keys: keys, opt: opt, waker: newWaker(client, opt)}
+	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, opt)}
+	if opt.NearCache > 0 {
+		s.near = newNear(s, s.read)
+	}
+	return s
 }
 
 func (s *store) parts() rpw.Parts {
@@ -43,7 +49,13 @@ func (s *store) health(ctx context.Context) error {
 }
 
 // close ends what the store runs; the client is its owner's.
-func (s *store) close(ctx context.Context) error { return s.waker.close(ctx) }
+func (s *store) close(ctx context.Context) error {
+	err := s.waker.close(ctx)
+	if s.near != nil {
+		err = errors.Join(err, s.near.close(ctx))
+	}
+	return err
+}
 
 // clustered says whether keys are spread over the nodes of a cluster, by their slots.
 func (s *store) clustered() bool { return s.client.Mode() == rueidis.ClientModeCluster }

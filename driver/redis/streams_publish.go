@@ -120,7 +120,7 @@ func readPublished(m *rueidis.RedisMessage, batches []rpw.Batch, places []int, a
 	}
 	for i, at := range places {
 		if refusal, ok := strings.CutPrefix(texts[i], "!"); ok {
-			answers[at].Err = classifyReply("RPW "+refusal, true)
+			answers[at].Err = classifyReply("RPW " + refusal)
 			continue
 		}
 		positions, err := readRuns(texts[i], len(batches[at].Events))

@@ -176,14 +176,14 @@ func (w *waker) run() {
 		if w.link() {
 			failed = 0
 		}
-		if !w.pause(failed) {
+		if !w.retry(failed) {
 			return
 		}
 	}
 }
 
-// pause waits before the next try, less if somebody asks for a channel in the meantime; false after close.
-func (w *waker) pause(failed int) bool {
+// retry waits before the next try, less if somebody asks for a channel in the meantime; false after close.
+func (w *waker) retry(failed int) bool {
 	least := time.NewTimer(rand.N(backoffBase))
 	defer least.Stop()
 	select {
