@@ -20,6 +20,7 @@ type fetched struct {
 	gap        *rpw.GapError
 	cursor     string        // of the group after these deliveries, in the form of wire
 	due        time.Duration // until something is; 0: nothing will be
+	end        rpw.ID        // of nothing: the newest event of the stream
 }
 
 func (f *fetched) empty() bool { return len(f.deliveries) == 0 && f.gap == nil }
@@ -54,6 +55,7 @@ func (b *streamBus) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.Deli
 		return nil, err
 	}
 	defer w.close()
+	defer b.foreign.watch(req.Stream, f.end)()
 	over, err := p.turn(ctx, q)
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 		over = "1"
 	}
 	args := make([]string, 0, 14+len(ahead.events))
-	args = append(args, epoch(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
+	args = append(args, b.begin(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
 		letters, b.groupChannelOf(req.Stream, req.Group))
 	m, err := b.exec(late, fetchScript, keys, ahead.appendTo(args))
 	if err == nil {
@@ -151,6 +153,7 @@ func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest, ahead []rpw.Even
 			}
 			f.due = max(time.Duration(ms)*time.Millisecond, time.Millisecond)
 		}
+		f.end = r.id()
 	case "gap":
 		f.gap = &rpw.GapError{Stream: req.Stream, Group: req.Group, Kind: rpw.GapKind(r.text()), Missed: uint64(r.int()),
 			After: r.position(), Resume: r.position(), Oldest: r.position()}

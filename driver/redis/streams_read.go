@@ -44,6 +44,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 		return nil, err
 	}
 	defer w.close()
+	defer b.foreign.watch(req.Stream, req.After.ID)()
 	p := newPatience(req.Wait)
 	defer p.stop()
 	for look := !b.seen(channel, here); ; look = true {
@@ -115,7 +116,7 @@ func (b *streamBus) readOn(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Eve
 
 // resume returns the gap between a position and the next event, nil if there is none.
 func (b *streamBus) resume(ctx context.Context, stream string, at rpw.Position) (*rpw.GapError, error) {
-	args := []string{epoch(), "", "", ""}
+	args := []string{b.begin(), "", "", ""}
 	if !at.IsZero() {
 		args = []string{args[0], strconv.FormatUint(at.Epoch, 10), at.ID.String(), strconv.FormatUint(at.Count, 10)}
 	}

@@ -112,6 +112,18 @@ func (w *waker) join(channel string, t *watch) *topic {
 	return to
 }
 
+// poke wakes those who watch a channel, as a message that nobody knows would.
+func (w *waker) poke(channel string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to := w.topics[channel]; to != nil {
+		to.newest = ""
+		for _, t := range to.watches {
+			t.wake("")
+		}
+	}
+}
+
 // newest is the payload of the newest message of a channel, "" if that is not known.
 func (w *waker) newest(channel string) string {
 	w.mu.Lock()

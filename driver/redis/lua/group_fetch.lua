@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- group_fetch: leases events to a consumer: what is due again, then what is new.
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_lib names, and l:<lane>
--- ARGV  1 an epoch, if a history begins  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
+-- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
 --       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15... ids. If the group is at this place
 --       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
--- Answers {"none", ms until something is due ("": nothing)}, {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms),
+-- Answers {"none", ms until something is due ("": nothing), the newest id}, {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms),
 -- epoch, count before the first new event, entries ("": those that the caller has read), attempts, the place of the group}.
 local tag = string.sub(KEYS[2], 1, -2)
 local g = load(tag, ARGV[2])
@@ -23,10 +23,10 @@ end
 -- again answers a call that was answered before.
 local function again(answer)
   local kind, rest = string.match(answer, '^(%S+) ?(.*)$')
-  if kind == 'none' then return {'none', ''} end
+  if kind == 'none' then return {'none', '', '0-0'} end
   if kind == 'gap' then return unpacked(rest) end
   local lot = getlot(g, rest)
-  if not lot then return {'none', ''} end
+  if not lot then return {'none', '', '0-0'} end
   local entries, list = {}, {}
   for i, id in ipairs(lot.i) do
     local entry = entryof(KEYS[1], g, id)
@@ -105,7 +105,7 @@ if gap then
   return told({'gap', kind, text(missed), after, from, first})
 end
 
-local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), epoch = ARGV[1], channel = ARGV[10]}
+local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[10]}
 local gone = 0 -- pending events that are no more
 
 local function buried(id, record)
@@ -248,7 +248,7 @@ if gone > 0 or lot.k > 0 or cursor then
 end
 if lot.k == 0 then
   if lane and ARGV[7] == '1' then remember(lane, g.inc, ARGV[9], 'none') end
-  return {'none', first[2] and text(first[2] - now) or ''}
+  return {'none', first[2] and text(first[2] - now) or '', st.last}
 end
 call('HSET', keys.state, 'base', base, 'size', text(math.ceil(size / lot.k)))
 call('HSET', keys.lots, base, pack(lot))
