@@ -50,7 +50,8 @@ func (b *streamBus) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.Deli
 	}
 	q := b.queues.join(req.Stream, req.Group)
 	defer b.queues.leave(q)
-	w, err := b.waker.watch(ctx, b.keys.channel(streamChannel, req.Stream), b.groupChannelOf(req.Stream, req.Group))
+	channels := append(b.foreign.channels(ctx, req.Stream), b.keys.channel(streamChannel, req.Stream), b.groupChannelOf(req.Stream, req.Group))
+	w, err := b.waker.watch(ctx, channels...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,11 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +24,50 @@ type foreign struct {
 	mu      sync.Mutex
 	waits   map[string]*outlook // by stream
 	running chan struct{}       // closed when the sweeping goroutine has ended; nil: there is none
+
+	asked  bool
+	speaks bool // the server tells of changes of streams
 }
+
+// channels are what to watch beside a stream's own channel to hear of events of others at once: where the server tells of changes of
+// streams (notify-keyspace-events with K and t), the stream's key. Nodes of a cluster tell of their own keys only, so there the sweep must do.
+func (f *foreign) channels(ctx context.Context, stream string) []string {
+	if f == nil || f.store.clustered() {
+		return nil
+	}
+	if !f.told(ctx) {
+		return nil
+	}
+	return []string{"__keyspace@" + cmp.Or(f.store.keys.db, "0") + "__:" + f.store.keys.stream(stream).main}
+}
+
+// told reports whether the server tells of changes of streams. Who may not ask for its configuration does without.
+func (f *foreign) told(ctx context.Context) bool {
+	f.mu.Lock()
+	asked, speaks := f.asked, f.speaks
+	f.mu.Unlock()
+	if asked {
+		return speaks
+	}
+	client := f.store.client
+	bounded, cancel := f.store.bounded(ctx)
+	defer cancel()
+	settings, err := client.Do(bounded, client.B().ConfigGet().Parameter("notify-keyspace-events").Build()).AsStrMap()
+	if _, refused := rueidis.IsRedisErr(err); err != nil && !refused {
+		return false
+	}
+	flags := settings["notify-keyspace-events"]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked, f.speaks = true, strings.Contains(flags, "K") && strings.ContainsAny(flags, "tA")
+	return f.speaks
+}
+
+// added is what the server says when an event was added to a stream, by whomever. If it was by rpw its own message follows at once.
+const (
+	added = "xadd"
+	soon  = 2 * time.Millisecond
+)
 
 // outlook is what the waiting calls of a stream have seen of it.
 type outlook struct {

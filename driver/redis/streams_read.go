@@ -39,7 +39,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	if over, err := b.over(ctx, &req); over || err != nil {
 		return nil, err
 	}
-	w, err := b.waker.watch(ctx, channel)
+	w, err := b.waker.watch(ctx, append(b.foreign.channels(ctx, req.Stream), channel)...)
 	if err != nil {
 		return nil, err
 	}
@@ -373,6 +373,10 @@ func (p *patience) wait(ctx context.Context, w *watch, here string) (message str
 	for {
 		select {
 		case message := <-w.C:
+			if message == added {
+				p.timer.Reset(min(p.left(), soon))
+				continue
+			}
 			if endOf(message) == here {
 				continue
 			}

@@ -635,6 +635,32 @@ func TestForeignEventsWakeThoseWhoWait(t *testing.T) {
 	}
 }
 
+func TestForeignEventsWakeAtOnceWhereTheServerTells(t *testing.T) {
+	server := redistest.Start(t)
+	server.CLI(t, "CONFIG", "SET", "notify-keyspace-events", "Kt")
+	b := busOf(t, storeOn(t, server, "p"))
+	at := b.add(1, 1)[0]
+	for n := 2; n < 6; n++ {
+		read := make(chan []rpw.Event, 1)
+		go func() {
+			events, _ := b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: at, Wait: rpw.Forever})
+			read <- events
+		}()
+		time.Sleep(30 * time.Millisecond)
+		began := time.Now()
+		if n%2 == 0 {
+			b.bare("XADD", "%s", "*", "evt", strconv.Itoa(n))
+		} else {
+			b.add(n, n)
+		}
+		events := <-read
+		assert.Less(t, time.Since(began), 500*time.Millisecond)
+		require.Equal(t, texts(n, n), data(events))
+		at = events[0].Position()
+		assert.EqualValues(t, n, at.Count)
+	}
+}
+
 func TestTheOriginalsLayout(t *testing.T) {
 	client := dial(t, shared.Server(t))
 	prefix := "o" + strconv.FormatInt(prefixes.Add(1), 10)
