@@ -19,9 +19,12 @@ type store struct {
 }
 
 func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
-	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, opt)}
+	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, keys, opt)}
 	if opt.NearCache > 0 {
 		s.near = newNear(s, s.read)
+	}
+	if !opt.IgnoreForeign {
+		s.waker.others = &foreign{store: s, known: make(map[string]string)}
 	}
 	return s
 }
