@@ -20,7 +20,6 @@ type fetched struct {
 	gap        *rpw.GapError
 	cursor     string        // of the group after these deliveries, in the form of wire
 	due        time.Duration // until something is; 0: nothing will be
-	end        rpw.ID        // of nothing: the newest event of the stream
 }
 
 func (f *fetched) empty() bool { return len(f.deliveries) == 0 && f.gap == nil }
@@ -50,13 +49,11 @@ func (b *streamBus) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.Deli
 	}
 	q := b.queues.join(req.Stream, req.Group)
 	defer b.queues.leave(q)
-	channels := append(b.foreign.channels(ctx, req.Stream), b.keys.channel(streamChannel, req.Stream), b.groupChannelOf(req.Stream, req.Group))
-	w, err := b.waker.watch(ctx, channels...)
+	w, err := b.waker.watch(ctx, b.keys.channel(streamChannel, req.Stream), b.groupChannelOf(req.Stream, req.Group))
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
-	defer b.foreign.watch(req.Stream, f.end)()
 	over, err := p.turn(ctx, q)
 	if err != nil {
 		return nil, err
@@ -154,7 +151,6 @@ func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest, ahead []rpw.Even
 			}
 			f.due = max(time.Duration(ms)*time.Millisecond, time.Millisecond)
 		}
-		f.end = r.id()
 	case "gap":
 		f.gap = &rpw.GapError{Stream: req.Stream, Group: req.Group, Kind: rpw.GapKind(r.text()), Missed: uint64(r.int()),
 			After: r.position(), Resume: r.position(), Oldest: r.position()}

@@ -61,9 +61,15 @@ func testStore(t testing.TB) *store {
 // storeOn is a store on a server, closed with the test.
 func storeOn(t testing.TB, server *redistest.Server, prefix string) *store {
 	t.Helper()
+	return storeWith(t, dial(t, server), prefix)
+}
+
+// storeWith is a store over a client, closed with the test.
+func storeWith(t testing.TB, client rueidis.Client, prefix string) *store {
+	t.Helper()
 	opts := Options{Prefix: prefix}
 	require.NoError(t, opts.check())
-	s := newStore(dial(t, server), keyspace{prefix: prefix}, opts)
+	s := newStore(client, keyspace{prefix: prefix}, opts)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -49,14 +49,7 @@ func (n *near) close(ctx context.Context) error {
 	n.mu.Lock()
 	n.end()
 	n.mu.Unlock()
-	done := make(chan struct{})
-	go func() { n.tasks.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ended(ctx, &n.tasks)
 }
 
 // get reads values: from here what is not older than maxStale, the rest from the server.

@@ -11,21 +11,20 @@ import (
 
 // store is a backend: what all contracts share.
 type store struct {
-	client  rueidis.Client
-	keys    keyspace
-	waker   *waker
-	near    *near    // nil: none
-	foreign *foreign // nil: left out
-	opt     Options
+	client rueidis.Client
+	keys   keyspace
+	waker  *waker
+	near   *near // nil: none
+	opt    Options
 }
 
 func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
-	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, opt)}
-	if !opt.IgnoreForeign {
-		s.foreign = newForeign(s)
-	}
+	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, keys, opt)}
 	if opt.NearCache > 0 {
 		s.near = newNear(s, s.read)
+	}
+	if !opt.IgnoreForeign {
+		s.waker.others = &foreign{store: s, known: make(map[string]string)}
 	}
 	return s
 }
@@ -54,7 +53,7 @@ func (s *store) health(ctx context.Context) error {
 
 // close ends what the store runs; the client is its owner's.
 func (s *store) close(ctx context.Context) error {
-	err := errors.Join(s.waker.close(ctx), s.foreign.close(ctx))
+	err := s.waker.close(ctx)
 	if s.near != nil {
 		err = errors.Join(err, s.near.close(ctx))
 	}

@@ -39,12 +39,11 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	if over, err := b.over(ctx, &req); over || err != nil {
 		return nil, err
 	}
-	w, err := b.waker.watch(ctx, append(b.foreign.channels(ctx, req.Stream), channel)...)
+	w, err := b.waker.watch(ctx, channel)
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
-	defer b.foreign.watch(req.Stream, req.After.ID)()
 	p := newPatience(req.Wait)
 	defer p.stop()
 	for look := !b.seen(channel, here); ; look = true {
@@ -373,10 +372,6 @@ func (p *patience) wait(ctx context.Context, w *watch, here string) (message str
 	for {
 		select {
 		case message := <-w.C:
-			if message == added {
-				p.timer.Reset(min(p.left(), soon))
-				continue
-			}
 			if endOf(message) == here {
 				continue
 			}

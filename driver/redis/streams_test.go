@@ -604,61 +604,19 @@ func TestIdleWaitsAskNothing(t *testing.T) {
 	}
 }
 
-func TestForeignEventsWakeThoseWhoWait(t *testing.T) {
-	for name, open := range map[string]func(testing.TB) conformance.Backend{"standalone": standalone, "cluster": clustered} {
-		t.Run(name, func(t *testing.T) {
-			parts, err := open(t).Connect()
-			require.NoError(t, err)
-			defer func() { require.NoError(t, parts.Close(context.Background())) }()
-			b := bus{parts.Streams.(*streamBus), t}
-			b.group()
-			at := b.add(1, 1)
-			b.settle(b.fetch(1), rpw.Settlement{Verdict: rpw.Ack})
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			read, fetched := make(chan []rpw.Event, 1), make(chan []rpw.Delivery, 1)
-			go func() {
-				events, _ := b.Read(ctx, rpw.ReadRequest{Stream: "s", After: at[0], Wait: rpw.Forever})
-				read <- events
-			}()
-			go func() {
-				ds, _ := b.Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: rpw.Forever})
-				fetched <- ds
-			}()
-			time.Sleep(50 * time.Millisecond)
-			began := time.Now()
-			b.bare("XADD", "%s", "*", "evt", "2")
-			assert.Equal(t, texts(2, 2), data(<-read))
-			assert.Equal(t, texts(2, 2), dataOf(<-fetched))
-			assert.Less(t, time.Since(began), 3*time.Second)
-		})
-	}
-}
-
-func TestForeignEventsWakeAtOnceWhereTheServerTells(t *testing.T) {
-	server := redistest.Start(t)
-	server.CLI(t, "CONFIG", "SET", "notify-keyspace-events", "Kt")
-	b := busOf(t, storeOn(t, server, "p"))
-	at := b.add(1, 1)[0]
-	for n := 2; n < 6; n++ {
-		read := make(chan []rpw.Event, 1)
-		go func() {
-			events, _ := b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: at, Wait: rpw.Forever})
-			read <- events
-		}()
-		time.Sleep(30 * time.Millisecond)
-		began := time.Now()
-		if n%2 == 0 {
-			b.bare("XADD", "%s", "*", "evt", strconv.Itoa(n))
-		} else {
-			b.add(n, n)
-		}
-		events := <-read
-		assert.Less(t, time.Since(began), 500*time.Millisecond)
-		require.Equal(t, texts(n, n), data(events))
-		at = events[0].Position()
-		assert.EqualValues(t, n, at.Count)
-	}
+func TestAFetchHearsOfForeignEvents(t *testing.T) {
+	b := newBus(t)
+	b.group()
+	b.add(1, 1)
+	b.settle(b.fetch(1), rpw.Settlement{Verdict: rpw.Ack})
+	fetched := make(chan []rpw.Delivery, 1)
+	go func() {
+		ds, _ := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: 5 * time.Second})
+		fetched <- ds
+	}()
+	time.Sleep(50 * time.Millisecond)
+	b.bare("XADD", "%s", "*", "evt", "2")
+	assert.Equal(t, texts(2, 2), dataOf(<-fetched))
 }
 
 func TestTheOriginalsLayout(t *testing.T) {
