@@ -53,11 +53,20 @@ func callers(b *testing.B, n int, do func() error) {
 }
 
 func BenchmarkPublish64(b *testing.B) {
-	b.Run("raw", func(b *testing.B) {
-		_, client := benchHub(b)
+	raw := func(b *testing.B, client rueidis.Client) {
 		callers(b, 64, func() error {
 			return client.Do(b.Context(), client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(benchPayload)).Build()).Error()
 		})
+	}
+	b.Run("raw/client=ours", func(b *testing.B) {
+		_, client := benchHub(b)
+		raw(b, client)
+	})
+	b.Run("raw/client=default", func(b *testing.B) {
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{redistest.Start(b).Addr}})
+		require.NoError(b, err)
+		defer client.Close()
+		raw(b, client)
 	})
 	for _, subscribers := range []int{0, 1} {
 		b.Run("rpw/subscribers="+strconv.Itoa(subscribers), func(b *testing.B) {

@@ -29,7 +29,9 @@ func TestModel(t *testing.T) {
 		store := memory.New(memory.Options{})
 		b.Connect = func() (rpw.Parts, error) {
 			p, err := connect()
-			p.Actions = store.Parts().Actions
+			if p.Actions == nil {
+				p.Actions = store.Parts().Actions
+			}
 			return p, err
 		}
 		return b
