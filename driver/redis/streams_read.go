@@ -2,10 +2,7 @@ package redis
 
 import (
 	"context"
-	"hash/maphash"
-	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -13,63 +10,58 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// Read implements rpw.StreamBus. It asks the store only if there may be something: the newest message of the stream's channel tells
-// the place after its newest event, and may have brought that.
+// Read implements rpw.StreamBus.
 func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	req.Max = pageMax(req.Max, rpw.MaxPage)
-	if req.Reverse {
+	switch {
+	case req.Reverse:
 		return b.readBack(ctx, &req)
+	case req.Wait <= 0:
+		return b.readOn(ctx, &req)
 	}
-	channel := b.keys.channel(streamChannel, req.Stream)
-	here := wire(req.After)
-	if req.Wait <= 0 || !b.seen(channel, here) {
-		if req.Wait > 0 && req.Until.IsZero() {
-			if events := carried(b.waker.newest(channel), here, req.Max); len(events) > 0 {
-				return events, nil
-			}
-		}
-		events, err := b.readOn(ctx, &req)
-		if len(events) > 0 || err != nil || req.Wait <= 0 {
-			return events, err
-		}
-	}
-	if over, err := b.over(ctx, &req); over || err != nil {
-		return nil, err
+	here, channel := wire(req.After), b.keys.channel(streamChannel, req.Stream)
+	events, over, err := b.glance(ctx, &req, here, b.waker.newest(channel))
+	if len(events) > 0 || over || err != nil {
+		return events, err
 	}
 	w, err := b.waker.watch(ctx, channel)
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
-	p := newPatience(req.Wait)
+	p := newWaiting(req.Wait)
 	defer p.stop()
-	for look := !b.seen(channel, here); ; look = true {
-		if look {
-			events, err := b.readOn(ctx, &req)
-			if len(events) > 0 || err != nil {
-				return events, err
-			}
-			if over, err := b.over(ctx, &req); over || err != nil {
-				return nil, err
-			}
+	for message := b.waker.newest(channel); ; {
+		events, over, err := b.glance(ctx, &req, here, message)
+		if len(events) > 0 || over || err != nil {
+			return events, err
 		}
-		message, done, err := p.wait(ctx, w, here)
-		if done || err != nil {
+		if message, over, err = p.wait(ctx, w, here); over || err != nil {
 			return nil, err
-		}
-		if req.Until.IsZero() {
-			if events := carried(message, here, req.Max); len(events) > 0 {
-				return events, nil
-			}
 		}
 	}
 }
 
-// seen reports whether a place is the one that the newest message told: then there is nothing after it.
-func (b *streamBus) seen(channel, here string) bool { return endOf(b.waker.newest(channel)) == here }
+// glance looks for events after a place, and asks the store only if the newest message of the stream does not say it all: that there is
+// nothing after the place, or what there is. over: nothing that comes can be in the range of the request.
+func (b *streamBus) glance(ctx context.Context, req *rpw.ReadRequest, here, message string) (events []rpw.Event, over bool, err error) {
+	if endOf(message) == here {
+		return nil, false, nil
+	}
+	if req.Until.IsZero() {
+		if events := carried(message, here, req.Max); len(events) > 0 {
+			return events, false, nil
+		}
+	}
+	if events, err = b.readOn(ctx, req); len(events) > 0 || err != nil {
+		return events, false, err
+	}
+	over, err = b.over(ctx, req)
+	return nil, over, err
+}
 
 // over reports whether no event to come can be in the range of a request.
 func (b *streamBus) over(ctx context.Context, req *rpw.ReadRequest) (bool, error) {
@@ -95,6 +87,15 @@ func (b *streamBus) readOn(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Eve
 	page := page{bus: b, req: req, keys: b.keys.stream(req.Stream)}
 	if err := page.fill(ctx); err != nil {
 		return nil, err
+	}
+	if page.outdated() {
+		if _, err := b.resume(ctx, req.Stream, rpw.Position{}); err != nil {
+			return nil, err
+		}
+		page.restart()
+		if err := page.fill(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if !req.After.IsZero() && (page.epoch != req.After.Epoch || !page.anchored) {
 		if gap, err := b.resume(ctx, req.Stream, req.After); gap != nil || err != nil {
@@ -141,12 +142,20 @@ type page struct {
 	bus      *streamBus
 	req      *rpw.ReadRequest
 	keys     streamKeys
-	epoch    uint64 // of the stream; 0: it has none yet
-	anchored bool   // the event of the position is there
-	full     bool   // no more fits
+	epoch    uint64        // of the stream; 0: it has none yet
+	age      time.Duration // after which the stream keeps no event; 0: none
+	anchored bool          // the event of the position is there
+	full     bool          // no more fits
 	size     int
 	events   []rpw.Event
 }
+
+// outdated reports whether retention by age seems to be due. Only the store's clock can tell, so it is asked.
+func (p *page) outdated() bool {
+	return p.age > 0 && len(p.events) > 0 && time.Since(p.events[0].ID.Time()) > p.age
+}
+
+func (p *page) restart() { *p = page{bus: p.bus, req: p.req, keys: p.keys} }
 
 // fill reads until the page is full or there is no more. How large events are is not known before, so where that was not
 // learnt from an earlier page it begins with a few.
@@ -167,7 +176,7 @@ func (p *page) fill(ctx context.Context) error {
 			return err
 		}
 		if len(p.events) == 0 {
-			p.epoch, trimmed = meta.epoch, meta.trimmed
+			p.epoch, p.age, trimmed = meta.epoch, meta.age, meta.trimmed
 		} else if p.epoch != meta.epoch {
 			return nil // what was read so far is of one history; the next read reports the gap
 		}
@@ -218,7 +227,8 @@ func (p *page) add(e rpw.Event) bool {
 // streamMeta is what a read needs of the meta hash.
 type streamMeta struct {
 	epoch   uint64
-	trimmed uint64 // the count of the newest event that retention took
+	trimmed uint64        // the count of the newest event that retention took
+	age     time.Duration // after which events go; 0: never
 }
 
 // fetchEntries reads entries, and then the meta hash, in one trip.
@@ -227,7 +237,7 @@ func (b *streamBus) fetchEntries(ctx context.Context, keys streamKeys, from, to 
 	defer cancel()
 	results := b.client.DoMulti(bounded,
 		b.client.B().Xrange().Key(keys.main).Start(from).End(to).Count(int64(n)).Build(),
-		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc").Build(),
+		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka").Build(),
 	)
 	return b.pageOf(ctx, results)
 }
@@ -242,11 +252,13 @@ func (b *streamBus) pageOf(ctx context.Context, results []rueidis.RedisResult) (
 		return nil, meta, badReply(err.Error())
 	}
 	fields, err := results[1].AsStrSlice()
-	if err != nil || len(fields) != 2 {
+	if err != nil || len(fields) != 3 {
 		return nil, meta, badReply("a strange meta hash")
 	}
 	meta.epoch, _ = strconv.ParseUint(fields[0], 10, 64)
 	meta.trimmed, _ = strconv.ParseUint(fields[1], 10, 64)
+	age, _ := strconv.ParseInt(fields[2], 10, 64)
+	meta.age = time.Duration(age) * time.Millisecond
 	return entries, meta, nil
 }
 
@@ -269,7 +281,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 		bounded, cancel := b.bounded(ctx)
 		results := b.client.DoMulti(bounded,
 			b.client.B().Xrevrange().Key(keys.main).End(from).Start(to).Count(int64(n)).Build(),
-			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc").Build(),
+			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka").Build(),
 		)
 		cancel()
 		entries, meta, err := b.pageOf(ctx, results)
@@ -297,89 +309,5 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 			return p.events, nil
 		}
 		from = "(" + p.events[len(p.events)-1].ID.String()
-	}
-}
-
-// sizes remembers how large the events of streams are, about: so that a page is read in one trip, and not much more than fits into it. Streams
-// share places, which costs a trip at most.
-type sizes struct {
-	seed  maphash.Seed
-	table [1024]atomic.Uint32
-}
-
-// firstFew is how many events are read where nothing is known of their size.
-const firstFew = 32
-
-func (s *sizes) of(stream string) *atomic.Uint32 {
-	return &s.table[maphash.String(s.seed, stream)%uint64(len(s.table))]
-}
-
-// fit returns how many events to ask for.
-func (s *sizes) fit(stream string, most, bytes int) int {
-	size := int(s.of(stream).Load())
-	if size == 0 {
-		return min(most, firstFew)
-	}
-	return max(1, min(most, bytes/size))
-}
-
-func (s *sizes) learn(stream string, events []rpw.Event) {
-	if len(events) == 0 {
-		return
-	}
-	total := 0
-	for i := range events {
-		total += sizeOf(&events[i])
-	}
-	s.of(stream).Store(uint32(total/len(events)) + 1)
-}
-
-// patience is how long a call still waits.
-type patience struct {
-	end   time.Time // zero: never
-	timer *time.Timer
-}
-
-// recheck is about how long a call waits at most before it looks again, should a message have been lost.
-const recheck = 15 * time.Second
-
-func newPatience(wait time.Duration) *patience {
-	p := &patience{timer: time.NewTimer(time.Hour)}
-	if wait != rpw.Forever {
-		p.end = time.Now().Add(wait)
-	}
-	return p
-}
-
-func (p *patience) stop() { p.timer.Stop() }
-
-// left is what remains of the wait, at most the time to the next look.
-func (p *patience) left() time.Duration {
-	most := recheck - rand.N(recheck/3)
-	if p.end.IsZero() {
-		return most
-	}
-	return min(most, time.Until(p.end))
-}
-
-// wait waits until there may be something beyond a place: a message about another one, or the time to look again. done: the wait is over.
-func (p *patience) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
-	left := p.left()
-	if left <= 0 {
-		return "", true, nil
-	}
-	p.timer.Reset(left)
-	for {
-		select {
-		case message := <-w.C:
-			if endOf(message) == here {
-				continue
-			}
-			return message, false, nil
-		case <-p.timer.C:
-			return "", !p.end.IsZero() && !time.Now().Before(p.end), nil
-		case <-ctx.Done():
-			return "", false, ctx.Err()
-		}
 	}
 }

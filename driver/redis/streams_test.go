@@ -391,6 +391,19 @@ func TestTrimmingLosesNothingThatIsPending(t *testing.T) {
 	assert.Zero(t, left, "nothing is left of what is settled")
 }
 
+func TestRetentionByAgeHoldsWithoutAPublish(t *testing.T) {
+	b := newBus(t)
+	batch := rpw.Batch{Stream: "s", Events: []rpw.NewEvent{{Type: "t", Data: []byte("1")}}, Keep: rpw.Retention{Age: 50 * time.Millisecond}}
+	answers, err := b.Publish(t.Context(), []rpw.Batch{batch})
+	require.NoError(t, err)
+	require.NoError(t, answers[0].Err)
+	begin := b.locate(rpw.Oldest())
+	assert.Equal(t, texts(1, 1), b.read(begin))
+	time.Sleep(60 * time.Millisecond)
+	assert.Empty(t, b.read(rpw.Position{}))
+	assert.EqualValues(t, 1, b.gap(begin).Missed)
+}
+
 func TestRedrivenEventIsItself(t *testing.T) {
 	b := newBus(t)
 	b.group()

@@ -12,6 +12,7 @@
 --   gk:<g>  hash: id -> fields of a pending event that the stream no longer has
 --   gc:<g>  hash: s:<consumer> last seen (ms), n:<consumer> pending, g:<consumer> gap to be told
 --   gs:<g>  list of lots that are settled, "base events ms", for repeats of their verdicts
+--   swept:<g>  string, expires: consumers were looked through a short while ago
 local pack, unpacked = cmsgpack.pack, cmsgpack.unpack
 
 local function groupkeys(tag, name)

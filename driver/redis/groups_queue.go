@@ -1,9 +1,7 @@
 package redis
 
 import (
-	"context"
 	"sync"
-	"time"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -47,36 +45,3 @@ func (qs *queues) leave(q *queue) {
 
 // pass gives the turn to the next one.
 func (q *queue) pass() { q.turn <- struct{}{} }
-
-// turn waits for the turn in a queue; over: the wait ended before.
-func (p *patience) turn(ctx context.Context, q *queue) (over bool, err error) {
-	var end <-chan time.Time
-	if !p.end.IsZero() {
-		p.timer.Reset(max(0, time.Until(p.end)))
-		end = p.timer.C
-	}
-	select {
-	case <-q.turn:
-		return false, nil
-	case <-end:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-}
-
-// waitDue waits for a message, for something to become due (0: nothing will), or for the time to look again. over: the wait has ended.
-func (p *patience) waitDue(ctx context.Context, w *watch, due time.Duration) (over bool, err error) {
-	left := p.left()
-	if due > 0 {
-		left = min(left, due)
-	}
-	p.timer.Reset(max(0, left))
-	select {
-	case <-w.C:
-	case <-p.timer.C:
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	return !p.end.IsZero() && !time.Now().Before(p.end), nil
-}
