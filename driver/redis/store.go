@@ -30,10 +30,14 @@ func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
 }
 
 func (s *store) parts() rpw.Parts {
+	streams, values := s.streams(), rpw.Cache(cache{s})
+	if s.keys.flat {
+		streams, values = originalStreams{streams}, originalCache{values}
+	}
 	return rpw.Parts{
 		Name:    "redis",
-		Streams: s.streams(),
-		Cache:   cache{s},
+		Streams: streams,
+		Cache:   values,
 		Actions: s.actions(),
 		Health:  s.health,
 		Close:   s.close,
