@@ -15,7 +15,7 @@ import (
 
 // The scripts about groups.
 var (
-	ensureScript     = harmless(newScript("group_ensure.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua", "groupinfo_lib.lua"))
+	ensureScript     = newScript("group_ensure.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua", "groupinfo_lib.lua")
 	groupsScript     = harmless(newScript("group_list.lua", "stream_lib.lua", "group_lib.lua", "groupinfo_lib.lua"))
 	pendingScript    = newScript("group_pending.lua", "stream_lib.lua", "group_lib.lua")
 	fetchScript      = newScript("group_fetch.lua", "stream_lib.lua", "group_lib.lua")
@@ -50,7 +50,7 @@ func (b *streamBus) EnsureGroup(ctx context.Context, cfg rpw.GroupConfig) (rpw.G
 	}
 	place, value := locating(cfg.From)
 	m, err := b.exec(ctx, ensureScript, b.keysOf(cfg.Stream), []string{
-		epoch(), cfg.Group, millis(lease), strconv.Itoa(deliveries), strconv.FormatInt(letters, 10), millis(cfg.DeadLetter.Age),
+		b.begin(), cfg.Group, millis(lease), strconv.Itoa(deliveries), strconv.FormatInt(letters, 10), millis(cfg.DeadLetter.Age),
 		update, writeStart(cfg.From), place, value,
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func readGroup(stream string, m rueidis.RedisMessage) (rpw.GroupInfo, error) {
 
 // Groups implements rpw.StreamBus.
 func (b *streamBus) Groups(ctx context.Context, stream string) ([]rpw.GroupInfo, error) {
-	m, err := b.exec(ctx, groupsScript, b.keysOf(stream), []string{epoch()})
+	m, err := b.exec(ctx, groupsScript, b.keysOf(stream), []string{b.begin()})
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (b *streamBus) Administer(ctx context.Context, req rpw.GroupCommands) ([]rp
 		cmd := &req.Commands[i]
 		keys, _ := b.keysWithDead(cmd.Stream, cmd.Group)
 		lane, seq := laneArgs(req.Lane)
-		calls[i] = scriptCall{keys, append([]string{epoch(), cmd.Group, lane, seq, strconv.Itoa(i), b.groupChannelOf(cmd.Stream, cmd.Group)}, commandArgs(cmd)...)}
+		calls[i] = scriptCall{keys, append([]string{b.begin(), cmd.Group, lane, seq, strconv.Itoa(i), b.groupChannelOf(cmd.Stream, cmd.Group)}, commandArgs(cmd)...)}
 	}
 	answers := make([]rpw.GroupAnswer, len(calls))
 	for i, answer := range b.execAll(ctx, administerScript, calls) {

@@ -93,7 +93,7 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 		over = "1"
 	}
 	args := make([]string, 0, 14+len(ahead.events))
-	args = append(args, epoch(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
+	args = append(args, b.begin(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
 		letters, b.groupChannelOf(req.Stream, req.Group))
 	m, err := b.exec(late, fetchScript, keys, ahead.appendTo(args))
 	if err == nil {

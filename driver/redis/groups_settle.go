@@ -13,7 +13,7 @@ func (b *streamBus) Settle(ctx context.Context, req rpw.SettleRequest) ([]error,
 	keys, letters := b.keysWithDead(req.Stream, req.Group)
 	lane, seq := laneArgs(req.Lane)
 	args := make([]string, 0, 6+8)
-	args = append(args, epoch(), req.Group, lane, seq, letters, b.groupChannelOf(req.Stream, req.Group))
+	args = append(args, b.begin(), req.Group, lane, seq, letters, b.groupChannelOf(req.Stream, req.Group))
 	args = appendVerdicts(args, req.Settlements)
 	m, err := b.exec(ctx, settleScript, keys, args)
 	if err != nil {

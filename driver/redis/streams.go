@@ -35,12 +35,12 @@ func (s *store) streams() rpw.StreamBus {
 
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
 var (
-	publishScript      = newScript("stream_publish.lua", "stream_lib.lua", "group_lib.lua")
-	resumeScript       = harmless(newScript("stream_resume.lua", "stream_lib.lua", "group_lib.lua"))
-	locateScript       = harmless(newScript("stream_locate.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua"))
-	infoScript         = harmless(newScript("stream_info.lua", "stream_lib.lua", "group_lib.lua"))
-	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "group_lib.lua")
-	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "group_lib.lua")
+	publishScript      = newScript("stream_publish.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
+	resumeScript       = harmless(newScript("stream_resume.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
+	locateScript       = harmless(newScript("stream_locate.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua", "locate_lib.lua"))
+	infoScript         = harmless(newScript("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
+	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
+	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	deleteStreamScript = newScript("stream_delete.lua")
 )
 
@@ -57,11 +57,16 @@ func (b *streamBus) keysOf(stream string) []string {
 	return []string{k.main, k.side("m")}
 }
 
-// epoch draws the number of a history that may begin.
-func epoch() string {
+// begin is how a history begins that a script may find missing: its epoch, and how many events it keeps if nobody says
+// otherwise. With the original's layout that is all.
+func (b *streamBus) begin() string {
+	keep := " 0"
+	if b.keys.flat {
+		keep = " -1"
+	}
 	for {
-		if n := rand.Uint64(); n != 0 {
-			return strconv.FormatUint(n, 10)
+		if epoch := rand.Uint64(); epoch != 0 {
+			return strconv.FormatUint(epoch, 10) + keep
 		}
 	}
 }
@@ -115,7 +120,7 @@ func (b *streamBus) Locate(ctx context.Context, stream string, at rpw.Start) (rp
 		return at.Position, ctx.Err()
 	}
 	kind, value := locating(at)
-	m, err := b.exec(ctx, locateScript, b.keysOf(stream), []string{epoch(), kind, value})
+	m, err := b.exec(ctx, locateScript, b.keysOf(stream), []string{b.begin(), kind, value})
 	if err != nil {
 		return rpw.Position{}, err
 	}
@@ -149,7 +154,7 @@ func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli
 
 // StreamInfo implements rpw.StreamBus.
 func (b *streamBus) StreamInfo(ctx context.Context, stream string) (rpw.StreamInfo, error) {
-	m, err := b.exec(ctx, infoScript, b.keysOf(stream), []string{epoch()})
+	m, err := b.exec(ctx, infoScript, b.keysOf(stream), []string{b.begin()})
 	if err != nil {
 		return rpw.StreamInfo{}, err
 	}
@@ -185,13 +190,13 @@ func (b *streamBus) Trim(ctx context.Context, stream string, keep rpw.Retention)
 	if keep.Age > 0 {
 		age = millis(keep.Age)
 	}
-	return b.count(ctx, trimScript, stream, epoch(), most, age)
+	return b.count(ctx, trimScript, stream, b.begin(), most, age)
 }
 
 // DeleteEvents implements rpw.StreamBus. What a group has already delivered stays with that group.
 func (b *streamBus) DeleteEvents(ctx context.Context, stream string, ids []rpw.ID) (int64, error) {
 	args := make([]string, 1, len(ids)+1)
-	args[0] = epoch()
+	args[0] = b.begin()
 	for _, id := range ids {
 		args = append(args, id.String())
 	}

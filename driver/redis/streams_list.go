@@ -52,7 +52,7 @@ func (b *streamBus) scan(ctx context.Context, node rueidis.Client, kind, pattern
 		bounded, cancel := b.bounded(ctx)
 		result := node.Do(bounded, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Type(kind).Build())
 		cancel()
-		if err := classify(ctx, result.Error(), false); err != nil {
+		if err := b.fault(ctx, result.Error(), false); err != nil {
 			return err
 		}
 		entry, err := result.AsScanEntry()

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 // Publish implements rpw.StreamBus: one script for each stream of the call.
 func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Published, error) {
-	if len(batches) == 1 { // the usual call
+	if len(batches) == 1 && !b.keys.flat { // the usual call
 		m, err := b.exec(ctx, publishScript, b.keysOf(batches[0].Stream), b.publishArgs(batches[:1]))
 		if err != nil {
 			return nil, err
@@ -24,9 +25,15 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	answers := make([]rpw.Published, len(batches))
 	var streams []string
 	of := make(map[string][]int) // stream -> its batches
 	for i := range batches {
+		if b.keys.flat {
+			if answers[i].Err = suitsOriginal(&batches[i]); answers[i].Err != nil {
+				continue
+			}
+		}
 		stream := batches[i].Stream
 		if of[stream] == nil {
 			streams = append(streams, stream)
@@ -41,7 +48,6 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 		}
 		calls[i] = scriptCall{b.keysOf(stream), b.publishArgs(own)}
 	}
-	answers := make([]rpw.Published, len(batches))
 	for i, answer := range b.execAll(ctx, publishScript, calls) {
 		err := answer.err
 		if err == nil {
@@ -59,6 +65,21 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 	return answers, nil
 }
 
+// suitsOriginal refuses what programs of the original cannot read: it takes every payload for JSON, and an event of the type
+// complete for the end of its stream.
+func suitsOriginal(batch *rpw.Batch) error {
+	for i := range batch.Events {
+		e := &batch.Events[i]
+		if e.Type == "complete" {
+			return rpw.Errorf(rpw.ErrInvalid, "with the original's layout no event can have the type complete: it would end the readers of the original")
+		}
+		if len(e.Data) > 0 && !json.Valid(e.Data) {
+			return rpw.Errorf(rpw.ErrInvalid, "with the original's layout payloads must be JSON, which that of event %d is not", i)
+		}
+	}
+	return nil
+}
+
 // publishArgs are the ARGV of the script for batches of one stream.
 func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
 	n := 4
@@ -66,7 +87,7 @@ func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
 		n += 8 + 3*len(batches[i].Events)
 	}
 	args := make([]string, 0, n)
-	args = append(args, epoch(), b.keys.channel(streamChannel, batches[0].Stream), carry(batches), strconv.Itoa(len(batches)))
+	args = append(args, b.begin(), b.keys.channel(streamChannel, batches[0].Stream), carry(batches), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}

@@ -115,7 +115,7 @@ func (b *streamBus) readOn(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Eve
 
 // resume returns the gap between a position and the next event, nil if there is none.
 func (b *streamBus) resume(ctx context.Context, stream string, at rpw.Position) (*rpw.GapError, error) {
-	args := []string{epoch(), "", "", ""}
+	args := []string{b.begin(), "", "", ""}
 	if !at.IsZero() {
 		args = []string{args[0], strconv.FormatUint(at.Epoch, 10), at.ID.String(), strconv.FormatUint(at.Count, 10)}
 	}
@@ -229,12 +229,12 @@ func (b *streamBus) fetchEntries(ctx context.Context, keys streamKeys, from, to 
 		b.client.B().Xrange().Key(keys.main).Start(from).End(to).Count(int64(n)).Build(),
 		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc").Build(),
 	)
-	return pageOf(ctx, results)
+	return b.pageOf(ctx, results)
 }
 
-func pageOf(ctx context.Context, results []rueidis.RedisResult) (entries []rueidis.RedisMessage, meta streamMeta, err error) {
+func (b *streamBus) pageOf(ctx context.Context, results []rueidis.RedisResult) (entries []rueidis.RedisMessage, meta streamMeta, err error) {
 	for _, r := range results {
-		if err := classify(ctx, r.Error(), false); err != nil {
+		if err := b.fault(ctx, r.Error(), false); err != nil {
 			return nil, meta, err
 		}
 	}
@@ -272,7 +272,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc").Build(),
 		)
 		cancel()
-		entries, meta, err := pageOf(ctx, results)
+		entries, meta, err := b.pageOf(ctx, results)
 		if err != nil {
 			return nil, err
 		}

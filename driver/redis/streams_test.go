@@ -603,3 +603,43 @@ func TestIdleWaitsAskNothing(t *testing.T) {
 		require.ErrorIs(t, <-done, context.Canceled)
 	}
 }
+
+func TestAFetchHearsOfForeignEvents(t *testing.T) {
+	b := newBus(t)
+	b.group()
+	b.add(1, 1)
+	b.settle(b.fetch(1), rpw.Settlement{Verdict: rpw.Ack})
+	fetched := make(chan []rpw.Delivery, 1)
+	go func() {
+		ds, _ := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: 5 * time.Second})
+		fetched <- ds
+	}()
+	time.Sleep(50 * time.Millisecond)
+	b.bare("XADD", "%s", "*", "evt", "2")
+	assert.Equal(t, texts(2, 2), dataOf(<-fetched))
+}
+
+func TestTheOriginalsLayout(t *testing.T) {
+	client := dial(t, shared.Server(t))
+	prefix := "o" + strconv.FormatInt(prefixes.Add(1), 10)
+	parts, err := New(t.Context(), client, Options{Prefix: prefix, Original: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, parts.Close(context.Background())) }()
+	b := bus{parts.Streams.(*streamBus), t}
+	publish := func(events ...rpw.NewEvent) error {
+		answers, err := b.Publish(t.Context(), []rpw.Batch{{Stream: "s", Events: events}})
+		require.NoError(t, err)
+		return answers[0].Err
+	}
+	require.ErrorIs(t, publish(rpw.NewEvent{Type: "t", Data: []byte("{broken")}), rpw.ErrInvalid)
+	require.ErrorIs(t, publish(rpw.NewEvent{Type: "complete", Data: []byte("1")}), rpw.ErrInvalid)
+	require.NoError(t, publish(rpw.NewEvent{Type: "t", Data: []byte("1")}, rpw.NewEvent{Type: "t"}))
+	b.bare("XADD", prefix+":s", "*", "t", "2")
+	assert.Equal(t, []string{"1", "", "2"}, b.read(rpw.Position{}))
+	info, err := b.StreamInfo(t.Context(), "s")
+	require.NoError(t, err)
+	assert.EqualValues(t, rpw.Unlimited, info.Keep.Events, "retention is off unless asked for")
+	page, err := b.Streams(t.Context(), rpw.StreamsRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"s"}, page.Names)
+}

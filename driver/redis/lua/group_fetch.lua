@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- group_fetch: leases events to a consumer: what is due again, then what is new.
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_lib names, and l:<lane>
--- ARGV  1 an epoch, if a history begins  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
+-- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
 --       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15... ids. If the group is at this place
 --       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
@@ -105,7 +105,7 @@ if gap then
   return told({'gap', kind, text(missed), after, from, first})
 end
 
-local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), epoch = ARGV[1], channel = ARGV[10]}
+local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[10]}
 local gone = 0 -- pending events that are no more
 
 local function buried(id, record)

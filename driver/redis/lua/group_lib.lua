@@ -101,11 +101,11 @@ rescue = function(st, goes, anywhere)
   end
 end
 
--- bury moves a pending event to the dead-letter stream. dead is that stream: main, tag, epoch and channel, opened with the first burial.
+-- bury moves a pending event to the dead-letter stream. dead is that stream: main, tag, begin and channel, opened with the first burial.
 local function bury(main, g, dead, id, record, reason)
   local entry = entryof(main, g, id)
   if not entry then return end
-  if not dead.st then dead.st = open(dead.main, dead.tag, dead.epoch) end
+  if not dead.st then dead.st = open(dead.main, dead.tag, dead.begin) end
   local f = entry[2]
   local origin, key = '', ''
   local headers, from = {}, 3

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- group_list: describes the groups of a stream.
 -- KEYS  1 the stream  2 its m; beside it groups and what group_lib names
--- ARGV  1 an epoch, if a history begins
+-- ARGV  1 how a history begins, see open
 -- Answers what groupinfo_lib says, of each.
 local tag = string.sub(KEYS[2], 1, -2)
 if call('EXISTS', tag .. 'groups') == 0 then return {} end

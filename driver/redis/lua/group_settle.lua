@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- group_settle: applies verdicts, each fenced by its receipt.
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_lib names, and l:<lane>
--- ARGV  1 an epoch, if a history begins  2 the group  3 lane ("": none)  4 its seq  5 the channel of the dead-letter stream  6 the channel of the
+-- ARGV  1 how a history begins, see open  2 the group  3 lane ("": none)  4 its seq  5 the channel of the dead-letter stream  6 the channel of the
 --       group; then runs of receipts of one lot, with places that follow one another, that get one verdict:
 --       verdict (a ack, n nack, e extend, r reject, l release)  incarnation  base  delay (ms)  reason  how many  the first place  ids, with spaces
 --       between them
@@ -16,7 +16,7 @@ if lane then
 end
 local keys = g.keys
 local now = clock()
-local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), epoch = ARGV[1], channel = ARGV[5]}
+local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[5]}
 local hasdead = dead.main and dead.main ~= ''
 local haskept = call('EXISTS', keys.kept) == 1
 local gone = 0

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- stream_delete_events: removes single events. Groups keep those that they have delivered.
 -- KEYS  1 the stream  2 its m; beside it what group_lib names
--- ARGV  1 an epoch, if a history begins  2... ids
+-- ARGV  1 how a history begins, see open  2... ids
 -- Answers how many were there.
 if call('EXISTS', KEYS[1]) == 0 then return 0 end
 local st = open(KEYS[1], string.sub(KEYS[2], 1, -2), ARGV[1])

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- stream_info: describes a stream.
 -- KEYS  1 the stream  2 its m; beside it groups, and what trimming needs, see group_lib
--- ARGV  1 an epoch, if a history begins
+-- ARGV  1 how a history begins, see open
 -- Answers {events, added, first, last, groups, keep (events), keep (ms)}, or nothing if the stream does not exist.
 local tag = string.sub(KEYS[2], 1, -2)
 if call('EXISTS', KEYS[1], KEYS[2]) == 0 then return false end

@@ -53,30 +53,26 @@ local function countof(entry)
 end
 
 -- open looks at a stream. If there is no history of it, or the key holds another one than rpw knew (it was deleted by
--- others), a new one begins under the epoch that the caller has drawn.
-local function open(main, tag, epoch)
+-- others), a new one begins: as "epoch keep", an epoch that the caller has drawn and how many events it keeps if nobody says otherwise.
+local function open(main, tag, begin)
   local st = {main = main, tag = tag, meta = tag .. 'm', length = 0, added = 0, last = '0-0', deleted = '0-0'}
   local info = redis.pcall('XINFO', 'STREAM', main)
   if info.err then
     if not string.find(info.err, 'no such key', 1, true) then error(info) end
   else
-    for i = 1, #info, 2 do
-      local name, value = info[i], info[i + 1]
-      if name == 'length' then st.length = value
-      elseif name == 'entries-added' then st.added = value
-      elseif name == 'last-generated-id' then st.last = value
-      elseif name == 'max-deleted-entry-id' then st.deleted = value
-      elseif name == 'first-entry' then st.first = value or nil
-      end
-    end
+    local f = {}
+    for i = 1, #info, 2 do f[info[i]] = info[i + 1] end
+    st.length, st.added, st.last, st.deleted = f.length, f['entries-added'], f['last-generated-id'], f['max-deleted-entry-id']
+    st.first = f['first-entry'] or nil
   end
   local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka')
   if m[1] and st.added >= tonumber(m[2]) then
     st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[3], tonumber(m[4]), tonumber(m[5])
     st.keep, st.age = tonumber(m[6]), tonumber(m[7])
   else
+    local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
     st.epoch, st.trimmed, st.tcount, st.removed = epoch, '0-0', st.added - st.length, st.added - st.length
-    st.keep, st.age = tonumber(m[6] or 0), tonumber(m[7] or 0)
+    st.keep, st.age = tonumber(m[6] or keep), tonumber(m[7] or 0)
     call('HSET', st.meta, 'e', epoch, 'a', text(st.added), 't', '0-0', 'tc', text(st.tcount), 'r', text(st.removed), 'ke', text(st.keep), 'ka', text(st.age))
     local parent, group = string.match(tag, '^(%b{}:)of%-dead:%d+:(.*):$')
     if parent then call('SADD', parent .. 'dead', group) end

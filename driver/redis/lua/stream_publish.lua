@@ -1,7 +1,7 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
 -- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_lib names
--- ARGV  1 an epoch, if a history begins  2 the channel  3 the events, if they are few and small, as their readers get them with the message ("": they
+-- ARGV  1 how a history begins, see open  2 the channel  3 the events, if they are few and small, as their readers get them with the message ("": they
 --       read them)  4 the number of batches; for each of them
 --       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all
 --       of them are plain, without key and headers; then for each event: type  data, and if not all are plain:
