@@ -63,7 +63,7 @@
 //
 // With the prefix "rpw" a user needs these rules, which Open checks:
 //
-//	~rpw:* ~{rpw:* &rpw:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +role
+//	~rpw:* ~{rpw:* &rpw:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +role +time
 //
 // CLIENT TRACKING, among them, is needed for the near cache alone. CONFIG GET, which is not, lets Open check that the server evicts no keys, and
 // with the channels &__keyspace@* lets events of others wake at once. What is missing of these two the Observer is told (rpw.NoticeDegraded). For
