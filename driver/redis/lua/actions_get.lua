@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- Get: actions with their events.
+-- ARGV: 4 whether events are asked for, from 5 the ids.
+-- Answer: for each id that is there, the action.
+
+if advance() then
+  save()
+  return 'behind'
+end
+local wanted = {}
+for i = 5, #ARGV do wanted[i - 4] = ARGV[i] end
+load(wanted)
+local list, seen = {}, {}
+for _, id in ipairs(wanted) do
+  local r = find(id)
+  if r and not seen[id] then
+    seen[id] = true
+    list[#list + 1] = r
+  end
+end
+save()
+return describe(list, ARGV[4] == '1')
