@@ -1,0 +1,53 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/conformance"
+)
+
+// TestConformance runs the suite on one server. Each case has a prefix of its own there, and each hub of it a client of its own.
+func TestConformance(t *testing.T) {
+	conformance.Run(t, conformance.Harness{Open: standalone, Unit: 30 * time.Millisecond, Parallel: true})
+}
+
+func standalone(t testing.TB) conformance.Backend {
+	server := shared.Server(t)
+	prefix := "c" + strconv.FormatInt(prefixes.Add(1), 10)
+	admin := dial(t, server)
+	t.Cleanup(func() { flush(t, admin, prefix) })
+	return conformance.Backend{
+		Connect: func() (rpw.Parts, error) {
+			client := dial(t, server)
+			s := newStore(client, keyspace{prefix: prefix}, options{timeout: 5 * time.Second, notify: func(rpw.Notice) {}})
+			return s.parts(), nil
+		},
+		Flush: func() { flush(t, admin, prefix) },
+	}
+}
+
+// flush drops all keys of a prefix in one step, so that the cases see a FLUSHALL of their own.
+func flush(t testing.TB, client rueidis.Client, prefix string) {
+	t.Helper()
+	for _, node := range client.Nodes() {
+		require.NoError(t, node.Do(context.Background(), node.B().Eval().Script(flushScript).Numkeys(0).Arg(prefix).Build()).Error())
+	}
+}
+
+const flushScript = `
+for _, pattern in ipairs({ARGV[1] .. ':*', '{' .. ARGV[1] .. ':*', ARGV[1] .. '^*', '{' .. ARGV[1] .. '^*'}) do
+  local cursor = '0'
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    cursor = page[1]
+    for _, key in ipairs(page[2]) do redis.call('UNLINK', key) end
+  until cursor == '0'
+end
+return 1`

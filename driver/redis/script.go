@@ -1,0 +1,128 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// script is an embedded Lua file: one atomic verb.
+type script struct {
+	file   string
+	source string
+	sha    string
+	writes bool
+}
+
+// newScript prepares lua/file, with the text of libs (files of functions, without a first line of their own) between its first line and the rest.
+// The first line of file is its shebang, and says by its flags what the script may do: "no-writes", or "allow-oom" for what must go on in a
+// full server; a script without flags is refused there whole. It panics if a file is missing, as all are part of the program.
+func newScript(file string, libs ...string) *script {
+	read := func(name string) string {
+		text, err := luaFiles.ReadFile("lua/" + name)
+		if err != nil {
+			panic("rpw: " + err.Error())
+		}
+		return string(text)
+	}
+	shebang, body, _ := strings.Cut(read(file), "\n")
+	if !strings.HasPrefix(shebang, "#!lua") {
+		panic("rpw: lua/" + file + " has no #!lua line")
+	}
+	var b strings.Builder
+	b.WriteString(shebang + "\n")
+	for _, lib := range libs {
+		b.WriteString(read(lib))
+	}
+	b.WriteString(body)
+	sum := sha1.Sum([]byte(b.String()))
+	return &script{file: file, source: b.String(), sha: hex.EncodeToString(sum[:]), writes: !strings.Contains(shebang, "no-writes")}
+}
+
+// scriptCall is one execution of a script: its keys, at least one and all of one slot, and its arguments.
+type scriptCall struct {
+	keys, args []string
+}
+
+// scriptAnswer is what it came back with.
+type scriptAnswer struct {
+	message rueidis.RedisMessage
+	err     error
+}
+
+// exec runs a script once, bounded by ctx and by the timeout of a round trip. An error is one of rpw's kinds. If ctx is done before,
+// nothing is sent and its error returned.
+func (s *store) exec(ctx context.Context, sc *script, keys, args []string) (rueidis.RedisMessage, error) {
+	answer := s.execAll(ctx, sc, []scriptCall{{keys, args}})[0]
+	return answer.message, answer.err
+}
+
+// execAll runs a script for several calls in one pipeline: calls of one slot in their order, each atomic for itself.
+func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []scriptAnswer {
+	answers := make([]scriptAnswer, len(calls))
+	if err := ctx.Err(); err != nil {
+		for i := range answers {
+			answers[i].err = err
+		}
+		return answers
+	}
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	results := s.pipeline(bounded, sc, calls, func(call scriptCall) rueidis.Completed {
+		return s.client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	})
+	var unknown []int // calls of a server that does not have the script yet
+	for i, result := range results {
+		if e, ok := rueidis.IsRedisErr(result.Error()); ok && e.IsNoScript() {
+			unknown = append(unknown, i)
+		}
+	}
+	if len(unknown) > 0 {
+		again := make([]scriptCall, len(unknown))
+		for j, i := range unknown {
+			again[j] = calls[i]
+		}
+		retried := s.pipeline(bounded, sc, again, func(call scriptCall) rueidis.Completed {
+			return s.client.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		})
+		for j, i := range unknown {
+			results[i] = retried[j]
+		}
+	}
+	for i, result := range results {
+		message, err := result.ToMessage()
+		if rueidis.IsRedisNil(err) {
+			err = nil
+		}
+		answers[i] = scriptAnswer{message, classify(ctx, err, sc.writes)}
+	}
+	return answers
+}
+
+// pipeline sends the calls together.
+func (s *store) pipeline(ctx context.Context, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []rueidis.RedisResult {
+	if len(calls) == 1 {
+		return []rueidis.RedisResult{s.client.Do(ctx, command(calls[0]))}
+	}
+	commands := make([]rueidis.Completed, len(calls))
+	for i, call := range calls {
+		commands[i] = command(call)
+	}
+	return s.client.DoMulti(ctx, commands...)
+}
+
+// bounded is ctx with the timeout of a round trip. It does not tell its deadline: rueidis would set it on the connection and wait
+// there, deaf to a cancel.
+func (s *store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opt.timeout, rpw.ErrUnavailable)
+	return undated{ctx}, cancel
+}
