@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -29,13 +30,14 @@ func newStore(client rueidis.Client, keys keyspace, opt options) *store {
 }
 
 func (s *store) parts() rpw.Parts {
+	actions := s.actions()
 	return rpw.Parts{
 		Name:    "redis",
 		Streams: s.streams(),
 		Cache:   cache{s},
-		Actions: s.actions(),
+		Actions: actions,
 		Health:  s.health,
-		Close:   s.close,
+		Close:   func(ctx context.Context) error { return errors.Join(actions.close(ctx), s.close(ctx)) },
 		Native:  s.client,
 	}
 }

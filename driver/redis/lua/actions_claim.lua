@@ -11,6 +11,7 @@ if advance() then
   return 'behind'
 end
 
+store()
 local last, refused = recall()
 if refused then return refused end
 local taken = {}

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- List and Count: a slice of the queue's actions in order of creation, filtered.
--- ARGV: 4 and 5 the range of the index, 6 whether backwards, 7 how many matches at most, 8 the states ("": all, else digits),
--- 9 the beginning of the name, 10 a label; 11 and 12: created at or after, and before (0: no bound).
+-- ARGV: 4 and 5 the range of the index, 6 whether backwards, 7 how many matches at most (0: no bound), 8 the states ("": all, else
+-- digits), 9 the beginning of the name, 10 a label.
 -- Answer: where to go on ("": this was all), then the place in the index and the state of each match.
 
 if advance() then
@@ -9,7 +9,6 @@ if advance() then
   return 'behind'
 end
 local reverse, most, states, prefix, label = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[8], ARGV[9], ARGV[10]
-local from, to = tonumber(ARGV[11]), tonumber(ARGV[12])
 
 local places
 if reverse then
@@ -32,7 +31,6 @@ end
 
 local function selects(r, spec)
   if states ~= '' and not states:find(r[STATE], 1, true) then return false end
-  if r[CREATED] < from or to > 0 and r[CREATED] >= to then return false end
   if not spec then return true end
   spec = cmsgpack.unpack(spec)
   return spec[1]:sub(1, #prefix) == prefix and (label == '' or has(spec[3], label))

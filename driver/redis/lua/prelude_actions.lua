@@ -438,9 +438,10 @@ local function tell()
   each('SREM', WATCHED, over)
 end
 
--- save writes all changes, once or more often, and wakes who waits: claimers hear of the queue when something became ready where nothing was, or
--- when they must look earlier. The text is what they need to know: how many are ready, and in how many µs to look; -1: not at all.
-local function save()
+-- store writes the records that were changed, so that the sets can be read.
+local function store()
+  if #touched == 0 and #removed == 0 then return end
+  dirty = true
   if #removed > 0 then erase() end
   if #touched > 0 then write() end
   each('HSET', LOG, log)
@@ -456,24 +457,31 @@ local function save()
   end
   each('HSET', UNIQUE, taken)
   each('HDEL', UNIQUE, free)
+  touched, is_touched, removed, log, forget, keys, specs = {}, {}, {}, {}, {}, {}, {}
+end
+
+-- save writes everything, and wakes who waits: claimers hear of the queue when something became ready where nothing was, or when they must
+-- look earlier. The text is what they need to know: how many are ready, and in how many µs to look; -1: not at all.
+local function save()
+  store()
   tell()
-  if #touched > 0 or #removed > 0 or dirty then
-    queue[NOW] = now
-    local total = queue[PAUSED]
-    for state = PENDING, CANCELLED do total = total + queue[COUNT + state] end
-    if total == 0 then
-      redis.call('DEL', QUEUE)
-    else
-      redis.call('SET', QUEUE, cmsgpack.pack(queue))
-    end
-    local ready, at = queue[READY_COUNT], queue[NEXT]
-    if queue[PAUSED] == 0 and ready > 0 and ready_before == 0 or at > 0 and (next_before == 0 or at < next_before) then
-      if queue[PAUSED] == 1 then ready = 0 end
-      redis.call('PUBLISH', ARGV[1], string.format('%d %.0f', ready, at > 0 and math.max(0, at - now) or -1))
-    end
-    ready_before, next_before = ready, at
+  changed = {}
+  if not dirty then return end
+  dirty = false
+  queue[NOW] = now
+  local total = queue[PAUSED]
+  for state = PENDING, CANCELLED do total = total + queue[COUNT + state] end
+  if total == 0 then
+    redis.call('DEL', QUEUE)
+  else
+    redis.call('SET', QUEUE, cmsgpack.pack(queue))
   end
-  touched, is_touched, changed, removed, log, forget, keys, specs, dirty = {}, {}, {}, {}, {}, {}, {}, {}, false
+  local ready, at = queue[READY_COUNT], queue[NEXT]
+  if queue[PAUSED] == 0 and ready > 0 and ready_before == 0 or at > 0 and (next_before == 0 or at < next_before) then
+    if queue[PAUSED] == 1 then ready = 0 end
+    redis.call('PUBLISH', ARGV[1], string.format('%d %.0f', ready, at > 0 and math.max(0, at - now) or -1))
+  end
+  ready_before, next_before = ready, at
 end
 
 -- recall returns the answer to a call that is repeated, nil if it is none; a call that comes after a later one of its lane was answered
