@@ -46,7 +46,12 @@ func (a *actionStore) close(ctx context.Context) error {
 	}
 }
 
-const actionPrelude = "prelude_actions.lua"
+// What scripts share.
+const (
+	actionPrelude  = "prelude_actions.lua"
+	actionLanes    = "lanes_actions.lua"
+	actionDescribe = "describe_actions.lua"
+)
 
 // queueParts are the suffixes of a queue's keys, in the order that scripts take them.
 var queueParts = [...]string{"q", "s", "r", "h", "u", "i", "ready", "due", "run", "done", "w"}

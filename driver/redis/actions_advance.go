@@ -8,7 +8,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var advanceScript = newScript("actions_advance.lua", actionPrelude)
+var advanceScript = newScript("actions_advance.lua", actionPrelude, actionLanes)
 
 // How a move was taken, as actions_advance.lua says.
 const (

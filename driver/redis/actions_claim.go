@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var claimScript = newScript("actions_claim.lua", actionPrelude)
+var claimScript = newScript("actions_claim.lua", actionPrelude, actionLanes, actionDescribe)
 
 // Claim leases actions that can run, waiting for some if asked to.
 func (a *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, error) {
@@ -130,15 +130,14 @@ func (c *claimAnswer) read(queue string, values []rueidis.RedisMessage) {
 	c.ready = int(number(&values[0]))
 	c.look, c.due = c.ready > 0, dueIn(number(&values[1]))
 	c.repeat = number(&values[2]) == 1
-	values = values[3:]
-	c.claimed = make([]rpw.Claimed, len(values))
-	for i := range values {
-		action, token, _, err := readAction(queue, &values[i])
-		if err != nil {
-			c.err = err
-			return
-		}
-		c.claimed[i] = rpw.Claimed{Action: action, Lease: rpw.Lease{Ref: action.Ref, Token: token}}
+	actions, _, err := readActions(queue, values[3:])
+	if err != nil {
+		c.err = err
+		return
+	}
+	c.claimed = make([]rpw.Claimed, len(actions))
+	for i, action := range actions {
+		c.claimed[i] = rpw.Claimed{Action: action.Action, Lease: rpw.Lease{Ref: action.Ref, Token: action.token}}
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 
 	"github.com/redis-process-worker/rpw"
 )
 
-var controlScript = newScript("actions_control.lua", actionPrelude)
+var controlScript = newScript("actions_control.lua", actionPrelude, actionLanes)
 
 // How a command was taken, as actions_control.lua says.
 const (
@@ -71,7 +72,7 @@ func (a *actionStore) Control(ctx context.Context, req rpw.ControlRequest) ([]rp
 // packCommand packs what actions_control.lua reads.
 func packCommand(c *rpw.Command) string {
 	p := make(packed, 0, 48+len(c.Ref.ID)+len(c.Reason))
-	return string(p.array(5).int(int64(c.Kind)).text(c.Ref.ID).int(micros(c.Delay)).int(microTime(c.RunAt)).text(c.Reason))
+	return string(p.array(5).int(int64(c.Kind)).text(c.Ref.ID).int(micros(c.Delay)).int(microTime(c.RunAt)).text(strings.ReplaceAll(c.Reason, "\x00", "")))
 }
 
 func commandError(c *rpw.Command, code *rueidis.RedisMessage, state rpw.State) error {

@@ -3,8 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
-	"encoding/hex"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,40 +17,30 @@ var (
 	queueScript = newScript("actions_queue.lua", actionPrelude)
 )
 
-// place is where an action stands in the index of its queue: 8 bytes of the time of its creation, 8 of its number in the queue, then its id.
-type place string
-
-const placeBytes = 16 // before the id
-
-// listed is an action in the order of creation over all queues: by time, then queue, then number.
+// listed is an action in the order of creation over all queues: by time, then queue. No two of a queue have the same time.
 type listed struct {
-	queue string
-	place place
+	created int64 // in µs
+	queue   string
+	id      string
 }
 
 func (l listed) compare(other listed) int {
-	return cmp.Or(
-		cmp.Compare(l.place[:8], other.place[:8]),
-		cmp.Compare(l.queue, other.queue),
-		cmp.Compare(l.place[8:placeBytes], other.place[8:placeBytes]),
-	)
+	return cmp.Or(cmp.Compare(l.created, other.created), cmp.Compare(l.queue, other.queue))
 }
 
-func (l listed) cursor() string {
-	return hex.EncodeToString([]byte(l.place[:placeBytes])) + "." + l.queue
-}
+func (l listed) cursor() string { return strconv.FormatInt(l.created, 36) + "." + l.queue }
 
 func parseCursor(s string) (listed, error) {
 	at, queue, ok := strings.Cut(s, ".")
-	raw, err := hex.DecodeString(at)
-	if !ok || err != nil || len(raw) != placeBytes {
+	created, err := strconv.ParseInt(at, 36, 64)
+	if !ok || err != nil || created < 0 {
 		return listed{}, rpw.Errorf(rpw.ErrInvalid, "%s is no cursor; use the Next of a page as it was given", rpw.QuoteName(s))
 	}
-	return listed{queue, place(raw)}, nil
+	return listed{created: created, queue: queue}, nil
 }
 
-// List returns a page of actions in order of creation, merged over the queues. First the places of those that match are gathered, then
-// the actions themselves are read, as many as a page takes.
+// List returns a page of actions in order of creation, merged over the queues. First those that match are found, then
+// as many as a page takes are read.
 func (a *actionStore) List(ctx context.Context, req rpw.ListActions) (rpw.ActionsPage, error) {
 	var page rpw.ActionsPage
 	var after *listed
@@ -67,20 +56,18 @@ func (a *actionStore) List(ctx context.Context, req rpw.ListActions) (rpw.Action
 		return page, err
 	}
 	most := pageSize(req.Max, rpw.MaxPage)
-	var places []listed
-	err = a.scan(ctx, queues, &req.ActionFilter, req.Reverse, after, most+1, func(queue string, at place, _ rpw.State) {
-		places = append(places, listed{queue, at})
-	})
+	var found []listed
+	err = a.scan(ctx, queues, &req.ActionFilter, req.Reverse, after, most+1, func(l listed, _ rpw.State) { found = append(found, l) })
 	if err != nil {
 		return page, err
 	}
-	slices.SortFunc(places, func(l, m listed) int {
+	slices.SortFunc(found, func(l, m listed) int {
 		if req.Reverse {
 			l, m = m, l
 		}
 		return l.compare(m)
 	})
-	return a.read(ctx, places, most, req.States)
+	return a.read(ctx, found, most, req.States)
 }
 
 // pageBytes is how large a page of actions is, about; pages of large actions are shorter.
@@ -89,14 +76,14 @@ const pageBytes = rpw.MaxBatchBytes
 // readAtOnce is how many actions of a page are read together.
 const readAtOnce = 50
 
-// read reads a page of the actions at places. What has gone or changed its state meanwhile is left out.
-func (a *actionStore) read(ctx context.Context, places []listed, most int, wanted []rpw.State) (page rpw.ActionsPage, err error) {
+// read reads a page of the actions found. What has gone or changed its state meanwhile is left out.
+func (a *actionStore) read(ctx context.Context, found []listed, most int, wanted []rpw.State) (page rpw.ActionsPage, err error) {
 	n, size := 0, 0
-	for n < min(most, len(places)) && size < pageBytes {
-		some := places[n:min(n+readAtOnce, most, len(places))]
+	for n < min(most, len(found)) && size < pageBytes {
+		some := found[n:min(n+readAtOnce, most, len(found))]
 		refs := make([]rpw.ActionRef, len(some))
 		for i, l := range some {
-			refs[i] = rpw.ActionRef{Queue: l.queue, ID: string(l.place[placeBytes:])}
+			refs[i] = rpw.ActionRef{Queue: l.queue, ID: l.id}
 		}
 		got, bytes, err := a.get(ctx, refs, false)
 		if err != nil {
@@ -109,8 +96,8 @@ func (a *actionStore) read(ctx context.Context, places []listed, most int, wante
 		}
 		n, size = n+len(some), size+bytes
 	}
-	if n < len(places) {
-		page.Next = places[n-1].cursor()
+	if n < len(found) {
+		page.Next = found[n-1].cursor()
 	}
 	return page, nil
 }
@@ -125,8 +112,15 @@ func (a *actionStore) among(ctx context.Context, f *rpw.ActionFilter) ([]string,
 	return slices.Compact(queues), nil
 }
 
+// scanned is what is left of the index of a queue.
+type scanned struct {
+	queue    string
+	from, to string // the range of times of creation
+	left     int    // matches that are wanted still
+}
+
 // scan tells the matches of each queue, in their order, up to most of each; most 0: all. The indexes are read a slice at a time.
-func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFilter, reverse bool, after *listed, most int, match func(string, place, rpw.State)) error {
+func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFilter, reverse bool, after *listed, most int, match func(listed, rpw.State)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -135,11 +129,6 @@ func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFi
 		if i > 0 && slices.Contains(f.States, state) {
 			wanted.WriteString(strconv.Itoa(i))
 		}
-	}
-	type scanned struct {
-		queue    string
-		from, to string
-		left     int
 	}
 	open := make([]scanned, len(queues))
 	for i, queue := range queues {
@@ -162,10 +151,11 @@ func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFi
 				return got.err
 			}
 			s := some[i]
-			for j := 1; j+1 < len(got.values); j += 2 {
-				match(s.queue, place(textOf(&got.values[j])), stateOf(number(&got.values[j+1])))
+			found := (len(got.values) - 1) / 3
+			for j := range found {
+				of := got.values[1+3*j:]
+				match(listed{number(&of[1]), s.queue, textOf(&of[0])}, stateOf(number(&of[2])))
 			}
-			found := (len(got.values) - 1) / 2
 			on := textOf(&got.values[0])
 			if on == "" || most > 0 && found >= s.left {
 				continue
@@ -190,39 +180,25 @@ const scanAtOnce = 100
 
 // bounds is the range of a queue's index that a filter and a cursor leave.
 func bounds(f *rpw.ActionFilter, queue string, after *listed, reverse bool) (from, to string) {
-	low, high := "", "\xff" // a place from which, and one before which
+	low, high := int64(0), int64(math.MaxInt64) // from which time on, and before which
 	if !f.From.IsZero() {
-		low = placeAt(f.From)
+		low = microTime(f.From)
 	}
 	if !f.To.IsZero() {
-		high = placeAt(f.To)
+		high = microTime(f.To)
 	}
 	if after != nil {
-		at := string(after.place[:8])
-		next := string(binary.BigEndian.AppendUint64(nil, binary.BigEndian.Uint64([]byte(at))+1))
-		exact := string(after.place)
-		c := cmp.Compare(queue, after.queue)
-		switch {
-		case !reverse && c == 0:
-			low = max(low, exact+"\xff")
-		case !reverse && c > 0:
-			low = max(low, at)
-		case !reverse:
-			low = max(low, next)
-		case c == 0:
-			high = min(high, exact)
-		case c < 0:
-			high = min(high, next)
-		default:
+		at := after.created
+		if reverse && queue < after.queue || !reverse && queue <= after.queue { // it has told what it has of that time
+			at++
+		}
+		if reverse {
 			high = min(high, at)
+		} else {
+			low = max(low, at)
 		}
 	}
-	return "[" + low, "(" + high
-}
-
-// placeAt is before all places of a time, and after those of earlier times.
-func placeAt(t time.Time) string {
-	return string(binary.BigEndian.AppendUint64(nil, uint64(max(0, microTime(t)))))
+	return decimal(low), "(" + decimal(high)
 }
 
 // Count counts actions by state.
@@ -236,7 +212,7 @@ func (a *actionStore) Count(ctx context.Context, f rpw.ActionFilter) (map[rpw.St
 		return nil, err
 	}
 	if f.NamePrefix != "" || f.Label != "" || !f.From.IsZero() || !f.To.IsZero() {
-		err := a.scan(ctx, queues, &f, false, nil, 0, func(_ string, _ place, state rpw.State) { counts[state]++ })
+		err := a.scan(ctx, queues, &f, false, nil, 0, func(_ listed, state rpw.State) { counts[state]++ })
 		return counts, err
 	}
 	for some := range slices.Chunk(queues, scanAtOnce) {

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	getScript     = newScript("actions_get.lua", actionPrelude)
+	getScript     = newScript("actions_get.lua", actionPrelude, actionDescribe)
 	changesScript = newScript("actions_changes.lua", actionPrelude)
 )
 
@@ -40,14 +40,17 @@ func (a *actionStore) get(ctx context.Context, refs []rpw.ActionRef, events bool
 		if got.err != nil {
 			return nil, 0, got.err
 		}
-		there := make(map[string]rpw.Action, len(got.values))
-		for j := range got.values {
-			action, _, size, err := readAction(batches[i].queue, &got.values[j])
-			if err != nil {
-				return nil, 0, err
+		actions, size, err := readActions(batches[i].queue, got.values)
+		if err != nil {
+			return nil, 0, err
+		}
+		total += size
+		there := make(map[string]rpw.Action, len(actions))
+		for _, action := range actions {
+			if !events {
+				action.Events = nil
 			}
-			there[action.Ref.ID] = action
-			total += size
+			there[action.Ref.ID] = action.Action
 		}
 		for _, at := range batches[i].items {
 			action, ok := there[refs[at].ID]
@@ -142,15 +145,24 @@ func (a *actionStore) changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 		return nil, none, changesGap(rpw.GapTrimmed, req, oldest)
 	}
 	due := dueIn(number(&values[2]))
-	first := req.After + 1
-	if req.Final {
-		first = newest
-	}
-	if values = values[3:]; len(values) == 0 {
+	if len(values) < 7 {
 		return nil, due, nil
 	}
-	changes, err := readChanges(first, values)
-	return changes, due, err
+	first, last := uint64(number(&values[3])), uint64(number(&values[4]))
+	within, err := readHistory(uint64(number(&values[5])), textOf(&values[6]))
+	if err != nil {
+		return nil, none, err
+	}
+	changes, err := readChanges(first, values[7:])
+	if err != nil {
+		return nil, none, err
+	}
+	for _, c := range within {
+		if c.Seq >= first && c.Seq <= last {
+			changes = append(changes, c)
+		}
+	}
+	return changes, due, nil
 }
 
 // keptChanges is how many changes of an action are kept; lua/prelude_actions.lua says the same.

@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -45,7 +46,7 @@ func packOptions(spec *rpw.ActionSpec) string {
 	p := make(packed, 0, 96+len(spec.Ref.ID)+len(spec.Unique)+len(spec.Data))
 	p = p.array(12).text(spec.Ref.ID).text(spec.Unique).int(int64(spec.OnUnique))
 	p = p.int(micros(spec.Delay)).int(microTime(spec.RunAt)).int(micros(spec.StartWithin))
-	p = p.int(int64(cmp.Or(spec.MaxAttempts, rpw.DefaultMaxAttempts))).int(micros(cmp.Or(spec.CancelGrace, rpw.DefaultCancelGrace)))
+	p = p.int(int64(min(cmp.Or(spec.MaxAttempts, rpw.DefaultMaxAttempts), math.MaxInt32))).int(micros(cmp.Or(spec.CancelGrace, rpw.DefaultCancelGrace)))
 	for _, keep := range []time.Duration{spec.Keep.Completed, spec.Keep.Failed, spec.Keep.Cancelled} {
 		if keep == rpw.NoTTL {
 			p = p.int(-1)
@@ -56,59 +57,70 @@ func packOptions(spec *rpw.ActionSpec) string {
 	return string(p.bytes(spec.Data))
 }
 
-// readAction reads what describe of the prelude tells of an action. size is how many bytes it is.
-func readAction(queue string, m *rueidis.RedisMessage) (a rpw.Action, token uint64, size int, err error) {
-	parts, err := m.ToArray()
-	if err != nil || len(parts) != 7 {
-		return a, 0, 0, errUnpack
-	}
-	a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&parts[0])}
-	spec, record := textOf(&parts[1]), textOf(&parts[2])
-	size = len(spec) + len(record)
-	if err := readSpec(&a, spec); err != nil {
-		return a, 0, 0, err
-	}
-	failures := int64(0)
-	if token, failures, err = readRecord(&a, record); err != nil {
-		return a, 0, 0, err
-	}
-	if data := textOf(&parts[3]); data != "" {
-		a.Data = json.RawMessage(data)
-		size += len(data)
-	}
-	if failures > 0 {
-		a.Failures = make([]rpw.ActionFailure, 0, min(failures, 100))
-		list, _ := parts[5].ToArray()
-		for i := range list {
-			u := unpacker{rest: textOf(&list[i])}
-			size += len(u.rest)
-			a.Failures = append(a.Failures, *readFailure(&u))
-			if u.err != nil {
-				return a, 0, 0, u.err
-			}
-		}
-		if a.State == rpw.Pending && len(a.Failures) > 0 {
-			last := a.Failures[len(a.Failures)-1]
-			a.Failure = &last
-		}
-	}
-	if text := textOf(&parts[4]); text != "" {
-		end, err := readChange(a.Seq, text)
-		if err != nil {
-			return a, 0, 0, err
-		}
-		a.Failure, a.Output = end.Failure, end.Output
-		size += len(text)
-	}
-	if events, _ := parts[6].ToArray(); len(events) > 0 {
-		if a.Events, err = readChanges(a.Seq-uint64(len(events))+1, events); err != nil {
-			return a, 0, 0, err
-		}
-	}
-	return a, token, size, nil
+// storedAction is an action with the token of its newest claim.
+type storedAction struct {
+	rpw.Action
+	token uint64
 }
 
-func readSpec(a *rpw.Action, text string) error {
+// readActions reads what describe of lua/describe_actions.lua tells. size is how many bytes it is.
+func readActions(queue string, values []rueidis.RedisMessage) (actions []storedAction, size int, err error) {
+	actions = make([]storedAction, len(values)/3)
+	for i := range actions {
+		a := &actions[i]
+		a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[3*i])}
+		record := textOf(&values[3*i+1])
+		size += len(record)
+		extra, _ := values[3*i+2].ToArray()
+		for j := range extra {
+			size += len(textOf(&extra[j]))
+		}
+		if err := a.read(record, extra); err != nil {
+			return nil, 0, err
+		}
+	}
+	return actions, size, nil
+}
+
+// read reads a record, in the format that lua/prelude_actions.lua gives, and what it does not hold itself.
+func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
+	u := unpacker{rest: record}
+	a.Created, a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time(), u.time()
+	a.token = u.number(8)
+	a.CancelAt = u.time()
+	u.take(3*8 + 2*5 + 3*8) // start by, within, its time in the agenda; lease, grace; retention by outcome
+	a.Seq = u.number(5)
+	a.Attempt, a.MaxAttempts = int(u.number(4)), int(u.number(4))
+	u.take(4) // how many failures
+	a.State = stateOf(int64(u.number(1)))
+	u.take(3 + 8) // whether it is ready and has data; how its lease was given up, and which
+	a.Progress = math.Float64frombits(u.number(8))
+	a.Worker, a.Unique = u.zeroEnded(), u.zeroEnded()
+	u.zeroEnded() // the reason of the cancel
+	first, size := u.number(5), u.number(4)
+	history := u.take(int(size))
+	if u.err != nil {
+		return u.err
+	}
+	spec, ended := u.rest, ""
+	var before []rueidis.RedisMessage
+	if len(extra) >= 4 {
+		spec = cmp.Or(textOf(&extra[0]), spec)
+		a.Data = jsonOf(textOf(&extra[1]))
+		ended = textOf(&extra[2])
+		n := int(number(&extra[3]))
+		if err := a.readFailures(extra[4 : 4+n]); err != nil {
+			return err
+		}
+		before = extra[4+n:]
+	}
+	if err := a.readSpec(spec); err != nil {
+		return err
+	}
+	return a.readEvents(first, history, before, ended)
+}
+
+func (a *storedAction) readSpec(text string) error {
 	u := unpacker{rest: text}
 	if u.array() != 8 {
 		return errUnpack
@@ -125,31 +137,48 @@ func readSpec(a *rpw.Action, text string) error {
 	return u.err
 }
 
-// readRecord reads the fields of a record, in the order that lua/prelude_actions.lua gives them.
-func readRecord(a *rpw.Action, text string) (token uint64, failures int64, err error) {
-	u := unpacker{rest: text}
-	if u.array() < 25 {
-		return 0, 0, errUnpack
+func (a *storedAction) readFailures(list []rueidis.RedisMessage) error {
+	if len(list) == 0 {
+		return nil
 	}
-	u.int() // the number of its creation
-	a.Created = timeOf(u.int())
-	a.State = stateOf(u.int())
-	a.Seq = uint64(u.int())
-	a.Attempt, a.MaxAttempts = int(u.int()), int(u.int())
-	a.RunAt, a.Started, a.Finished, a.Until = timeOf(u.int()), timeOf(u.int()), timeOf(u.int()), timeOf(u.int())
-	u.int() // the length of its lease
-	token = uint64(u.int())
-	a.Worker = u.text()
-	for range 6 { // start by, within, grace, retention of each outcome
-		u.int()
+	a.Failures = make([]rpw.ActionFailure, len(list))
+	for i := range list {
+		u := unpacker{rest: textOf(&list[i])}
+		a.Failures[i] = *readFailure(&u)
+		if u.err != nil {
+			return u.err
+		}
 	}
-	a.Unique = u.text()
-	a.CancelAt = timeOf(u.int())
-	u.text() // the reason of the cancel
-	a.Progress = u.float()
-	u.int() // whether there is data
-	failures = u.int()
-	return token, failures, u.err
+	if a.State == rpw.Pending {
+		last := a.Failures[len(list)-1]
+		a.Failure = &last
+	}
+	return nil
+}
+
+// readEvents reads the history: that within the record begins with a number, some of that before it may have been asked for. What ended the
+// action is its last change, which was told apart if it is not within the record.
+func (a *storedAction) readEvents(first uint64, history string, before []rueidis.RedisMessage, ended string) error {
+	within, err := readHistory(first, history)
+	if err != nil {
+		return err
+	}
+	a.Events, err = readChanges(first-uint64(len(before)), before)
+	if err != nil {
+		return err
+	}
+	a.Events = append(a.Events, within...)
+	if !a.State.Terminal() {
+		return nil
+	}
+	var end rpw.Change
+	if len(within) > 0 {
+		end = within[len(within)-1]
+	} else if end, err = readChange(a.Seq, ended); err != nil {
+		return err
+	}
+	a.Failure, a.Output = end.Failure, end.Output
+	return nil
 }
 
 func readFailure(u *unpacker) *rpw.ActionFailure {
@@ -159,9 +188,27 @@ func readFailure(u *unpacker) *rpw.ActionFailure {
 	return &rpw.ActionFailure{Message: u.text(), Attempt: int(u.int()), Time: timeOf(u.int()), Worker: u.text(), Permanent: u.int() == 1, Stack: u.text()}
 }
 
-// readChange reads an entry of the log. What it does not have at its end is left out.
+// readChange reads an entry of the log.
 func readChange(seq uint64, text string) (rpw.Change, error) {
 	u := unpacker{rest: text}
+	c := u.change(seq)
+	return c, u.err
+}
+
+// readHistory reads changes that follow each other, from a number on.
+func readHistory(first uint64, text string) ([]rpw.Change, error) {
+	var changes []rpw.Change
+	for u := (unpacker{rest: text}); u.rest != ""; first++ {
+		changes = append(changes, u.change(first))
+		if u.err != nil {
+			return nil, u.err
+		}
+	}
+	return changes, nil
+}
+
+// change reads a change. What it does not have at its end is left out.
+func (u *unpacker) change(seq uint64) rpw.Change {
 	n := u.array()
 	c := rpw.Change{Seq: seq, Kind: rpw.ChangeKind(u.text()), Time: timeOf(u.int()), State: stateOf(u.int()), Attempt: int(u.int())}
 	for i := 5; i <= n; i++ {
@@ -174,7 +221,7 @@ func readChange(seq uint64, text string) (rpw.Change, error) {
 			if u.isText() { // ""
 				u.text()
 			} else {
-				c.Failure = readFailure(&u)
+				c.Failure = readFailure(u)
 			}
 		case 8:
 			c.Output = jsonOf(u.text())
@@ -186,7 +233,7 @@ func readChange(seq uint64, text string) (rpw.Change, error) {
 			c.Data = jsonOf(u.text())
 		}
 	}
-	return c, u.err
+	return c
 }
 
 func jsonOf(s string) json.RawMessage {

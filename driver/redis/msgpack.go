@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strings"
+	"time"
 )
 
 // packed is a value in MessagePack, as far as scripts and this driver tell each other things in it (cmsgpack in Lua).
@@ -92,6 +94,19 @@ func (u *unpacker) number(n int) (v uint64) {
 		v = v<<8 | uint64(b)
 	}
 	return v
+}
+
+// time returns the next 8 bytes as a time in µs; 0 is the zero time.
+func (u *unpacker) time() time.Time { return timeOf(int64(u.number(8))) }
+
+// zeroEnded returns the text up to the next zero.
+func (u *unpacker) zeroEnded() string {
+	i := strings.IndexByte(u.rest, 0)
+	if i < 0 {
+		u.fail()
+		return ""
+	}
+	return u.take(i + 1)[:i]
 }
 
 // kind returns the byte that a value begins with.

@@ -3,14 +3,36 @@
 -- ARGV from 4: the moves, packed.
 -- Answer: for each move its code (OK ...), the state of the action, the end of its lease or 0, and whether a cancel was requested.
 
-local RENEW, PROGRESS_AND_DATA, EVENT, COMPLETE, FAIL, GIVE_BACK, ACCEPT_CANCEL = 1, 2, 3, 4, 5, 6, 7
-local OK, NOT_FOUND, LOST, GIVEN_UP, FINISHED_OTHERWISE, WAS_CANCELLED, NO_CANCEL = 0, 1, 2, 3, 4, 5, 6
+local RENEW <const> = 1
+local PROGRESS_AND_DATA <const> = 2
+local EVENT <const> = 3
+local COMPLETE <const> = 4
+local FAIL <const> = 5
+local GIVE_BACK <const> = 6
+local ACCEPT_CANCEL <const> = 7
+local OK <const> = 0
+local NOT_FOUND <const> = 1
+local LOST <const> = 2
+local GIVEN_UP <const> = 3
+local FINISHED_OTHERWISE <const> = 4
+local WAS_CANCELLED <const> = 5
+local NO_CANCEL <const> = 6
 
 -- Fields of a move. TEXT is the name of an event, or the message of a failure; SPAN is a lease, or how long to wait for the next attempt.
-local M_ID, M_TOKEN, M_KIND, M_SPAN, M_PROGRESS, M_DATA, M_OUTPUT, M_TEXT, M_STACK, M_PERMANENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local M_ID <const> = 1
+local M_TOKEN <const> = 2
+local M_KIND <const> = 3
+local M_SPAN <const> = 4
+local M_PROGRESS <const> = 5
+local M_DATA <const> = 6
+local M_OUTPUT <const> = 7
+local M_TEXT <const> = 8
+local M_STACK <const> = 9
+local M_PERMANENT <const> = 10
 
 -- How a lease was given up: the kind of the move, plus these.
-local FINAL, REFUSED = 10, 20
+local FINAL <const> = 10
+local REFUSED <const> = 20
 
 local last, refused = recall()
 if refused then return refused end
@@ -69,7 +91,7 @@ local function give_up(r, m)
   else
     return NO_CANCEL
   end
-  r[ENDED_TOKEN], r[ENDED] = m[M_TOKEN], how + (is_terminal(r) and FINAL or 0)
+  r[ENDED_TOKEN], r[ENDED] = m[M_TOKEN], how + (r[STATE] > RUNNING and FINAL or 0)
   return code
 end
 
@@ -79,7 +101,7 @@ local function refuse(r, m)
   local kind = r[ENDED] % 10
   local was_refused, final = r[ENDED] >= REFUSED, r[ENDED] % 20 >= FINAL
   if kind == m[M_KIND] then return was_refused and WAS_CANCELLED or OK end
-  if final and r[TOKEN] == m[M_TOKEN] and is_terminal(r) then return FINISHED_OTHERWISE end
+  if final and r[TOKEN] == m[M_TOKEN] and r[STATE] > RUNNING then return FINISHED_OTHERWISE end
   return GIVEN_UP
 end
 

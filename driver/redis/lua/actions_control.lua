@@ -4,11 +4,24 @@
 -- Answer: whether the queue is new; then for each command its code (OK ...), the state of the action, and what its worker must be
 -- told: 0, or the worker, the token, the reason and the end of the grace.
 
-local CANCEL, RETRY, DELETE, RESCHEDULE, PAUSE, RESUME = 1, 2, 3, 4, 5, 6
-local OK, NOT_FOUND, IS_FINISHED, CONFLICT, KEY_TAKEN = 0, 1, 2, 3, 4
+local CANCEL <const> = 1
+local RETRY <const> = 2
+local DELETE <const> = 3
+local RESCHEDULE <const> = 4
+local PAUSE <const> = 5
+local RESUME <const> = 6
+local OK <const> = 0
+local NOT_FOUND <const> = 1
+local IS_FINISHED <const> = 2
+local CONFLICT <const> = 3
+local KEY_TAKEN <const> = 4
 
 -- Fields of a command.
-local C_KIND, C_ID, C_DELAY, C_RUN_AT, C_REASON = 1, 2, 3, 4, 5
+local C_KIND <const> = 1
+local C_ID <const> = 2
+local C_DELAY <const> = 3
+local C_RUN_AT <const> = 4
+local C_REASON <const> = 5
 
 local last, refused = recall()
 if refused then return refused end
@@ -36,7 +49,7 @@ local function cancel(r, reason)
     return OK, {r[WORKER], r[TOKEN], r[REASON], r[CANCEL_AT] + r[GRACE]}
   elseif r[STATE] == CANCELLED then
     return OK
-  elseif is_terminal(r) then
+  elseif r[STATE] > RUNNING then
     return IS_FINISHED
   end
   r[CANCEL_AT], r[REASON] = now, reason
@@ -48,7 +61,7 @@ end
 -- retry lets a failed or cancelled action begin again.
 local function retry(r, delay)
   if r[STATE] == COMPLETED then return IS_FINISHED end
-  if not is_terminal(r) then return CONFLICT end
+  if r[STATE] <= RUNNING then return CONFLICT end
   local key = r[KEY]
   if key ~= '' then
     local holder = keys[key]
@@ -67,7 +80,7 @@ local function retry(r, delay)
 end
 
 local function reschedule(r, c)
-  if is_terminal(r) then return IS_FINISHED end
+  if r[STATE] > RUNNING then return IS_FINISHED end
   if r[STATE] == RUNNING then return CONFLICT end
   r[RUN_AT] = c[C_RUN_AT] > now and c[C_RUN_AT] or now + c[C_DELAY]
   note(r, 'rescheduled', now, '', r[RUN_AT])

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Get: actions with their events.
 -- ARGV: 4 whether events are asked for, from 5 the ids.
--- Answer: for each id that is there, the action.
+-- Answer: the actions that are there, see describe.
 
 if advance() then
   save()
@@ -19,4 +19,4 @@ for _, id in ipairs(wanted) do
   end
 end
 save()
-return describe(list, ARGV[4] == '1')
+return describe({}, list, ARGV[4] == '1')

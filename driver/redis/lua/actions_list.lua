@@ -2,7 +2,7 @@
 -- List and Count: a slice of the queue's actions in order of creation, filtered.
 -- ARGV: 4 and 5 the range of the index, 6 whether backwards, 7 how many matches at most (0: no bound), 8 the states ("": all, else
 -- digits), 9 the beginning of the name, 10 a label.
--- Answer: where to go on ("": this was all), then the place in the index and the state of each match.
+-- Answer: where to go on ("": this was all), then the id, the time of creation and the state of each match.
 
 if advance() then
   save()
@@ -12,15 +12,13 @@ local reverse, most, states, prefix, label = ARGV[6] == '1', tonumber(ARGV[7]), 
 
 local places
 if reverse then
-  places = redis.call('ZRANGE', INDEX, ARGV[4], ARGV[5], 'BYLEX', 'REV', 'LIMIT', 0, SLICE)
+  places = redis.call('ZRANGE', INDEX, ARGV[4], ARGV[5], 'BYSCORE', 'REV', 'LIMIT', 0, SLICE, 'WITHSCORES')
 else
-  places = redis.call('ZRANGE', INDEX, ARGV[4], ARGV[5], 'BYLEX', 'LIMIT', 0, SLICE)
+  places = redis.call('ZRANGE', INDEX, ARGV[4], ARGV[5], 'BYSCORE', 'LIMIT', 0, SLICE, 'WITHSCORES')
 end
 local list = {}
-for i, place in ipairs(places) do list[i] = place:sub(17) end
+for i = 1, #places, 2 do list[#list + 1] = places[i] end
 load(list)
-local described = {}
-if prefix ~= '' or label ~= '' then described = each('HMGET', SPECS, list) or {} end
 
 local function has(labels, wanted)
   for _, l in ipairs(labels) do
@@ -29,21 +27,22 @@ local function has(labels, wanted)
   return false
 end
 
-local function selects(r, spec)
+local function selects(r)
   if states ~= '' and not states:find(r[STATE], 1, true) then return false end
-  if not spec then return true end
-  spec = cmsgpack.unpack(spec)
+  if prefix == '' and label == '' then return true end
+  local spec = cmsgpack.unpack(r[SPEC] ~= '' and r[SPEC] or redis.call('HGET', SPECS, ids[r]))
   return spec[1]:sub(1, #prefix) == prefix and (label == '' or has(spec[3], label))
 end
 
-local answer, on = {''}, #places == SLICE and places[SLICE] or ''
+local answer, on = {''}, #list == SLICE and places[#places] or ''
 for i, id in ipairs(list) do
   local r = find(id)
-  if r and selects(r, described[i]) then
-    answer[#answer + 1] = places[i]
+  if r and selects(r) then
+    answer[#answer + 1] = id
+    answer[#answer + 1] = r[CREATED]
     answer[#answer + 1] = r[STATE]
-    if (#answer - 1) / 2 == most and i < #list then
-      on = places[i]
+    if (#answer - 1) / 3 == most and i < #list then
+      on = places[2 * i]
       break
     end
   end

@@ -1,49 +1,90 @@
--- The actions of one queue, for all verbs. A verb reads the queue (advance brings it up to now), changes records, and saves once.
+-- The actions of one queue, for all verbs. A verb brings the queue up to now (advance), changes records, and saves.
 --
 -- KEYS, all of the queue's slot: 1 the queue, 2 specs, 3 records, 4 log, 5 unique keys, 6 index by creation, 7 ready, 8 due, 9 run,
 -- 10 done, 11 watched, 12 the lane of the call, if it has one.
 -- ARGV: 1 the channel of the queue, 2 the beginning of the channels of its actions, 3 the number of the call in its lane, or "".
 -- All times and durations are in µs.
 
-local QUEUE, SPECS, RECORDS, LOG, UNIQUE, INDEX = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local READY, DUE, RUN, DONE, WATCHED, LANE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local QUEUE <const> = KEYS[1]
+local SPECS <const> = KEYS[2]
+local RECORDS <const> = KEYS[3]
+local LOG <const> = KEYS[4]
+local UNIQUE <const> = KEYS[5]
+local INDEX <const> = KEYS[6]
+local READY <const> = KEYS[7]
+local DUE <const> = KEYS[8]
+local RUN <const> = KEYS[9]
+local DONE <const> = KEYS[10]
+local WATCHED <const> = KEYS[11]
+local LANE <const> = KEYS[12]
 
-local KEPT = 100             -- changes and failures of an action
-local SLICE = 500            -- records that one run of a script brings up to now
-local RETIRED = 64           -- records past their retention that it removes beside its own work
-local LANE_TTL = 120000      -- ms
-local WATCH_TTL = 60000      -- ms
-local SECOND = 1000000
-local MIN_LEASE = SECOND / 10
+local KEPT <const> = 100           -- changes and failures of an action
+local SLICE <const> = 500          -- records that one run of a script brings up to now
+local RETIRED <const> = 64         -- records past their retention that it removes beside its own work
+local INLINE <const> = 1024        -- bytes of history, and of a spec, that are kept within the record
+local WATCH_TTL <const> = 60000    -- ms
+local MIN_LEASE <const> = 100000
+local SECOND <const> = 1000000
+local DAY <const> = 86400000000
 
 -- States, as they are stored.
-local PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5
+local PENDING <const> = 1
+local RUNNING <const> = 2
+local COMPLETED <const> = 3
+local FAILED <const> = 4
+local CANCELLED <const> = 5
 
 -- Fields of the queue. COUNT + state is how many records are in that state.
-local NOW, LAST_N, LAST_CREATED, LAST_TOKEN, PAUSED = 1, 2, 3, 4, 5
-local COUNT = 5
-local READY_COUNT = 11       -- records in READY
-local NEXT = 12              -- nothing in DUE and RUN is before; 0: nothing is there
-local RETIRE = 13            -- nothing in DONE is before; 0: nothing is there
-local WATCHED_UNTIL = 14     -- nobody is in WATCHED after
+local QUEUE_FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I8I8I8'
+local NOW <const> = 1
+local LAST_CREATED <const> = 2
+local LAST_TOKEN <const> = 3
+local PAUSED <const> = 4
+local COUNT <const> = 4
+local READY_COUNT <const> = 10     -- records in READY
+local NEXT <const> = 11            -- nothing in DUE and RUN is before; 0: nothing is there
+local RETIRE <const> = 12          -- nothing in DONE is before; 0: nothing is there
+local WATCHED_UNTIL <const> = 13   -- nobody is in WATCHED after
 
--- Fields of a record. KEEP + state is its retention: 0 is the default, -1 for ever.
-local N, CREATED, STATE, SEQ, ATTEMPT, MAX_ATTEMPTS, RUN_AT, STARTED, FINISHED = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local UNTIL, LEASE, TOKEN, WORKER, START_BY, WITHIN, GRACE = 10, 11, 12, 13, 14, 15, 16
-local KEEP = 14              -- 17, 18, 19
-local KEY, CANCEL_AT, REASON, PROGRESS, HAS_DATA, FAILURES = 20, 21, 22, 23, 24, 25
-local ENDED_TOKEN, ENDED = 26, 27 -- of the newest lease that its holder gave up: how, see advance.lua
-local IS_READY, IS_DUE = 28, 29   -- 1 if it stands in READY; its time in DUE, or 0
-
-local DAY = 86400 * SECOND
-local DEFAULT_KEEP = {[COMPLETED] = DAY, [FAILED] = 7 * DAY, [CANCELLED] = DAY}
+-- Fields of a record. After those of the format come its history, as far as it is kept within the record, and its spec, unless that is in SPECS.
+local FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
+local CREATED <const> = 1          -- no two records of a queue have the same
+local RUN_AT <const> = 2
+local STARTED <const> = 3
+local FINISHED <const> = 4
+local UNTIL <const> = 5
+local TOKEN <const> = 6
+local CANCEL_AT <const> = 7
+local START_BY <const> = 8
+local WITHIN <const> = 9
+local IS_DUE <const> = 10          -- its time in DUE, or 0
+local LEASE <const> = 11
+local GRACE <const> = 12
+local KEEP <const> = 10            -- KEEP + state is its retention: 0 is the default, -1 for ever
+local SEQ <const> = 16
+local ATTEMPT <const> = 17
+local MAX_ATTEMPTS <const> = 18
+local FAILURES <const> = 19
+local STATE <const> = 20
+local IS_READY <const> = 21        -- 1 if it stands in READY
+local HAS_DATA <const> = 22
+local ENDED <const> = 23           -- how the newest lease was given up that its holder did give up: see actions_advance.lua
+local ENDED_TOKEN <const> = 24
+local PROGRESS <const> = 25
+local WORKER <const> = 26
+local KEY <const> = 27
+local REASON <const> = 28
+local FIRST <const> = 29           -- the number of the first change within the record
+local HISTORY_SIZE <const> = 30
+local HISTORY <const> = 31
+local SPEC <const> = 32
 
 local clock = redis.call('TIME')
 local now = clock[1] * SECOND + clock[2]
 
 local queue = redis.call('GET', QUEUE)
 local is_new = not queue
-queue = queue and cmsgpack.unpack(queue) or {now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+queue = is_new and {now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} or {struct.unpack(QUEUE_FORMAT, queue)}
 local ready_before, next_before = queue[READY_COUNT], queue[NEXT]
 
 local records = {}           -- by id; false: there is none
@@ -51,7 +92,6 @@ local ids = {}               -- by record
 local blobs = {}             -- by record: as it is stored
 local stood = {}             -- by record: its state as it is stored
 local keys = {}              -- unique key → id, as far as they were read; false: free
-local specs = {}             -- by record: a new spec
 local touched, changed, removed = {}, {}, {} -- records; changed are those that watchers want to hear of
 local is_touched, is_removed = {}, {}
 local log, forget = {}, {}   -- fields of LOG to set and to delete
@@ -60,7 +100,7 @@ local dirty = false          -- the queue itself changed
 -- each calls a command with any number of arguments, an even number at a time.
 local function each(command, key, args)
   local n = #args
-  if n == 0 then return end
+  if n == 0 then return {} end
   if n <= 4000 then return redis.call(command, key, unpack(args)) end
   local all = {}
   for i = 1, n, 4000 do
@@ -81,10 +121,12 @@ local function load(list)
       wanted[#wanted + 1] = id
     end
   end
-  for i, blob in ipairs(each('HMGET', RECORDS, wanted) or {}) do
+  for i, blob in ipairs(each('HMGET', RECORDS, wanted)) do
     if blob then
-      local r = cmsgpack.unpack(blob)
-      records[wanted[i]], ids[r], blobs[r], stood[r] = r, wanted[i], blob, r[STATE]
+      local r, id = {struct.unpack(FORMAT, blob)}, wanted[i]
+      local at = r[HISTORY]
+      r[HISTORY], r[SPEC] = blob:sub(at, at + r[HISTORY_SIZE] - 1), blob:sub(at + r[HISTORY_SIZE])
+      records[id], ids[r], blobs[r], stood[r] = r, id, blob, r[STATE]
     end
   end
 end
@@ -101,42 +143,50 @@ local function set_log(field, value)
   log[#log + 1] = value
 end
 
+-- spill moves the history of a record from within it to the log.
+local function spill(r)
+  local history, id, seq, from = r[HISTORY], ids[r], r[FIRST], 0
+  while from >= 0 do
+    local to = cmsgpack.unpack_one(history, from)
+    set_log(id .. '/' .. seq, history:sub(from + 1, to >= 0 and to or -1))
+    seq, from = seq + 1, to
+  end
+  r[FIRST], r[HISTORY] = seq, ''
+end
+
 -- note adds a change to the history. After the state and attempt come: worker, run-at, failure, output, progress, event, data, as
 -- far as there are any; "" and 0 stand for none.
 local function note(r, kind, at, ...)
   touch(r)
-  local id, seq = ids[r], r[SEQ] + 1
+  local seq = r[SEQ] + 1
   r[SEQ] = seq
-  set_log(id .. '/' .. seq, cmsgpack.pack({kind, at, r[STATE], r[ATTEMPT], ...}))
-  if seq > KEPT then forget[#forget + 1] = id .. '/' .. seq - KEPT end
+  r[HISTORY] = r[HISTORY] .. cmsgpack.pack({kind, at, r[STATE], r[ATTEMPT], ...})
+  if #r[HISTORY] > INLINE then spill(r) end
+  if seq > KEPT then forget[#forget + 1] = ids[r] .. '/' .. seq - KEPT end
   changed[#changed + 1] = r
 end
-
-local function is_terminal(r) return r[STATE] > RUNNING end
 
 -- kept_until is the end of the retention of a terminal record; nil: none.
 local function kept_until(r)
   local keep = r[KEEP + r[STATE]]
   if keep < 0 then return nil end
-  return r[FINISHED] + (keep == 0 and DEFAULT_KEEP[r[STATE]] or keep)
+  if keep == 0 then keep = r[STATE] == FAILED and 7 * DAY or DAY end
+  return r[FINISHED] + keep
 end
 
 local function enter(r, state)
   touch(r)
-  queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] - 1
+  local was = COUNT + r[STATE]
+  queue[was] = queue[was] - 1
   queue[COUNT + state] = queue[COUNT + state] + 1
   r[STATE] = state
 end
 
-local function free_key(r)
-  if r[KEY] ~= '' then keys[r[KEY]] = false end
-end
-
--- finish moves a record to a terminal state.
+-- finish moves a record to a terminal state. Its unique key is free again.
 local function finish(r, state, at)
   enter(r, state)
   r[FINISHED], r[UNTIL] = at, 0
-  free_key(r)
+  if r[KEY] ~= '' then keys[r[KEY]] = false end
 end
 
 -- pend lets a record wait for a time.
@@ -203,10 +253,8 @@ local function sooner(field, at)
   if queue[field] == 0 or at < queue[field] then queue[field] = at end
 end
 
--- handle is a member of READY: it sorts by creation. struct.pack writes big-endian.
-local function handle(r) return struct.pack('>I8', r[N]) .. ids[r] end
-
-local function index_member(r) return struct.pack('>I8', r[CREATED]) .. handle(r) end
+-- handle is a member of READY: those of one time are in order of creation. struct.pack writes big-endian.
+local function handle(r) return struct.pack('>I8', r[CREATED]) .. ids[r] end
 
 -- remove deletes a record with all its traces.
 local function remove(r)
@@ -214,7 +262,7 @@ local function remove(r)
   is_removed[r] = true
   removed[#removed + 1] = r
   queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] - 1
-  if not is_terminal(r) then free_key(r) end
+  if r[STATE] == PENDING and r[KEY] ~= '' then keys[r[KEY]] = false end
   records[ids[r]] = false
   changed[#changed + 1] = r
 end
@@ -224,7 +272,7 @@ local function find(id)
   local r = records[id]
   if not r then return nil end
   settle(r)
-  if is_terminal(r) then
+  if r[STATE] > RUNNING then
     local over = kept_until(r)
     if over and over <= now then
       remove(r)
@@ -234,27 +282,10 @@ local function find(id)
   return r
 end
 
--- add begins the history of a new pending record.
-local function add(id, r, spec, data)
-  records[id], ids[r], specs[r] = r, id, spec
-  queue[COUNT + PENDING] = queue[COUNT + PENDING] + 1
-  if r[KEY] ~= '' then keys[r[KEY]] = id end
-  if data ~= '' then
-    set_log(id .. '/d', data)
-    note(r, 'request', now, '', r[RUN_AT], '', '', 0, '', data)
-  else
-    note(r, 'request', now, '', r[RUN_AT])
-  end
-end
-
--- start leases a ready record: an attempt begins.
-local function start(r, worker, lease)
-  enter(r, RUNNING)
-  local token = math.max(queue[LAST_TOKEN] + 1, now)
-  queue[LAST_TOKEN] = token
-  r[ATTEMPT] = r[ATTEMPT] + 1
-  r[STARTED], r[UNTIL], r[WORKER], r[LEASE], r[TOKEN] = now, now + lease, worker, lease, token
-  note(r, 'claimed', now, worker)
+-- after is the first time in a set that is still to come, or 0.
+local function after(set)
+  local head = redis.call('ZRANGE', set, string.format('(%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  return tonumber(head[2] or 0)
 end
 
 -- due_slice settles what a set holds up to now; true if there is more.
@@ -262,15 +293,14 @@ local function due_slice(set)
   local list = redis.call('ZRANGE', set, '-inf', now, 'BYSCORE', 'LIMIT', 0, SLICE)
   load(list)
   for _, id in ipairs(list) do
-    local r = records[id]
-    if r then
-      settle(r)
+    if records[id] then
+      settle(records[id])
     else
       redis.call('ZREM', set, id)
     end
   end
-  local after = redis.call('ZRANGE', set, '(' .. string.format('%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
-  if after[2] then sooner(NEXT, tonumber(after[2])) end
+  local at = after(set)
+  if at > 0 then sooner(NEXT, at) end
   return #list == SLICE
 end
 
@@ -281,17 +311,14 @@ local function retire(most)
   local list = redis.call('ZRANGE', DONE, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
   load(list)
   for _, id in ipairs(list) do
-    local r = records[id]
-    if r and is_terminal(r) then
-      remove(r)
+    if records[id] and records[id][STATE] > RUNNING then
+      remove(records[id])
     else
       redis.call('ZREM', DONE, id)
     end
   end
   if #list == most then return true end
-  queue[RETIRE] = 0
-  local after = redis.call('ZRANGE', DONE, '(' .. string.format('%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
-  if after[2] then queue[RETIRE] = tonumber(after[2]) end
+  queue[RETIRE] = after(DONE)
   return false
 end
 
@@ -327,21 +354,21 @@ end
 
 -- erase deletes what remove has marked.
 local function erase()
-  local gone, indexed, ready = {}, {}, {}
+  local gone, ready = {}, {}
   for i, r in ipairs(removed) do
     local id = ids[r]
-    gone[i], indexed[i] = id, index_member(r)
+    gone[i] = id
     if r[IS_READY] == 1 then
       ready[#ready + 1] = handle(r)
       queue[READY_COUNT] = queue[READY_COUNT] - 1
     end
-    for seq = math.max(1, r[SEQ] - KEPT + 1), r[SEQ] do forget[#forget + 1] = id .. '/' .. seq end
+    for seq = math.max(1, r[SEQ] - KEPT + 1), r[FIRST] - 1 do forget[#forget + 1] = id .. '/' .. seq end
     for n = math.max(1, r[FAILURES] - KEPT + 1), r[FAILURES] do forget[#forget + 1] = id .. '/f' .. n end
     if r[HAS_DATA] == 1 then forget[#forget + 1] = id .. '/d' end
   end
   each('HDEL', RECORDS, gone)
   each('HDEL', SPECS, gone)
-  each('ZREM', INDEX, indexed)
+  each('ZREM', INDEX, gone)
   each('ZREM', READY, ready)
   each('ZREM', DUE, gone)
   each('ZREM', DONE, gone)
@@ -351,8 +378,7 @@ end
 
 -- write stores what was touched, and puts each record where its state and times say it stands.
 local function write()
-  local hset, ready, unready, due, undue, run, unrun, done, undone = {}, {}, {}, {}, {}, {}, {}, {}, {}
-  local added, indexed = {}, {}
+  local hset, ready, unready, due, undue, run, unrun, done, undone, indexed = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
   for _, r in ipairs(touched) do
     if not is_removed[r] then
       local id, state, was = ids[r], r[STATE], stood[r]
@@ -387,26 +413,25 @@ local function write()
       end
       if r[IS_READY] == 1 and is_ready == 0 then unready[#unready + 1] = handle(r) end
       if r[IS_DUE] > 0 and is_due == 0 then undue[#undue + 1] = id end
-      if was == RUNNING and state ~= RUNNING then unrun[#unrun + 1] = id end
-      if was and was > RUNNING and state <= RUNNING then undone[#undone + 1] = id end
+      if not was then
+        indexed[#indexed + 1] = r[CREATED]
+        indexed[#indexed + 1] = id
+      elseif was ~= state then
+        if was == RUNNING then
+          unrun[#unrun + 1] = id
+        elseif was > RUNNING then
+          undone[#undone + 1] = id
+        end
+      end
       queue[READY_COUNT] = queue[READY_COUNT] + is_ready - r[IS_READY]
-      r[IS_READY], r[IS_DUE] = is_ready, is_due
-      local blob = cmsgpack.pack(r)
+      r[IS_READY], r[IS_DUE], r[HISTORY_SIZE] = is_ready, is_due, #r[HISTORY]
+      local blob = struct.pack(FORMAT, unpack(r, 1, HISTORY_SIZE)) .. r[HISTORY] .. r[SPEC]
       blobs[r], stood[r] = blob, state
       hset[#hset + 1] = id
       hset[#hset + 1] = blob
-      if specs[r] then
-        added[#added + 1] = id
-        added[#added + 1] = specs[r]
-        if not was then
-          indexed[#indexed + 1] = 0
-          indexed[#indexed + 1] = index_member(r)
-        end
-      end
     end
   end
   each('HSET', RECORDS, hset)
-  each('HSET', SPECS, added)
   each('ZADD', INDEX, indexed)
   each('ZADD', READY, ready)
   each('ZREM', READY, unready)
@@ -432,7 +457,7 @@ local function tell()
     if watched == 1 then
       local id = list[i]
       redis.call('PUBLISH', ARGV[2] .. id, '')
-      if is_removed[last[id]] or is_terminal(last[id]) then over[#over + 1] = id end
+      if is_removed[last[id]] or last[id][STATE] > RUNNING then over[#over + 1] = id end
     end
   end
   each('SREM', WATCHED, over)
@@ -457,7 +482,7 @@ local function store()
   end
   each('HSET', UNIQUE, taken)
   each('HDEL', UNIQUE, free)
-  touched, is_touched, removed, log, forget, keys, specs = {}, {}, {}, {}, {}, {}, {}
+  touched, is_touched, removed, log, forget, keys = {}, {}, {}, {}, {}, {}
 end
 
 -- save writes everything, and wakes who waits: claimers hear of the queue when something became ready where nothing was, or when they must
@@ -474,7 +499,7 @@ local function save()
   if total == 0 then
     redis.call('DEL', QUEUE)
   else
-    redis.call('SET', QUEUE, cmsgpack.pack(queue))
+    redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)))
   end
   local ready, at = queue[READY_COUNT], queue[NEXT]
   if queue[PAUSED] == 0 and ready > 0 and ready_before == 0 or at > 0 and (next_before == 0 or at < next_before) then
@@ -482,66 +507,6 @@ local function save()
     redis.call('PUBLISH', ARGV[1], string.format('%d %.0f', ready, at > 0 and math.max(0, at - now) or -1))
   end
   ready_before, next_before = ready, at
-end
-
--- recall returns the answer to a call that is repeated, nil if it is none; a call that comes after a later one of its lane was answered
--- is refused.
-local function recall()
-  if ARGV[3] == '' then return nil end
-  local blob = redis.call('GET', LANE)
-  if not blob then return nil end
-  local last = cmsgpack.unpack(blob)
-  local seq = tonumber(ARGV[3])
-  if seq > last[1] then return nil end
-  if seq < last[1] then
-    return nil, redis.error_reply('RPW conflict call ' .. ARGV[3] .. ' came after call ' .. string.format('%.0f', last[1]) ..
-      ' of the same sender was answered; send it again under a new number')
-  end
-  return last[2]
-end
-
--- remember keeps the answer of the call for a repeat.
-local function remember(answer)
-  if ARGV[3] ~= '' then
-    redis.call('SET', LANE, cmsgpack.pack({tonumber(ARGV[3]), answer}), 'PX', LANE_TTL)
-  end
-end
-
--- describe tells of saved records what a reader needs: for each id, spec, record, data, the change that ended it, failures, and, if asked for, events.
-local function describe(list, with_events)
-  local wanted, fields, parts = {}, {}, {}
-  for i, r in ipairs(list) do
-    local id = ids[r]
-    wanted[i] = id
-    local part = {at = #fields}
-    if r[HAS_DATA] == 1 then
-      fields[#fields + 1] = id .. '/d'
-      part.data = #fields
-    end
-    if is_terminal(r) then
-      fields[#fields + 1] = id .. '/' .. r[SEQ]
-      part.final = #fields
-    end
-    part.failures = #fields + 1
-    for n = math.max(1, r[FAILURES] - KEPT + 1), r[FAILURES] do fields[#fields + 1] = id .. '/f' .. n end
-    part.events = #fields + 1
-    if with_events then
-      for seq = math.max(1, r[SEQ] - KEPT + 1), r[SEQ] do fields[#fields + 1] = id .. '/' .. seq end
-    end
-    part.stop = #fields
-    parts[i] = part
-  end
-  local spec = each('HMGET', SPECS, wanted) or {}
-  local value = each('HMGET', LOG, fields) or {}
-  local answer = {}
-  for i, r in ipairs(list) do
-    local part = parts[i]
-    local failures, events = {}, {}
-    for j = part.failures, part.events - 1 do failures[#failures + 1] = value[j] end
-    for j = part.events, part.stop do events[#events + 1] = value[j] end
-    answer[i] = {ids[r], spec[i], blobs[r], part.data and value[part.data] or '', part.final and value[part.final] or '', failures, events}
-  end
-  return answer
 end
 
 -- wait_for is how long until a time, for one who waits; -1: for ever.

@@ -4,7 +4,7 @@
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local MINUTE = 60000000
+local MINUTE <const> = 60000000
 for i = 1, #ARGV, 2 do
   local at = redis.call('HGET', KEYS[2], ARGV[i])
   if not at or at == ARGV[i + 1] and now - tonumber(at) > MINUTE then

@@ -12,7 +12,11 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
 -- A session: name, what it says, when it was seen, when it goes offline, the number of the newest signal.
-local NAME, INFO, SEEN, OFFLINE_AT, SEQ = 1, 2, 3, 4, 5
+local NAME <const> = 1
+local INFO <const> = 2
+local SEEN <const> = 3
+local OFFLINE_AT <const> = 4
+local SEQ <const> = 5
 
 local function read(worker)
   local blob = redis.call('HGET', SESSIONS, worker)

@@ -4,8 +4,9 @@
 -- ARGV: 1 the id, 2 its channel, 3 how many signals are kept at most, then of each: queue, id of the action, token, reason, end of the grace.
 -- A signal: its number, queue, id, token, reason, end of the grace.
 
-local SEQ = 5
-local TOKEN, UNTIL = 4, 6
+local SEQ <const> = 5
+local TOKEN <const> = 4
+local UNTIL <const> = 6
 
 local blob = redis.call('HGET', KEYS[1], ARGV[1])
 if not blob then return 0 end
