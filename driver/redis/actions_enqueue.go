@@ -75,7 +75,7 @@ type order struct {
 	batch
 	specs   []rpw.ActionSpec // of the call
 	answers []rpw.Enqueued
-	args    []string // how many actions, then for each its options and its spec
+	args    []string // how many actions, then for each its id, its record or options, and its spec
 	size    int      // of args, in bytes
 
 	done   chan struct{} // closed when it was answered
@@ -87,12 +87,17 @@ type order struct {
 // newOrder packs the specs of a queue; nil if one of them was refused.
 func newOrder(b batch, specs []rpw.ActionSpec, answers []rpw.Enqueued) *order {
 	o := &order{batch: b, specs: specs, answers: answers, done: make(chan struct{})}
-	o.args = append(make([]string, 0, 1+2*len(b.items)), strconv.Itoa(len(b.items)))
+	o.args = append(make([]string, 0, 1+3*len(b.items)), strconv.Itoa(len(b.items)))
 	for _, i := range b.items {
 		answers[i] = rpw.Enqueued{Ref: specs[i].Ref, Err: driver.Unsupported(&specs[i], 0)}
-		options, spec := packOptions(&specs[i]), packSpec(&specs[i])
-		o.args = append(o.args, options, spec)
-		o.size += len(options) + len(spec)
+		how, spec := "", packSpec(&specs[i])
+		if isPlain(&specs[i]) {
+			how = packPlain(&specs[i])
+		} else {
+			how = packOptions(&specs[i])
+		}
+		o.args = append(o.args, specs[i].Ref.ID, how, spec)
+		o.size += len(how) + len(spec)
 	}
 	if o.refuse() {
 		return nil

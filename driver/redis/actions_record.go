@@ -28,7 +28,7 @@ func packSpec(spec *rpw.ActionSpec) string {
 	for _, label := range spec.Labels {
 		p = p.text(label)
 	}
-	p = p.int(int64(spec.Timeout)).int(int64(cmp.Or(spec.CancelGrace, rpw.DefaultCancelGrace)))
+	p = p.int(int64(spec.Timeout)).int(int64(grace(spec)))
 	p = p.int(int64(spec.Backoff.First)).int(int64(spec.Backoff.Max)).float(spec.Backoff.Jitter)
 	return string(p)
 }
@@ -41,20 +41,55 @@ func argument(spec *rpw.ActionSpec) json.RawMessage {
 	return spec.Arg
 }
 
-// packOptions packs what actions_enqueue.lua reads.
+// isPlain reports whether nothing about an action needs care later: it is ready at once, and has no expiry, unique key or data. Most are.
+func isPlain(spec *rpw.ActionSpec) bool {
+	return spec.Delay == 0 && spec.RunAt.IsZero() && spec.StartWithin == 0 && spec.Unique == "" && len(spec.Data) == 0
+}
+
+// packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without the times of its creation and due that the
+// store puts before.
+func packPlain(spec *rpw.ActionSpec) string {
+	p := make(packed, 0, 192)
+	p = append(p, make([]byte, 8*8+5)...) // times, lease
+	p = p.big(5, micros(grace(spec)))
+	for _, keep := range keeps(spec) {
+		p = p.big(8, keep)
+	}
+	p = p.big(5, 1).big(4, 0).big(4, attempts(spec)).big(4, 0) // number of changes, attempts, failures
+	p = append(p, 1, 1, 0, 0)                                  // pending, ready, no data, no lease given up
+	p = append(p, make([]byte, 8+8+3)...)                      // no token of such a lease, no progress, no worker, unique key, reason
+	return string(append(p.big(5, 1).big(4, 0), markPlain))    // all changes are within the record
+}
+
+// packOptions packs what actions_enqueue.lua reads of an action that is not plain.
 func packOptions(spec *rpw.ActionSpec) string {
-	p := make(packed, 0, 96+len(spec.Ref.ID)+len(spec.Unique)+len(spec.Data))
-	p = p.array(12).text(spec.Ref.ID).text(spec.Unique).int(int64(spec.OnUnique))
+	p := make(packed, 0, 96+len(spec.Unique)+len(spec.Data))
+	p = p.array(11).text(spec.Unique).int(int64(spec.OnUnique))
 	p = p.int(micros(spec.Delay)).int(microTime(spec.RunAt)).int(micros(spec.StartWithin))
-	p = p.int(int64(min(cmp.Or(spec.MaxAttempts, rpw.DefaultMaxAttempts), math.MaxInt32))).int(micros(cmp.Or(spec.CancelGrace, rpw.DefaultCancelGrace)))
-	for _, keep := range []time.Duration{spec.Keep.Completed, spec.Keep.Failed, spec.Keep.Cancelled} {
-		if keep == rpw.NoTTL {
-			p = p.int(-1)
-		} else {
-			p = p.int(micros(keep))
-		}
+	p = p.int(attempts(spec)).int(micros(grace(spec)))
+	for _, keep := range keeps(spec) {
+		p = p.int(keep)
 	}
 	return string(p.bytes(spec.Data))
+}
+
+func attempts(spec *rpw.ActionSpec) int64 {
+	return int64(min(cmp.Or(spec.MaxAttempts, rpw.DefaultMaxAttempts), math.MaxInt32))
+}
+
+func grace(spec *rpw.ActionSpec) time.Duration {
+	return cmp.Or(spec.CancelGrace, rpw.DefaultCancelGrace)
+}
+
+// keeps are the retentions by outcome in µs; 0 is the default, -1 for ever.
+func keeps(spec *rpw.ActionSpec) [3]int64 {
+	of := [3]int64{}
+	for i, keep := range [...]time.Duration{spec.Keep.Completed, spec.Keep.Failed, spec.Keep.Cancelled} {
+		if of[i] = micros(keep); keep == rpw.NoTTL {
+			of[i] = -1
+		}
+	}
+	return of
 }
 
 // storedAction is an action with the token of its newest claim.
@@ -65,15 +100,18 @@ type storedAction struct {
 
 // readActions reads what describe of lua/describe_actions.lua tells. size is how many bytes it is.
 func readActions(queue string, values []rueidis.RedisMessage) (actions []storedAction, size int, err error) {
-	actions = make([]storedAction, len(values)/3)
+	actions = make([]storedAction, len(values)/4)
 	for i := range actions {
 		a := &actions[i]
-		a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[3*i])}
-		record := textOf(&values[3*i+1])
-		size += len(record)
-		extra, _ := values[3*i+2].ToArray()
+		a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[4*i])}
+		record, spec := textOf(&values[4*i+1]), textOf(&values[4*i+2])
+		size += len(record) + len(spec)
+		extra, _ := values[4*i+3].ToArray()
 		for j := range extra {
 			size += len(textOf(&extra[j]))
+		}
+		if err := a.readSpec(spec); err != nil {
+			return nil, 0, err
 		}
 		if err := a.read(record, extra); err != nil {
 			return nil, 0, err
@@ -82,7 +120,18 @@ func readActions(queue string, values []rueidis.RedisMessage) (actions []storedA
 	return actions, size, nil
 }
 
-// read reads a record, in the format that lua/prelude_actions.lua gives, and what it does not hold itself.
+// The marks that a record ends with, and the sizes of what was added to a plain one: see lua/prelude_actions.lua.
+const (
+	markWritten = iota
+	markPlain
+	markLeased
+	markEnded
+
+	leaseSize = 31
+	endSize   = 13
+)
+
+// read reads a record, and what it does not hold itself.
 func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 	u := unpacker{rest: record}
 	a.Created, a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time(), u.time()
@@ -98,26 +147,65 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 	a.Worker, a.Unique = u.zeroEnded(), u.zeroEnded()
 	u.zeroEnded() // the reason of the cancel
 	first, size := u.number(5), u.number(4)
+	if u.err != nil || u.rest == "" {
+		return errUnpack
+	}
+	if u.rest[len(u.rest)-1] != markWritten {
+		return a.readAdded(u.rest)
+	}
 	history := u.take(int(size))
 	if u.err != nil {
 		return u.err
 	}
-	spec, ended := u.rest, ""
+	ended := ""
 	var before []rueidis.RedisMessage
-	if len(extra) >= 4 {
-		spec = cmp.Or(textOf(&extra[0]), spec)
-		a.Data = jsonOf(textOf(&extra[1]))
-		ended = textOf(&extra[2])
-		n := int(number(&extra[3]))
-		if err := a.readFailures(extra[4 : 4+n]); err != nil {
+	if len(extra) >= 3 {
+		a.Data = jsonOf(textOf(&extra[0]))
+		ended = textOf(&extra[1])
+		n := int(number(&extra[2]))
+		if err := a.readFailures(extra[3 : 3+n]); err != nil {
 			return err
 		}
-		before = extra[4+n:]
-	}
-	if err := a.readSpec(spec); err != nil {
-		return err
+		before = extra[3+n:]
 	}
 	return a.readEvents(first, history, before, ended)
+}
+
+// readAdded reads what was added to a plain record.
+func (a *storedAction) readAdded(added string) error {
+	a.Events = append(make([]rpw.Change, 0, 3), rpw.Change{Seq: 1, Kind: rpw.ChangeRequest, Time: a.RunAt, State: rpw.Pending, RunAt: a.RunAt})
+	mark, size := added[len(added)-1], len(added)
+	end := ""
+	if mark == markEnded && size >= endSize {
+		u := unpacker{rest: added[size-endSize:]}
+		a.Finished = u.time()
+		size -= endSize + int(u.number(4))
+		end = added[max(0, size) : len(added)-endSize]
+	}
+	if mark == markPlain {
+		return nil
+	}
+	if size < leaseSize {
+		return errUnpack
+	}
+	u := unpacker{rest: added[size-leaseSize:]}
+	a.token, a.Started = u.number(8), u.time()
+	lease := time.Duration(u.number(5)) * time.Microsecond
+	u.take(8) // retention
+	worker := int(u.number(1))
+	if worker > size-leaseSize {
+		return errUnpack
+	}
+	a.Worker = added[size-leaseSize-worker : size-leaseSize]
+	a.State, a.Attempt, a.Seq, a.Until = rpw.Running, 1, 2, a.Started.Add(lease)
+	a.Events = append(a.Events, rpw.Change{Seq: 2, Kind: rpw.ChangeClaimed, Time: a.Started, State: rpw.Running, Attempt: 1, Worker: a.Worker})
+	if mark == markLeased {
+		return nil
+	}
+	change, err := readChange(3, end)
+	a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, change.Output
+	a.Events = append(a.Events, change)
+	return err
 }
 
 func (a *storedAction) readSpec(text string) error {

@@ -36,6 +36,14 @@ func (p packed) uint(n uint64) packed {
 	return binary.BigEndian.AppendUint64(append(p, 0xcf), n)
 }
 
+// big appends the last bytes of n, big-endian, without a mark of their own.
+func (p packed) big(bytes int, n int64) packed {
+	for i := bytes - 1; i >= 0; i-- {
+		p = append(p, byte(n>>(8*i)))
+	}
+	return p
+}
+
 func (p packed) bool(b bool) packed {
 	if b {
 		return append(p, 1)

@@ -50,6 +50,31 @@ for i = 4, #ARGV do
 end
 load(wanted)
 
+-- complete_plainly completes an action to which nothing else has happened than its claim; false: this is none, or the lease does not hold.
+local hset, unrun, done = {}, {}, {}
+local function complete_plainly(m)
+  local id = m[M_ID]
+  local blob = blobs[id]
+  if records[id] ~= nil or not blob or blob:byte(-1) ~= LEASED then return false end
+  local token, _, _, keep, length = struct.unpack(LEASE_FORMAT, blob, #blob - LEASE_SIZE + 1)
+  if token ~= m[M_TOKEN] then return false end
+  local worker = blob:sub(-LEASE_SIZE - length, -LEASE_SIZE - 1)
+  local change = cmsgpack.pack({'completed', now, COMPLETED, 1, worker, 0, '', m[M_OUTPUT]})
+  blob = blob .. change .. struct.pack(END_FORMAT, now, #change, ENDED_PLAINLY)
+  blobs[id] = blob
+  hset[#hset + 1] = id
+  hset[#hset + 1] = blob
+  unrun[#unrun + 1] = id
+  local at = kept_until(COMPLETED, now, keep)
+  if at then
+    done[#done + 1] = at
+    done[#done + 1] = id
+    sooner(RETIRE, at)
+  end
+  changed[#changed + 1], is_over[id] = id, true
+  return true
+end
+
 local data = {} -- by record: set by this call
 
 -- data_of is the newest data of a record.
@@ -111,7 +136,7 @@ local function apply(r, m)
   if kind == RENEW then
     local before = r[UNTIL]
     renew(r, m[M_SPAN] > 0 and m[M_SPAN] or r[LEASE])
-    if r[UNTIL] < before then changed[#changed + 1] = r end -- who watches must look at the time again
+    if r[UNTIL] < before then changed[#changed + 1] = ids[r] end -- who watches must look at the time again
     return OK
   elseif kind == PROGRESS_AND_DATA then
     if m[M_PROGRESS] >= 0 then r[PROGRESS] = m[M_PROGRESS] end
@@ -132,7 +157,12 @@ end
 local answer = {}
 for i, m in ipairs(moves) do
   local code, state, ends, cancel = NOT_FOUND, 0, 0, 0
-  local r = find(m[M_ID])
+  local r = nil
+  if m[M_KIND] == COMPLETE and complete_plainly(m) then
+    code, state = OK, COMPLETED
+  else
+    r = find(m[M_ID])
+  end
   if r then
     code = apply(r, m)
     state = r[STATE]
@@ -143,5 +173,12 @@ for i, m in ipairs(moves) do
   answer[4 * i - 3], answer[4 * i - 2], answer[4 * i - 1], answer[4 * i] = code, state, ends, cancel
 end
 remember(answer)
+if #unrun > 0 then
+  each('HSET', RECORDS, hset)
+  each('ZREM', RUN, unrun)
+  each('ZADD', DONE, done)
+  queue[COUNT + RUNNING], queue[COUNT + COMPLETED] = queue[COUNT + RUNNING] - #unrun, queue[COUNT + COMPLETED] + #unrun
+  dirty = true
+end
 save()
 return answer

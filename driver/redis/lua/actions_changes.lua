@@ -36,7 +36,7 @@ if r[STATE] == RUNNING then
 elseif r[STATE] == PENDING then
   at = r[IS_DUE]
 else
-  at = kept_until(r) or 0
+  at = kept_until(r[STATE], r[FINISHED], r[KEEP + r[STATE]]) or 0
 end
 local answer = {OK, seq, wait_for(at)}
 if first <= last then

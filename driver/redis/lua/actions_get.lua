@@ -12,10 +12,9 @@ for i = 5, #ARGV do wanted[i - 4] = ARGV[i] end
 load(wanted)
 local list, seen = {}, {}
 for _, id in ipairs(wanted) do
-  local r = find(id)
-  if r and not seen[id] then
+  if find(id) and not seen[id] then
     seen[id] = true
-    list[#list + 1] = r
+    list[#list + 1] = id
   end
 end
 save()

@@ -30,7 +30,7 @@ end
 local function selects(r)
   if states ~= '' and not states:find(r[STATE], 1, true) then return false end
   if prefix == '' and label == '' then return true end
-  local spec = cmsgpack.unpack(r[SPEC] ~= '' and r[SPEC] or redis.call('HGET', SPECS, ids[r]))
+  local spec = cmsgpack.unpack(redis.call('HGET', SPECS, ids[r]))
   return spec[1]:sub(1, #prefix) == prefix and (label == '' or has(spec[3], label))
 end
 

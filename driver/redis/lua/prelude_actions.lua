@@ -21,7 +21,7 @@ local LANE <const> = KEYS[12]
 local KEPT <const> = 100           -- changes and failures of an action
 local SLICE <const> = 500          -- records that one run of a script brings up to now
 local RETIRED <const> = 64         -- records past their retention that it removes beside its own work
-local INLINE <const> = 1024        -- bytes of history, and of a spec, that are kept within the record
+local INLINE <const> = 1024        -- bytes of history that are kept within the record
 local WATCH_TTL <const> = 60000    -- ms
 local MIN_LEASE <const> = 100000
 local SECOND <const> = 1000000
@@ -46,7 +46,23 @@ local NEXT <const> = 11            -- nothing in DUE and RUN is before; 0: nothi
 local RETIRE <const> = 12          -- nothing in DONE is before; 0: nothing is there
 local WATCHED_UNTIL <const> = 13   -- nobody is in WATCHED after
 
--- Fields of a record. After those of the format come its history, as far as it is kept within the record, and its spec, unless that is in SPECS.
+-- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
+-- is not written as a new record, but added to the one that is there, and read as if it had been (decode):
+--   PLAIN   new, ready, and with nothing that needs care later; its history, the request, goes without saying
+--   LEASED  a PLAIN one, then its worker, token, start, lease, retention if completed, length of the worker's name
+--   ENDED   a LEASED one, then the change that completed it, when, length of that change
+local WRITTEN <const> = 0
+local PLAIN <const> = 1
+local LEASED <const> = 2
+local ENDED_PLAINLY <const> = 3
+local LEASE_FORMAT <const> = '>I8I8I5i8BB'
+local LEASE_SIZE <const> = 31
+local END_FORMAT <const> = '>I8I4B'
+local END_SIZE <const> = 13
+local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so for good
+local KEEP_COMPLETED_AT <const> = 91 -- where it stands in a record
+
+-- Fields of a record.
 local FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
 local CREATED <const> = 1          -- no two records of a queue have the same
 local RUN_AT <const> = 2
@@ -77,7 +93,6 @@ local REASON <const> = 28
 local FIRST <const> = 29           -- the number of the first change within the record
 local HISTORY_SIZE <const> = 30
 local HISTORY <const> = 31
-local SPEC <const> = 32
 
 local clock = redis.call('TIME')
 local now = clock[1] * SECOND + clock[2]
@@ -87,13 +102,14 @@ local is_new = not queue
 queue = is_new and {now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} or {struct.unpack(QUEUE_FORMAT, queue)}
 local ready_before, next_before = queue[READY_COUNT], queue[NEXT]
 
-local records = {}           -- by id; false: there is none
+local blobs = {}             -- by id: records as they are stored; false: there is none
+local records = {}           -- by id: those that were decoded
 local ids = {}               -- by record
-local blobs = {}             -- by record: as it is stored
 local stood = {}             -- by record: its state as it is stored
 local keys = {}              -- unique key → id, as far as they were read; false: free
-local touched, changed, removed = {}, {}, {} -- records; changed are those that watchers want to hear of
+local touched, removed = {}, {} -- records
 local is_touched, is_removed = {}, {}
+local changed, is_over = {}, {} -- ids that watchers want to hear of, and whether this was the end
 local log, forget = {}, {}   -- fields of LOG to set and to delete
 local dirty = false          -- the queue itself changed
 
@@ -116,19 +132,57 @@ end
 local function load(list)
   local wanted = {}
   for _, id in ipairs(list) do
-    if records[id] == nil then
-      records[id] = false
+    if blobs[id] == nil then
+      blobs[id] = false
       wanted[#wanted + 1] = id
     end
   end
-  for i, blob in ipairs(each('HMGET', RECORDS, wanted)) do
-    if blob then
-      local r, id = {struct.unpack(FORMAT, blob)}, wanted[i]
-      local at = r[HISTORY]
-      r[HISTORY], r[SPEC] = blob:sub(at, at + r[HISTORY_SIZE] - 1), blob:sub(at + r[HISTORY_SIZE])
-      records[id], ids[r], blobs[r], stood[r] = r, id, blob, r[STATE]
-    end
+  for i, blob in ipairs(each('HMGET', RECORDS, wanted)) do blobs[wanted[i]] = blob end
+end
+
+-- begin is what a claim makes of a record.
+local function begin(r, at, worker, lease, token)
+  r[STATE], r[ATTEMPT], r[STARTED], r[UNTIL], r[WORKER], r[LEASE], r[TOKEN] = RUNNING, r[ATTEMPT] + 1, at, at + lease, worker, lease, token
+end
+
+local function decode(blob)
+  local r = {struct.unpack(FORMAT, blob)}
+  local mark, size = blob:byte(-1), #blob
+  if mark == WRITTEN then
+    r[HISTORY] = blob:sub(r[HISTORY], -2)
+    return r
   end
+  r[HISTORY] = cmsgpack.pack({'request', r[RUN_AT], PENDING, 0, '', r[RUN_AT]})
+  if mark == PLAIN then return r end
+  local finished, change = 0, ''
+  if mark == ENDED_PLAINLY then
+    local length
+    finished, length = struct.unpack(END_FORMAT, blob, size - END_SIZE + 1)
+    size = size - END_SIZE - length
+    change = blob:sub(size + 1, size + length)
+  end
+  local token, at, lease, _, length = struct.unpack(LEASE_FORMAT, blob, size - LEASE_SIZE + 1)
+  size = size - LEASE_SIZE
+  local worker = blob:sub(size - length + 1, size)
+  begin(r, at, worker, lease, token)
+  r[IS_READY], r[SEQ] = 0, 2
+  r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'claimed', at, RUNNING, 1, worker}) .. change
+  if mark == ENDED_PLAINLY then
+    r[STATE], r[SEQ], r[FINISHED], r[UNTIL], r[ENDED], r[ENDED_TOKEN] = COMPLETED, 3, finished, 0, ENDED_COMPLETED, token
+  end
+  return r
+end
+
+-- record returns the record of an id that was loaded; false: there is none.
+local function record(id)
+  local r = records[id]
+  if r == nil then
+    local blob = blobs[id]
+    if not blob then return false end
+    r = decode(blob)
+    records[id], ids[r], stood[r] = r, id, r[STATE]
+  end
+  return r
 end
 
 local function touch(r)
@@ -158,20 +212,19 @@ end
 -- far as there are any; "" and 0 stand for none.
 local function note(r, kind, at, ...)
   touch(r)
-  local seq = r[SEQ] + 1
+  local id, seq = ids[r], r[SEQ] + 1
   r[SEQ] = seq
   r[HISTORY] = r[HISTORY] .. cmsgpack.pack({kind, at, r[STATE], r[ATTEMPT], ...})
   if #r[HISTORY] > INLINE then spill(r) end
-  if seq > KEPT then forget[#forget + 1] = ids[r] .. '/' .. seq - KEPT end
-  changed[#changed + 1] = r
+  if seq > KEPT then forget[#forget + 1] = id .. '/' .. seq - KEPT end
+  changed[#changed + 1], is_over[id] = id, r[STATE] > RUNNING
 end
 
--- kept_until is the end of the retention of a terminal record; nil: none.
-local function kept_until(r)
-  local keep = r[KEEP + r[STATE]]
+-- kept_until is the end of the retention of a record that is in a terminal state since a time; nil: none.
+local function kept_until(state, finished, keep)
   if keep < 0 then return nil end
-  if keep == 0 then keep = r[STATE] == FAILED and 7 * DAY or DAY end
-  return r[FINISHED] + keep
+  if keep == 0 then keep = state == FAILED and 7 * DAY or DAY end
+  return finished + keep
 end
 
 local function enter(r, state)
@@ -263,17 +316,18 @@ local function remove(r)
   removed[#removed + 1] = r
   queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] - 1
   if r[STATE] == PENDING and r[KEY] ~= '' then keys[r[KEY]] = false end
-  records[ids[r]] = false
-  changed[#changed + 1] = r
+  local id = ids[r]
+  records[id], blobs[id] = false, false
+  changed[#changed + 1], is_over[id] = id, true
 end
 
 -- find returns the record of an id that was loaded, as of now; nil if there is none.
 local function find(id)
-  local r = records[id]
+  local r = record(id)
   if not r then return nil end
   settle(r)
   if r[STATE] > RUNNING then
-    local over = kept_until(r)
+    local over = kept_until(r[STATE], r[FINISHED], r[KEEP + r[STATE]])
     if over and over <= now then
       remove(r)
       return nil
@@ -293,8 +347,9 @@ local function due_slice(set)
   local list = redis.call('ZRANGE', set, '-inf', now, 'BYSCORE', 'LIMIT', 0, SLICE)
   load(list)
   for _, id in ipairs(list) do
-    if records[id] then
-      settle(records[id])
+    local r = record(id)
+    if r then
+      settle(r)
     else
       redis.call('ZREM', set, id)
     end
@@ -311,8 +366,9 @@ local function retire(most)
   local list = redis.call('ZRANGE', DONE, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
   load(list)
   for _, id in ipairs(list) do
-    if records[id] and records[id][STATE] > RUNNING then
-      remove(records[id])
+    local r = record(id)
+    if r and r[STATE] > RUNNING then
+      remove(r)
     else
       redis.call('ZREM', DONE, id)
     end
@@ -328,7 +384,7 @@ local function shorten()
   local list = redis.call('ZRANGE', RUN, now + MIN_LEASE, '+inf', 'BYSCORE')
   load(list)
   for _, id in ipairs(list) do
-    local r = records[id]
+    local r = record(id)
     if r and r[UNTIL] > now + r[LEASE] then
       r[UNTIL] = now + r[LEASE]
       touch(r)
@@ -404,7 +460,7 @@ local function write()
         run[#run + 1] = id
         sooner(NEXT, at)
       else
-        local at = kept_until(r)
+        local at = kept_until(state, r[FINISHED], r[KEEP + state])
         if at then
           done[#done + 1] = at
           done[#done + 1] = id
@@ -425,8 +481,8 @@ local function write()
       end
       queue[READY_COUNT] = queue[READY_COUNT] + is_ready - r[IS_READY]
       r[IS_READY], r[IS_DUE], r[HISTORY_SIZE] = is_ready, is_due, #r[HISTORY]
-      local blob = struct.pack(FORMAT, unpack(r, 1, HISTORY_SIZE)) .. r[HISTORY] .. r[SPEC]
-      blobs[r], stood[r] = blob, state
+      local blob = struct.pack(FORMAT, unpack(r, 1, HISTORY_SIZE)) .. r[HISTORY] .. string.char(WRITTEN)
+      blobs[id], stood[r] = blob, state
       hset[#hset + 1] = id
       hset[#hset + 1] = blob
     end
@@ -446,18 +502,13 @@ end
 -- tell wakes those who watch what changed.
 local function tell()
   if #changed == 0 or queue[WATCHED_UNTIL] < now then return end
-  local list, last = {}, {}
-  for _, r in ipairs(changed) do
-    local id = ids[r]
-    if not last[id] then list[#list + 1] = id end
-    last[id] = r
-  end
-  local over = {}
-  for i, watched in ipairs(each('SMISMEMBER', WATCHED, list)) do
-    if watched == 1 then
-      local id = list[i]
+  local told, over = {}, {}
+  for i, watched in ipairs(each('SMISMEMBER', WATCHED, changed)) do
+    local id = changed[i]
+    if watched == 1 and not told[id] then
+      told[id] = true
       redis.call('PUBLISH', ARGV[2] .. id, '')
-      if is_removed[last[id]] or last[id][STATE] > RUNNING then over[#over + 1] = id end
+      if is_over[id] then over[#over + 1] = id end
     end
   end
   each('SREM', WATCHED, over)
