@@ -49,7 +49,7 @@ func (qs *queues) leave(q *queue) {
 func (q *queue) pass() { q.turn <- struct{}{} }
 
 // turn waits for the turn in a queue; over: the wait ended before.
-func (p *patience) turn(ctx context.Context, q *queue) (over bool, err error) {
+func (p *vigil) turn(ctx context.Context, q *queue) (over bool, err error) {
 	var end <-chan time.Time
 	if !p.end.IsZero() {
 		p.timer.Reset(max(0, time.Until(p.end)))
@@ -66,7 +66,7 @@ func (p *patience) turn(ctx context.Context, q *queue) (over bool, err error) {
 }
 
 // waitDue waits for a message, for something to become due (0: nothing will), or for the time to look again. over: the wait has ended.
-func (p *patience) waitDue(ctx context.Context, w *watch, due time.Duration) (over bool, err error) {
+func (p *vigil) waitDue(ctx context.Context, w *watch, due time.Duration) (over bool, err error) {
 	left := p.left()
 	if due > 0 {
 		left = min(left, due)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"regexp"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -26,7 +27,8 @@ type script struct {
 // lua is a text with the name that servers know it by.
 type lua struct{ source, sha string }
 
-func newLua(source string) lua {
+func newLua(shebang, source string) lua {
+	source = shebang + "\n" + inlineConstants(source)
 	sum := sha1.Sum([]byte(source))
 	return lua{source, hex.EncodeToString(sum[:])}
 }
@@ -55,17 +57,41 @@ func newScript(file string, libs ...string) *script {
 		panic("rpw: lua/" + file + " has no #!lua line")
 	}
 	var b strings.Builder
-	b.WriteString(shebang + "\n")
 	for _, lib := range libs {
 		b.WriteString(read(lib))
 	}
 	b.WriteString(body)
+	source := b.String()
 	return &script{
 		file:     file,
-		own:      newLua(b.String()),
-		original: newLua(strings.Replace(b.String(), "\nlocal DEFAULT_KEEP = 1000000\n", "\nlocal DEFAULT_KEEP = -1\n", 1)),
+		own:      newLua(shebang, source),
+		original: newLua(shebang, strings.Replace(source, "\nlocal DEFAULT_KEEP <const> = 1000000\n", "\nlocal DEFAULT_KEEP <const> = -1\n", 1)),
 		writes:   !strings.Contains(shebang, "no-writes"),
 	}
+}
+
+var (
+	luaConstant = regexp.MustCompile(`(?m)^local ([A-Z][A-Z0-9_]*) <const> = (.*?)(?: +--.*)?\n`)
+	luaToken    = regexp.MustCompile(`'[^'\n]*'|--[^\n]*|[A-Z][A-Z0-9_]*`)
+)
+
+// inlineConstants puts the values of constants (local NAME <const> = value, as in Lua 5.4) in place of their names. Redis' Lua
+// 5.1 has none, and a local of the file that many functions use makes each of these slower to create, at every run.
+func inlineConstants(source string) string {
+	values := make(map[string]string)
+	for _, match := range luaConstant.FindAllStringSubmatch(source, -1) {
+		values[match[1]] = match[2]
+	}
+	source = luaConstant.ReplaceAllString(source, "")
+	return luaToken.ReplaceAllStringFunc(source, func(token string) string {
+		if strings.HasPrefix(token, "--") {
+			return ""
+		}
+		if value, ok := values[token]; ok {
+			return value
+		}
+		return token
+	})
 }
 
 // scriptCall is one execution of a script: its keys, at least one and all of one slot, and its arguments.

@@ -30,6 +30,7 @@ func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
 }
 
 func (s *store) parts() rpw.Parts {
+	actions := s.actions()
 	streams, values := s.streams(), rpw.Cache(cache{s})
 	if s.keys.flat {
 		streams, values = originalStreams{streams}, originalCache{values}
@@ -38,9 +39,9 @@ func (s *store) parts() rpw.Parts {
 		Name:    "redis",
 		Streams: streams,
 		Cache:   values,
-		Actions: s.actions(),
+		Actions: actions,
 		Health:  s.health,
-		Close:   s.close,
+		Close:   func(ctx context.Context) error { return errors.Join(actions.close(ctx), s.close(ctx)) },
 		Native:  s.client,
 	}
 }

@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"hash/maphash"
-	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -44,7 +43,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 		return nil, err
 	}
 	defer w.close()
-	p := newPatience(req.Wait)
+	p := newVigil(req.Wait)
 	defer p.stop()
 	for look := !b.seen(channel, here); ; look = true {
 		if look {
@@ -334,28 +333,25 @@ func (s *sizes) learn(stream string, events []rpw.Event) {
 	s.of(stream).Store(uint32(total/len(events)) + 1)
 }
 
-// patience is how long a call still waits.
-type patience struct {
+// vigil is how long a call still waits.
+type vigil struct {
 	end   time.Time // zero: never
 	timer *time.Timer
 }
 
-// recheck is about how long a call waits at most before it looks again, should a message have been lost.
-const recheck = 15 * time.Second
-
-func newPatience(wait time.Duration) *patience {
-	p := &patience{timer: time.NewTimer(time.Hour)}
+func newVigil(wait time.Duration) *vigil {
+	p := &vigil{timer: time.NewTimer(time.Hour)}
 	if wait != rpw.Forever {
 		p.end = time.Now().Add(wait)
 	}
 	return p
 }
 
-func (p *patience) stop() { p.timer.Stop() }
+func (p *vigil) stop() { p.timer.Stop() }
 
 // left is what remains of the wait, at most the time to the next look.
-func (p *patience) left() time.Duration {
-	most := recheck - rand.N(recheck/3)
+func (p *vigil) left() time.Duration {
+	most := recheck()
 	if p.end.IsZero() {
 		return most
 	}
@@ -363,7 +359,7 @@ func (p *patience) left() time.Duration {
 }
 
 // wait waits until there may be something beyond a place: a message about another one, or the time to look again. done: the wait is over.
-func (p *patience) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
+func (p *vigil) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
 	left := p.left()
 	if left <= 0 {
 		return "", true, nil
