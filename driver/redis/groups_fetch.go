@@ -41,7 +41,7 @@ func (b *streamBus) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.Deli
 		return nil, err
 	}
 	req.Max = pageMax(req.Max, 1)
-	p := newWaiting(req.Wait)
+	p := newVigil(req.Wait)
 	defer p.stop()
 	f, err := b.look(ctx, &req, req.Wait <= 0)
 	if err != nil || !f.empty() || req.Wait <= 0 {

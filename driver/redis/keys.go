@@ -76,6 +76,9 @@ func (k keyspace) queue(name string) queueKeys { return queueKeys{"{" + k.mark()
 // side is a key of the queue; all of them share its slot.
 func (q queueKeys) side(suffix string) string { return q.tag + suffix }
 
+// queues is a key of the registry of queues.
+func (k keyspace) queues(suffix string) string { return "{" + k.mark() + "a}:" + suffix }
+
 // workers is a key of the registry of workers.
 func (k keyspace) workers(suffix string) string { return "{" + k.mark() + "w}:" + suffix }
 

@@ -133,6 +133,11 @@ func TestOpenWithDocumentedPermissions(t *testing.T) {
 	works(t, "redis://u:pw@"+server.Addr, rpw.WithObserver(observer{func(n rpw.Notice) { notices = append(notices, n) }}))
 	require.Len(t, notices, 1, "CONFIG GET is not among them")
 	assert.Equal(t, rpw.NoticeDegraded, notices[0].Kind)
+
+	node := redistest.StartCluster(t, 1).Nodes[0]
+	rules := append(strings.Fields(documentedPermissions(t)), "+cluster|slots", "+cluster|shards", "+cluster|info")
+	node.CLI(t, append([]string{"ACL", "SETUSER", "u", "reset", "on", ">pw"}, rules...)...)
+	works(t, "redis+cluster://u:pw@"+node.Addr)
 }
 
 type observer struct{ notify func(rpw.Notice) }

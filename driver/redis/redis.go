@@ -32,10 +32,45 @@
 //
 // Anything else is an error, which names it. No error holds a password.
 //
+// # Delivery semantics
+//
+// An acknowledged write is as durable as the server makes it: appendfsync says what a crash of the machine may take. A failover may take
+// what the new master had not received yet; with durability=replicated a write is acknowledged when that many replicas have it, and is
+// rpw.ErrUncertain when they do not in time, for about a round trip more for each call. While slots of a cluster move, that holds for the node that had them.
+// What a failover, a restore or a FLUSHALL took, readers of a stream are told as a gap before they go on.
+//
+// The driver repeats nothing; the Hub does, where that is safe. A full server (maxmemory) refuses what adds, with rpw.ErrFull and nothing done, and lets everything
+// go on that finishes or frees. Open refuses a server that would evict keys instead, unless told to accept it. Calls wait without blocking
+// the server: one connection of each Hub listens to the channels of all that waits, and since a message can be lost, each call looks again
+// in a while. Events that others than rpw add wake at once where the server tells them (notify-keyspace-events with K and t; not in a cluster), otherwise
+// within 2 s; that look is one command for some hundred streams.
+//
+// The near cache serves reads with MaxStale from this process. It is invalidated by the server (CLIENT TRACKING); a value is served only while the
+// last proof that the link works is younger than MaxStale, and than 3 s in any case. What a Hub wrote itself it reads back at once.
+//
+// # Keys and scripts
+//
+// Whatever must be atomic is one script, in lua/*.lua; each begins with its keys, which lie in one slot of a cluster. The keys of a
+// stream are prefix:s:name and, beside it, {prefix:s:name}:..., a cache value is prefix:c:key, the keys of a queue are {prefix:a:queue}:..., those of
+// workers {prefix:w}:..., and channels are prefix:n:... in all databases. Entries of streams have the type and the payload as their first field and
+// value, then, under the field rpw, what rpw adds, then the headers. See docs/redis-layout.md for all of them.
+//
+// With layout=original streams and cache values have the keys of the original redis-process-worker, prefix:name, so that its programs and those of rpw share them. There
+// payloads are JSON, or empty; the event type "complete" is refused; a name is a stream or a cache key, not both (rpw.ErrConflict); streams keep everything unless a
+// publisher says otherwise.
+//
 // # Permissions
 //
-// With the prefix "rpw" a user needs these rules, which Open checks; CLIENT TRACKING is for the near cache alone, CONFIG GET
-// (which is not among them) for the check that the server evicts no keys:
+// With the prefix "rpw" a user needs these rules, which Open checks:
 //
-//	~rpw:* ~{rpw:* &rpw:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +role
+//	~rpw:* ~{rpw:* &rpw:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +role +time
+//
+// CLIENT TRACKING, among them, is needed for the near cache alone. CONFIG GET, which is not, lets Open check that the server evicts no keys, and
+// with the channels &__keyspace@* lets events of others wake at once. What is missing of these two the Observer is told (rpw.NoticeDegraded). For
+// a cluster add +cluster|slots +cluster|shards +cluster|info, for durability=replicated +wait. With layout=original the keys are ~prefix:* ~{prefix:* ~{prefix^*
+// and the channels &prefix^*.
+//
+// # Native access
+//
+// rpw.Native[rueidis.Client] gives the client behind a Hub. It is shared: do not close it, and keep off the keys of the prefix.
 package redis

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"regexp"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -17,10 +18,27 @@ var luaFiles embed.FS
 
 // script is an embedded Lua file: one atomic verb.
 type script struct {
-	file   string
-	source string
-	sha    string
-	writes bool
+	file     string
+	own      lua // in rpw's layout
+	original lua // in the original's
+	writes   bool
+}
+
+// lua is a text with the name that servers know it by.
+type lua struct{ source, sha string }
+
+func newLua(shebang, source string) lua {
+	source = shebang + "\n" + inlineConstants(source)
+	sum := sha1.Sum([]byte(source))
+	return lua{source, hex.EncodeToString(sum[:])}
+}
+
+// in is the text for a layout.
+func (sc *script) in(k keyspace) lua {
+	if k.flat {
+		return sc.original
+	}
+	return sc.own
 }
 
 // newScript prepares lua/file, with the text of libs (files of functions, without a first line of their own) between its first line and the rest.
@@ -39,13 +57,41 @@ func newScript(file string, libs ...string) *script {
 		panic("rpw: lua/" + file + " has no #!lua line")
 	}
 	var b strings.Builder
-	b.WriteString(shebang + "\n")
 	for _, lib := range libs {
 		b.WriteString(read(lib))
 	}
 	b.WriteString(body)
-	sum := sha1.Sum([]byte(b.String()))
-	return &script{file: file, source: b.String(), sha: hex.EncodeToString(sum[:]), writes: !strings.Contains(shebang, "no-writes")}
+	source := b.String()
+	return &script{
+		file:     file,
+		own:      newLua(shebang, source),
+		original: newLua(shebang, strings.Replace(source, "\nlocal DEFAULT_KEEP <const> = 1000000\n", "\nlocal DEFAULT_KEEP <const> = -1\n", 1)),
+		writes:   !strings.Contains(shebang, "no-writes"),
+	}
+}
+
+var (
+	luaConstant = regexp.MustCompile(`(?m)^local ([A-Z][A-Z0-9_]*) <const> = (.*?)(?: +--.*)?\n`)
+	luaToken    = regexp.MustCompile(`'[^'\n]*'|--[^\n]*|[A-Z][A-Z0-9_]*`)
+)
+
+// inlineConstants puts the values of constants (local NAME <const> = value, as in Lua 5.4) in place of their names. Redis' Lua
+// 5.1 has none, and a local of the file that many functions use makes each of these slower to create, at every run.
+func inlineConstants(source string) string {
+	values := make(map[string]string)
+	for _, match := range luaConstant.FindAllStringSubmatch(source, -1) {
+		values[match[1]] = match[2]
+	}
+	source = luaConstant.ReplaceAllString(source, "")
+	return luaToken.ReplaceAllStringFunc(source, func(token string) string {
+		if strings.HasPrefix(token, "--") {
+			return ""
+		}
+		if value, ok := values[token]; ok {
+			return value
+		}
+		return token
+	})
 }
 
 // scriptCall is one execution of a script: its keys, at least one and all of one slot, and its arguments.
@@ -76,10 +122,11 @@ func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *scri
 	if err := ctx.Err(); err != nil {
 		return repeat(scriptAnswer{err: err}, len(calls))
 	}
+	text := sc.in(s.keys)
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	answers := s.pipeline(bounded, via, sc, calls, func(call scriptCall) rueidis.Completed {
-		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		return via.B().Evalsha().Sha1(text.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	var unknown []int // calls of a server that does not have the script yet
 	var again []scriptCall
@@ -91,7 +138,7 @@ func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *scri
 	}
 	if len(unknown) > 0 {
 		retried := s.pipeline(bounded, via, sc, again, func(call scriptCall) rueidis.Completed {
-			return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+			return via.B().Eval().Script(text.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		})
 		for j, i := range unknown {
 			answers[i] = retried[j]

@@ -30,13 +30,18 @@ func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
 }
 
 func (s *store) parts() rpw.Parts {
+	actions := s.actions()
+	streams, values := s.streams(), rpw.Cache(cache{s})
+	if s.keys.flat {
+		streams, values = originalStreams{streams}, originalCache{values}
+	}
 	return rpw.Parts{
 		Name:    "redis",
-		Streams: s.streams(),
-		Cache:   cache{s},
-		Actions: s.actions(),
+		Streams: streams,
+		Cache:   values,
+		Actions: actions,
 		Health:  s.health,
-		Close:   s.close,
+		Close:   func(ctx context.Context) error { return errors.Join(actions.close(ctx), s.close(ctx)) },
 		Native:  s.client,
 	}
 }

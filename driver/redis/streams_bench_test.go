@@ -20,10 +20,10 @@ import (
 // These benchmarks stand each verb beside the same work by bare commands of the client, on one server and in one run: only the
 // ratio says something.
 
-var benchPayload = bytes.Repeat([]byte("x"), 256)
+var eventPayload = bytes.Repeat([]byte("x"), 256)
 
-// benchHub is a hub on a server of the benchmark's own.
-func benchHub(b *testing.B) (*rpw.Hub, rueidis.Client) {
+// streamHub is a hub on a server of the benchmark's own.
+func streamHub(b *testing.B) (*rpw.Hub, rueidis.Client) {
 	server := redistest.Start(b)
 	s := storeOn(b, server, "p")
 	h, err := rpw.New(s.parts())
@@ -55,11 +55,11 @@ func callers(b *testing.B, n int, do func() error) {
 func BenchmarkPublish64(b *testing.B) {
 	raw := func(b *testing.B, client rueidis.Client) {
 		callers(b, 64, func() error {
-			return client.Do(b.Context(), client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(benchPayload)).Build()).Error()
+			return client.Do(b.Context(), client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(eventPayload)).Build()).Error()
 		})
 	}
 	b.Run("raw/client=ours", func(b *testing.B) {
-		_, client := benchHub(b)
+		_, client := streamHub(b)
 		raw(b, client)
 	})
 	b.Run("raw/client=default", func(b *testing.B) {
@@ -70,7 +70,7 @@ func BenchmarkPublish64(b *testing.B) {
 	})
 	for _, subscribers := range []int{0, 1} {
 		b.Run("rpw/subscribers="+strconv.Itoa(subscribers), func(b *testing.B) {
-			h, _ := benchHub(b)
+			h, _ := streamHub(b)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			for range subscribers {
@@ -86,7 +86,7 @@ func BenchmarkPublish64(b *testing.B) {
 }
 
 func publishOne(ctx context.Context, h *rpw.Hub) error {
-	answers, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: "s", Events: []rpw.NewEvent{{Type: "t", Data: benchPayload}}}})
+	answers, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: "s", Events: []rpw.NewEvent{{Type: "t", Data: eventPayload}}}})
 	if err != nil {
 		return err
 	}
@@ -109,11 +109,11 @@ func tail(ctx context.Context, h *rpw.Hub, at rpw.Position, got func([]rpw.Event
 
 func BenchmarkPublishBatch100(b *testing.B) {
 	b.Run("raw", func(b *testing.B) {
-		_, client := benchHub(b)
+		_, client := streamHub(b)
 		for range b.N {
 			cmds := make(rueidis.Commands, 100)
 			for i := range cmds {
-				cmds[i] = client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(benchPayload)).Build()
+				cmds[i] = client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(eventPayload)).Build()
 			}
 			for _, r := range client.DoMulti(b.Context(), cmds...) {
 				require.NoError(b, r.Error())
@@ -122,8 +122,8 @@ func BenchmarkPublishBatch100(b *testing.B) {
 		b.ReportMetric(100*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	})
 	b.Run("rpw", func(b *testing.B) {
-		h, _ := benchHub(b)
-		batch := rpw.Batch{Stream: "s", Events: slices.Repeat([]rpw.NewEvent{{Type: "t", Data: benchPayload}}, 100)}
+		h, _ := streamHub(b)
+		batch := rpw.Batch{Stream: "s", Events: slices.Repeat([]rpw.NewEvent{{Type: "t", Data: eventPayload}}, 100)}
 		for range b.N {
 			answers, err := h.Streams().Publish(b.Context(), []rpw.Batch{batch})
 			require.NoError(b, err)
@@ -136,7 +136,7 @@ func BenchmarkPublishBatch100(b *testing.B) {
 // BenchmarkGroup100 fetches and settles in batches of 100.
 func BenchmarkGroup100(b *testing.B) {
 	fill := func(b *testing.B, h *rpw.Hub) {
-		batch := rpw.Batch{Stream: "s", Events: slices.Repeat([]rpw.NewEvent{{Type: "t", Data: benchPayload}}, 100)}
+		batch := rpw.Batch{Stream: "s", Events: slices.Repeat([]rpw.NewEvent{{Type: "t", Data: eventPayload}}, 100)}
 		for range b.N {
 			answers, err := h.Streams().Publish(b.Context(), []rpw.Batch{batch})
 			require.NoError(b, err)
@@ -144,7 +144,7 @@ func BenchmarkGroup100(b *testing.B) {
 		}
 	}
 	b.Run("raw", func(b *testing.B) {
-		h, client := benchHub(b)
+		h, client := streamHub(b)
 		fill(b, h)
 		require.NoError(b, client.Do(b.Context(), client.B().XgroupCreate().Key("p:s:s").Group("g").Id("0").Build()).Error())
 		b.ResetTimer()
@@ -160,7 +160,7 @@ func BenchmarkGroup100(b *testing.B) {
 		b.ReportMetric(100*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	})
 	b.Run("rpw", func(b *testing.B) {
-		h, _ := benchHub(b)
+		h, _ := streamHub(b)
 		fill(b, h)
 		_, err := h.Streams().EnsureGroup(b.Context(), rpw.GroupConfig{Stream: "s", Group: "g", From: rpw.Oldest()})
 		require.NoError(b, err)
@@ -196,7 +196,7 @@ func BenchmarkWake(b *testing.B) {
 		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 	}
 	b.Run("raw", func(b *testing.B) {
-		_, client := benchHub(b)
+		_, client := streamHub(b)
 		ctx, cancel := context.WithCancel(b.Context())
 		defer cancel()
 		arrived := make(chan struct{}, 1)
@@ -214,12 +214,12 @@ func BenchmarkWake(b *testing.B) {
 			}
 		}()
 		measure(b, func() {
-			require.NoError(b, client.Do(ctx, client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(benchPayload)).Build()).Error())
+			require.NoError(b, client.Do(ctx, client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(eventPayload)).Build()).Error())
 		}, arrived)
 	})
 	for _, subscriptions := range []int{1, 10_000} {
 		b.Run("rpw/subscriptions="+strconv.Itoa(subscriptions), func(b *testing.B) {
-			h, _ := benchHub(b)
+			h, _ := streamHub(b)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			var silent sync.WaitGroup

@@ -33,17 +33,17 @@ func readEntry(m *rueidis.RedisMessage, epoch uint64) (rpw.Event, error) {
 	if err != nil || len(fields) < 2 {
 		return e, badReply("an entry without fields")
 	}
-	e.Type = fieldText(fields[0])
-	e.Data = bytesOf(fieldText(fields[1]))
+	e.Type = textOf(&fields[0])
+	e.Data = bytesOf(textOf(&fields[1]))
 	rest := fields[2:]
-	if len(rest) >= 2 && fieldText(rest[0]) == metaField {
-		readMeta(&e, fieldText(rest[1]))
+	if len(rest) >= 2 && textOf(&rest[0]) == metaField {
+		readMeta(&e, textOf(&rest[1]))
 		rest = rest[2:]
 	}
 	if len(rest) >= 2 {
 		e.Header = make(map[string]string, len(rest)/2)
 		for i := 0; i+1 < len(rest); i += 2 {
-			e.Header[fieldText(rest[i])] = fieldText(rest[i+1])
+			e.Header[textOf(&rest[i])] = textOf(&rest[i+1])
 		}
 	}
 	return e, nil
@@ -62,12 +62,6 @@ func readEntries(m rueidis.RedisMessage, epoch uint64) ([]rpw.Event, error) {
 		}
 	}
 	return events, nil
-}
-
-// fieldText is a text, "" of what is none.
-func fieldText(m rueidis.RedisMessage) string {
-	text, _ := m.ToString()
-	return text
 }
 
 // readMeta reads the meta field: "count", "count key", or of a dead letter "count/epoch/count key".

@@ -32,7 +32,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 		return nil, err
 	}
 	defer w.close()
-	p := newWaiting(req.Wait)
+	p := newVigil(req.Wait)
 	defer p.stop()
 	for message := b.waker.newest(channel); ; {
 		events, over, err := b.glance(ctx, &req, here, message)

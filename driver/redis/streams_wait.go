@@ -8,8 +8,8 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// waiting is how long a call still waits.
-type waiting struct {
+// vigil is how long a call still waits.
+type vigil struct {
 	end   time.Time // zero: never
 	timer *time.Timer
 }
@@ -17,18 +17,18 @@ type waiting struct {
 // lookEvery is about how long a call waits at most before it looks again, should a message have been lost.
 const lookEvery = 15 * time.Second
 
-func newWaiting(wait time.Duration) *waiting {
-	p := &waiting{timer: time.NewTimer(time.Hour)}
+func newVigil(wait time.Duration) *vigil {
+	p := &vigil{timer: time.NewTimer(time.Hour)}
 	if wait != rpw.Forever {
 		p.end = time.Now().Add(wait)
 	}
 	return p
 }
 
-func (p *waiting) stop() { p.timer.Stop() }
+func (p *vigil) stop() { p.timer.Stop() }
 
 // left is what remains of the wait, at most the time to the next look.
-func (p *waiting) left() time.Duration {
+func (p *vigil) left() time.Duration {
 	most := lookEvery - rand.N(lookEvery/3)
 	if p.end.IsZero() {
 		return most
@@ -37,7 +37,7 @@ func (p *waiting) left() time.Duration {
 }
 
 // wait waits until there may be something beyond a place: a message about another one, or the time to look again. done: the wait is over.
-func (p *waiting) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
+func (p *vigil) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
 	left := p.left()
 	if left <= 0 {
 		return "", true, nil
@@ -59,7 +59,7 @@ func (p *waiting) wait(ctx context.Context, w *watch, here string) (message stri
 }
 
 // turn waits for the turn in a queue; over: the wait ended before.
-func (p *waiting) turn(ctx context.Context, q *queue) (over bool, err error) {
+func (p *vigil) turn(ctx context.Context, q *queue) (over bool, err error) {
 	var end <-chan time.Time
 	if !p.end.IsZero() {
 		p.timer.Reset(max(0, time.Until(p.end)))
@@ -76,7 +76,7 @@ func (p *waiting) turn(ctx context.Context, q *queue) (over bool, err error) {
 }
 
 // waitDue waits for a message, for something to become due (0: nothing will), or for the time to look again. over: the wait has ended.
-func (p *waiting) waitDue(ctx context.Context, w *watch, due time.Duration) (over bool, err error) {
+func (p *vigil) waitDue(ctx context.Context, w *watch, due time.Duration) (over bool, err error) {
 	left := p.left()
 	if due > 0 {
 		left = min(left, due)

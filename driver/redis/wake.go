@@ -18,6 +18,9 @@ import (
 // lingering is how long a channel stays subscribed after its last watch: most callers come back at once.
 const lingering = 5 * time.Second
 
+// recheck is how long who waits goes without looking at the store, should a message have been lost.
+func recheck() time.Duration { return 10*time.Second + rand.N(5*time.Second) }
+
 // waker wakes the calls that wait: one connection, subscribed to the channels that are watched, for all of them. A message is a hint
 // only, and may be lost; the store is the truth. The connection is made with the first watch, and made again when it breaks.
 type waker struct {

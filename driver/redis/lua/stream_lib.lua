@@ -197,17 +197,15 @@ local function trim(st, most, horizon)
   return n
 end
 
--- DEFAULT_KEEP is how many events a stream keeps that nobody configured.
-local DEFAULT_KEEP = 1000000
+-- DEFAULT_KEEP is how many events a stream keeps that nobody configured; the driver makes it -1 for the original's layout.
+local DEFAULT_KEEP <const> = 1000000
 
 -- retain applies a retention (events: 0 default, -1 no bound; age in ms: 0 no bound), by length with some slack so that it is not done
 -- at each publish.
 local function retain(st, keep, age)
   local most, horizon
-  if keep >= 0 then
-    if keep == 0 then keep = DEFAULT_KEEP end
-    if st.length > keep + math.max(100, math.floor(keep / 100)) then most = keep end
-  end
+  if keep == 0 then keep = DEFAULT_KEEP end
+  if keep >= 0 and st.length > keep + math.max(100, math.floor(keep / 100)) then most = keep end
   if age > 0 and st.first then
     horizon = clock() - age
     if (split(st.first[1])) >= horizon then horizon = nil end
