@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -92,22 +93,28 @@ func readValue(data, pttl rueidis.RedisMessage) (rpw.Value, error) {
 	return rpw.Value{Data: b, Found: true, TTL: ttl}, nil
 }
 
-// Set implements rpw.Cache.
+// Set implements rpw.Cache. With the original's layout a value is JSON or empty, since its programs read nothing else.
 func (c cache) Set(ctx context.Context, items []rpw.CacheSet) ([]error, error) {
-	calls := make([]scriptCall, len(items))
+	errs := make([]error, len(items))
+	calls := make([]scriptCall, 0, len(items))
+	places := make([]int, 0, len(items))
 	for i, item := range items {
-		calls[i] = scriptCall{
+		if c.keys.flat && len(item.Data) > 0 && !json.Valid(item.Data) {
+			errs[i] = rpw.Errorf(rpw.ErrInvalid, "with the original's layout values must be JSON")
+			continue
+		}
+		places = append(places, i)
+		calls = append(calls, scriptCall{
 			keys: []string{c.keys.cache(item.Key)},
 			args: []string{rueidis.BinaryString(item.Data), life(item.TTL), conditions[item.When], rueidis.BinaryString(item.Old)},
-		}
+		})
 	}
 	answers := c.write(ctx, cacheSet, calls)
 	if err := whole(answers); err != nil {
 		return nil, err
 	}
-	errs := make([]error, len(items))
-	for i, answer := range answers {
-		errs[i] = answer.err
+	for j, i := range places {
+		errs[i] = answers[j].err
 	}
 	return errs, nil
 }
@@ -183,6 +190,9 @@ func life(ttl time.Duration) string {
 
 // whole is the error of a call that failed as a whole: that of its first item, if all failed alike and the reason is not in the items.
 func whole(answers []scriptAnswer) error {
+	if len(answers) == 0 {
+		return nil
+	}
 	code := rpw.Code(answers[0].err)
 	switch code {
 	case "", "conflict", "full", "internal":

@@ -18,27 +18,10 @@ var luaFiles embed.FS
 
 // script is an embedded Lua file: one atomic verb.
 type script struct {
-	file     string
-	own      lua // in rpw's layout
-	original lua // in the original's
-	writes   bool
-}
-
-// lua is a text with the name that servers know it by.
-type lua struct{ source, sha string }
-
-func newLua(shebang, source string) lua {
-	source = shebang + "\n" + inlineConstants(source)
-	sum := sha1.Sum([]byte(source))
-	return lua{source, hex.EncodeToString(sum[:])}
-}
-
-// in is the text for a layout.
-func (sc *script) in(k keyspace) lua {
-	if k.flat {
-		return sc.original
-	}
-	return sc.own
+	file   string
+	source string
+	sha    string
+	writes bool
 }
 
 // newScript prepares lua/file, with the text of libs (files of functions, without a first line of their own) between its first line and the rest.
@@ -61,13 +44,9 @@ func newScript(file string, libs ...string) *script {
 		b.WriteString(read(lib))
 	}
 	b.WriteString(body)
-	source := b.String()
-	return &script{
-		file:     file,
-		own:      newLua(shebang, source),
-		original: newLua(shebang, strings.Replace(source, "\nlocal DEFAULT_KEEP <const> = 1000000\n", "\nlocal DEFAULT_KEEP <const> = -1\n", 1)),
-		writes:   !strings.Contains(shebang, "no-writes"),
-	}
+	source := shebang + "\n" + inlineConstants(b.String())
+	sum := sha1.Sum([]byte(source))
+	return &script{file: file, source: source, sha: hex.EncodeToString(sum[:]), writes: !strings.Contains(shebang, "no-writes")}
 }
 
 var (
@@ -122,11 +101,10 @@ func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *scri
 	if err := ctx.Err(); err != nil {
 		return repeat(scriptAnswer{err: err}, len(calls))
 	}
-	text := sc.in(s.keys)
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	answers := s.pipeline(bounded, via, sc, calls, func(call scriptCall) rueidis.Completed {
-		return via.B().Evalsha().Sha1(text.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	var unknown []int // calls of a server that does not have the script yet
 	var again []scriptCall
@@ -138,7 +116,7 @@ func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *scri
 	}
 	if len(unknown) > 0 {
 		retried := s.pipeline(bounded, via, sc, again, func(call scriptCall) rueidis.Completed {
-			return via.B().Eval().Script(text.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+			return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		})
 		for j, i := range unknown {
 			answers[i] = retried[j]

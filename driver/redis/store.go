@@ -31,14 +31,10 @@ func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
 
 func (s *store) parts() rpw.Parts {
 	actions := s.actions()
-	streams, values := s.streams(), rpw.Cache(cache{s})
-	if s.keys.flat {
-		streams, values = originalStreams{streams}, originalCache{values}
-	}
 	return rpw.Parts{
 		Name:    "redis",
-		Streams: streams,
-		Cache:   values,
+		Streams: s.streams(),
+		Cache:   cache{s},
 		Actions: actions,
 		Health:  s.health,
 		Close:   func(ctx context.Context) error { return errors.Join(actions.close(ctx), s.close(ctx)) },

@@ -197,7 +197,7 @@ local function trim(st, most, horizon)
   return n
 end
 
--- DEFAULT_KEEP is how many events a stream keeps that nobody configured; the driver makes it -1 for the original's layout.
+-- DEFAULT_KEEP is how many events a stream keeps that nobody configured.
 local DEFAULT_KEEP <const> = 1000000
 
 -- retain applies a retention (events: 0 default, -1 no bound; age in ms: 0 no bound), by length with some slack so that it is not done
