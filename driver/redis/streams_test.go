@@ -569,7 +569,10 @@ func TestWrongTypeIsAConflict(t *testing.T) {
 // TestIdleWaitsAskNothing: a reader and a fetch that wait send no command, and many of them share one connection.
 func TestIdleWaitsAskNothing(t *testing.T) {
 	server := redistest.Start(t)
-	b := busOf(t, storeOn(t, server, "p"))
+	parts, err := New(t.Context(), dial(t, server), Options{Prefix: "p", IgnoreForeign: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, parts.Close(context.Background())) }()
+	b := bus{parts.Streams.(*streamBus), t}
 	b.group()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
