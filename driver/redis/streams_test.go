@@ -17,25 +17,12 @@ import (
 
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/conformance"
-	"github.com/redis-process-worker/rpw/driver/memory"
 	"github.com/redis-process-worker/rpw/internal/redistest"
 )
 
 // TestModel replays random verbs against the suite's model.
 func TestModel(t *testing.T) {
-	conformance.RunModel(t, conformance.Harness{Open: func(t testing.TB) conformance.Backend {
-		b := standalone(t)
-		connect := b.Connect
-		store := memory.New(memory.Options{})
-		b.Connect = func() (rpw.Parts, error) {
-			p, err := connect()
-			if p.Actions == nil {
-				p.Actions = store.Parts().Actions
-			}
-			return p, err
-		}
-		return b
-	}, Unit: 30 * time.Millisecond})
+	conformance.RunModel(t, conformance.Harness{Open: standalone, Unit: 30 * time.Millisecond})
 }
 
 // bus is the streams of one store, with bare commands beside it.
@@ -582,7 +569,10 @@ func TestWrongTypeIsAConflict(t *testing.T) {
 // TestIdleWaitsAskNothing: a reader and a fetch that wait send no command, and many of them share one connection.
 func TestIdleWaitsAskNothing(t *testing.T) {
 	server := redistest.Start(t)
-	b := busOf(t, storeOn(t, server, "p"))
+	parts, err := New(t.Context(), dial(t, server), Options{Prefix: "p", IgnoreForeign: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, parts.Close(context.Background())) }()
+	b := bus{parts.Streams.(*streamBus), t}
 	b.group()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
