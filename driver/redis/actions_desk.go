@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,9 +116,6 @@ func (v *view) hear(news string) bool {
 	*v = view{due: dueIn(us)}
 	return true
 }
-
-// recheck is how long who waits goes without looking at the store, which is the truth.
-func recheck() time.Duration { return 10*time.Second + rand.N(5*time.Second) }
 
 // timer is a channel that tells when d has passed; rpw.Forever: never.
 func timer(d time.Duration) (<-chan time.Time, func() bool) {

@@ -27,12 +27,23 @@ const readTogether = 100
 
 // Get implements rpw.Cache.
 func (c cache) Get(ctx context.Context, req rpw.GetRequest) ([]rpw.Value, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	keys := make([]string, len(req.Keys))
 	for i, key := range req.Keys {
 		keys[i] = c.keys.cache(key)
 	}
+	if req.MaxStale > 0 && c.near != nil {
+		return c.near.get(ctx, keys, req.MaxStale)
+	}
+	return c.read(ctx, c.client, keys)
+}
+
+// read is the readFunc of the cache.
+func (s *store) read(ctx context.Context, via rueidis.CommandClient, keys []string) ([]rpw.Value, error) {
 	together := readTogether
-	if c.clustered() { // each key has a slot of its own
+	if s.clustered() { // each key has a slot of its own
 		together = 1
 	}
 	calls := make([]scriptCall, 0, (len(keys)+together-1)/together)
@@ -42,7 +53,7 @@ func (c cache) Get(ctx context.Context, req rpw.GetRequest) ([]rpw.Value, error)
 		rest = rest[n:]
 	}
 	values := make([]rpw.Value, 0, len(keys))
-	for i, answer := range c.execAll(ctx, cacheGet, calls) {
+	for i, answer := range s.execVia(ctx, via, cacheGet, calls) {
 		if answer.err != nil {
 			return nil, answer.err
 		}
@@ -90,7 +101,7 @@ func (c cache) Set(ctx context.Context, items []rpw.CacheSet) ([]error, error) {
 			args: []string{rueidis.BinaryString(item.Data), life(item.TTL), conditions[item.When], rueidis.BinaryString(item.Old)},
 		}
 	}
-	answers := c.execAll(ctx, cacheSet, calls)
+	answers := c.write(ctx, cacheSet, calls)
 	if err := whole(answers); err != nil {
 		return nil, err
 	}
@@ -110,7 +121,7 @@ func (c cache) Delete(ctx context.Context, items []rpw.CacheDelete) ([]rpw.Cache
 			args: []string{conditions[item.When], rueidis.BinaryString(item.Old)},
 		}
 	}
-	answers := c.execAll(ctx, cacheDelete, calls)
+	answers := c.write(ctx, cacheDelete, calls)
 	if err := whole(answers); err != nil {
 		return nil, err
 	}
@@ -132,7 +143,7 @@ func (c cache) Increment(ctx context.Context, items []rpw.CacheIncrement) ([]rpw
 			args: []string{strconv.FormatInt(item.By, 10), life(item.TTL)},
 		}
 	}
-	answers := c.execAll(ctx, cacheIncrement, calls)
+	answers := c.write(ctx, cacheIncrement, calls)
 	if err := whole(answers); err != nil {
 		return nil, err
 	}
@@ -143,6 +154,17 @@ func (c cache) Increment(ctx context.Context, items []rpw.CacheIncrement) ([]rpw
 		}
 	}
 	return counters, nil
+}
+
+// write runs a script that changes values, one for each call, and has this process forget what it knew of them.
+func (c cache) write(ctx context.Context, sc *script, calls []scriptCall) []scriptAnswer {
+	answers := c.execAll(ctx, sc, calls)
+	if c.near != nil {
+		for _, call := range calls {
+			c.near.forget(call.keys)
+		}
+	}
+	return answers
 }
 
 // conditions are the words of the scripts for an rpw.When.

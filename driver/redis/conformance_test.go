@@ -18,18 +18,29 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Harness{Open: standalone, Unit: 30 * time.Millisecond, Parallel: true})
 }
 
+// TestConformanceOnCluster runs it on a cluster of three nodes, where everything that belongs together must be in one slot.
+func TestConformanceOnCluster(t *testing.T) {
+	conformance.Run(t, conformance.Harness{Open: clustered, Unit: 30 * time.Millisecond, Parallel: true})
+}
+
 func standalone(t testing.TB) conformance.Backend {
 	server := shared.Server(t)
+	return backend(t, func() rueidis.Client { return dial(t, server) })
+}
+
+func clustered(t testing.TB) conformance.Backend {
+	nodes := shared.Cluster(t)
+	return backend(t, func() rueidis.Client { return dialCluster(t, nodes) })
+}
+
+// backend is a store under a prefix of its own.
+func backend(t testing.TB, connect func() rueidis.Client) conformance.Backend {
 	prefix := "c" + strconv.FormatInt(prefixes.Add(1), 10)
-	admin := dial(t, server)
+	admin := connect()
 	t.Cleanup(func() { flush(t, admin, prefix) })
 	return conformance.Backend{
-		Connect: func() (rpw.Parts, error) {
-			client := dial(t, server)
-			s := newStore(client, keyspace{prefix: prefix}, options{timeout: 5 * time.Second, notify: func(rpw.Notice) {}})
-			return s.parts(), nil
-		},
-		Flush: func() { flush(t, admin, prefix) },
+		Connect: func() (rpw.Parts, error) { return New(t.Context(), connect(), Options{Prefix: prefix}) },
+		Flush:   func() { flush(t, admin, prefix) },
 	}
 }
 

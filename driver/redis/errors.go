@@ -18,7 +18,10 @@ func classify(ctx context.Context, err error, write bool) error {
 		return nil
 	}
 	if e, ok := rueidis.IsRedisErr(err); ok {
-		return classifyReply(e.Error(), write)
+		return classifyReply(e.Error())
+	}
+	if _, ok := errors.AsType[*rpw.Error](err); ok {
+		return err
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
@@ -37,6 +40,14 @@ func classify(ctx context.Context, err error, write bool) error {
 		return rpw.Errorf(rpw.ErrUncertain, "the link broke before the answer: %w", err)
 	}
 	return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
+}
+
+// fault is classify for a store, which turns away from a server that is the master no more.
+func (s *store) fault(ctx context.Context, err error, write bool) error {
+	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "READONLY") {
+		s.opt.redial()
+	}
+	return classify(ctx, err, write)
 }
 
 // replyKinds are the kinds of errors a server answers with, by their first word. None of them was executed.
@@ -64,10 +75,12 @@ var replyKinds = map[string]error{
 }
 
 // classifyReply reads an error reply: one of our scripts ("RPW <code> <text>"), or one of the server.
-func classifyReply(text string, write bool) error {
+func classifyReply(text string) error {
+	text = strings.TrimPrefix(text, "ERR ") // as rueidis does
 	word, rest, _ := strings.Cut(text, " ")
 	if word == "RPW" {
 		code, rest, _ := strings.Cut(rest, " ")
+		rest, _, _ = strings.Cut(rest, " script: ") // where a script raised it, says the server
 		if kind := rpw.Sentinel(code); kind != nil {
 			return rpw.Errorf(kind, "%s", rest)
 		}
@@ -77,11 +90,13 @@ func classifyReply(text string, write bool) error {
 		return rpw.Errorf(kind, "the server says: %s", text)
 	}
 	switch {
-	case strings.HasPrefix(text, "ERR unknown command"), strings.HasPrefix(text, "ERR unknown subcommand"):
+	case strings.Contains(text, "The user executing the script"):
+		return rpw.Errorf(rpw.ErrPermission, "the server says: %s", text)
+	case strings.HasPrefix(text, "unknown command"), strings.HasPrefix(text, "unknown subcommand"):
 		return rpw.Errorf(errors.ErrUnsupported, "the server says: %s", text)
-	case strings.HasPrefix(text, "ERR max number of clients"):
+	case strings.HasPrefix(text, "max number of clients"):
 		return rpw.Errorf(rpw.ErrUnavailable, "the server says: %s", text)
-	case strings.HasPrefix(text, "ERR DB index"), strings.HasPrefix(text, "ERR invalid DB"):
+	case strings.HasPrefix(text, "DB index"), strings.HasPrefix(text, "invalid DB"), strings.HasPrefix(text, "No such master"):
 		return rpw.Errorf(rpw.ErrInvalid, "the server says: %s", text)
 	}
 	return errors.New("the server says: " + text)

@@ -1,7 +1,9 @@
 package redis
 
 import (
+	"cmp"
 	"strconv"
+	"strings"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -87,6 +89,7 @@ const (
 	queueChannel  = "q" // an action became ready, or due earlier
 	actionChannel = "a" // name is "queue/id"; it changed
 	workerChannel = "w" // name is the session; there is a signal
+	echoChannel   = "e" // name is random; one waker tries its link
 )
 
 // channel is where a change is told, as a hint: the store is the truth.
@@ -96,3 +99,11 @@ func (k keyspace) channel(kind, name string) string {
 	}
 	return k.mark() + "n:" + kind + ":" + name
 }
+
+// streamOf is the stream that a channel tells of, if it is of one.
+func (k keyspace) streamOf(channel string) (name string, ok bool) {
+	return strings.CutPrefix(channel, k.channel(streamChannel, ""))
+}
+
+// events is the channel on which a server tells what happens to a key, if it does (notify-keyspace-events).
+func (k keyspace) events(key string) string { return "__keyspace@" + cmp.Or(k.db, "0") + "__:" + key }

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/internal/redistest"
 )
 
@@ -30,10 +29,22 @@ func TestMain(m *testing.M) {
 // dial opens a client of a server, closed with the test.
 func dial(t testing.TB, s *redistest.Server) rueidis.Client {
 	t.Helper()
-	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{s.Addr}, ForceSingleClient: true, DisableRetry: true, AlwaysPipelining: true,
-		RingScaleEachConn: 8, ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
-	})
+	return dialAll(t, &config{addrs: []string{s.Addr}})
+}
+
+// dialCluster opens a client of a cluster, closed with the test.
+func dialCluster(t testing.TB, c *redistest.Cluster) rueidis.Client {
+	t.Helper()
+	return dialAll(t, &config{mode: cluster, addrs: c.Addrs()})
+}
+
+func dialAll(t testing.TB, c *config) rueidis.Client {
+	t.Helper()
+	c.dialTimeout, c.pool = 2*time.Second, 8
+	opt, err := c.clientOption(new(links))
+	require.NoError(t, err)
+	opt.RingScaleEachConn = 8
+	client, err := c.connect(t.Context(), opt)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return client
@@ -50,7 +61,15 @@ func testStore(t testing.TB) *store {
 // storeOn is a store on a server, closed with the test.
 func storeOn(t testing.TB, server *redistest.Server, prefix string) *store {
 	t.Helper()
-	s := newStore(dial(t, server), keyspace{prefix: prefix}, options{timeout: 5 * time.Second, notify: func(rpw.Notice) {}})
+	return storeWith(t, dial(t, server), prefix)
+}
+
+// storeWith is a store over a client, closed with the test.
+func storeWith(t testing.TB, client rueidis.Client, prefix string) *store {
+	t.Helper()
+	opts := Options{Prefix: prefix}
+	require.NoError(t, opts.check())
+	s := newStore(client, keyspace{prefix: prefix}, opts)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

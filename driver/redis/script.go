@@ -18,10 +18,27 @@ var luaFiles embed.FS
 
 // script is an embedded Lua file: one atomic verb.
 type script struct {
-	file   string
-	source string
-	sha    string
-	writes bool
+	file     string
+	own      lua // in rpw's layout
+	original lua // in the original's
+	writes   bool
+}
+
+// lua is a text with the name that servers know it by.
+type lua struct{ source, sha string }
+
+func newLua(shebang, source string) lua {
+	source = shebang + "\n" + inlineConstants(source)
+	sum := sha1.Sum([]byte(source))
+	return lua{source, hex.EncodeToString(sum[:])}
+}
+
+// in is the text for a layout.
+func (sc *script) in(k keyspace) lua {
+	if k.flat {
+		return sc.original
+	}
+	return sc.own
 }
 
 // newScript prepares lua/file, with the text of libs (files of functions, without a first line of their own) between its first line and the rest.
@@ -44,9 +61,13 @@ func newScript(file string, libs ...string) *script {
 		b.WriteString(read(lib))
 	}
 	b.WriteString(body)
-	source := shebang + "\n" + inlineConstants(b.String())
-	sum := sha1.Sum([]byte(source))
-	return &script{file: file, source: source, sha: hex.EncodeToString(sum[:]), writes: !strings.Contains(shebang, "no-writes")}
+	source := b.String()
+	return &script{
+		file:     file,
+		own:      newLua(shebang, source),
+		original: newLua(shebang, strings.Replace(source, "\nlocal DEFAULT_KEEP <const> = 1000000\n", "\nlocal DEFAULT_KEEP <const> = -1\n", 1)),
+		writes:   !strings.Contains(shebang, "no-writes"),
+	}
 }
 
 var (
@@ -93,61 +114,86 @@ func (s *store) exec(ctx context.Context, sc *script, keys, args []string) (ruei
 
 // execAll runs a script for several calls in one pipeline: calls of one slot in their order, each atomic for itself.
 func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []scriptAnswer {
-	answers := make([]scriptAnswer, len(calls))
+	return s.execVia(ctx, s.client, sc, calls)
+}
+
+// execVia is execAll by a client, or a connection, of the caller's choice.
+func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall) []scriptAnswer {
 	if err := ctx.Err(); err != nil {
-		for i := range answers {
-			answers[i].err = err
-		}
-		return answers
+		return repeat(scriptAnswer{err: err}, len(calls))
 	}
+	text := sc.in(s.keys)
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	results := s.pipeline(bounded, sc, calls, func(call scriptCall) rueidis.Completed {
-		return s.client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	answers := s.pipeline(bounded, via, sc, calls, func(call scriptCall) rueidis.Completed {
+		return via.B().Evalsha().Sha1(text.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	var unknown []int // calls of a server that does not have the script yet
-	for i, result := range results {
-		if e, ok := rueidis.IsRedisErr(result.Error()); ok && e.IsNoScript() {
+	var again []scriptCall
+	for i, answer := range answers {
+		if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {
 			unknown = append(unknown, i)
+			again = append(again, calls[i])
 		}
 	}
 	if len(unknown) > 0 {
-		again := make([]scriptCall, len(unknown))
-		for j, i := range unknown {
-			again[j] = calls[i]
-		}
-		retried := s.pipeline(bounded, sc, again, func(call scriptCall) rueidis.Completed {
-			return s.client.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		retried := s.pipeline(bounded, via, sc, again, func(call scriptCall) rueidis.Completed {
+			return via.B().Eval().Script(text.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		})
 		for j, i := range unknown {
-			results[i] = retried[j]
+			answers[i] = retried[j]
 		}
 	}
-	for i, result := range results {
-		message, err := result.ToMessage()
-		if rueidis.IsRedisNil(err) {
-			err = nil
-		}
-		answers[i] = scriptAnswer{message, classify(ctx, err, sc.writes)}
+	for i := range answers {
+		answers[i].err = s.fault(ctx, answers[i].err, sc.writes)
 	}
 	return answers
 }
 
-// pipeline sends the calls together.
-func (s *store) pipeline(ctx context.Context, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []rueidis.RedisResult {
-	if len(calls) == 1 {
-		return []rueidis.RedisResult{s.client.Do(ctx, command(calls[0]))}
+func repeat(answer scriptAnswer, n int) []scriptAnswer {
+	answers := make([]scriptAnswer, n)
+	for i := range answers {
+		answers[i] = answer
 	}
-	commands := make([]rueidis.Completed, len(calls))
+	return answers
+}
+
+// pipeline sends the calls together. Its errors are those of rueidis.
+func (s *store) pipeline(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []scriptAnswer {
+	answers := make([]scriptAnswer, len(calls))
+	if len(calls) == 1 && !s.replicates(sc) {
+		answers[0] = readAnswer(via.Do(ctx, command(calls[0])))
+		return answers
+	}
+	commands := make([]rueidis.Completed, len(calls), len(calls)+1)
 	for i, call := range calls {
 		commands[i] = command(call)
 	}
-	return s.client.DoMulti(ctx, commands...)
+	var waits []int // which answer says how many replicas have a call
+	if s.replicates(sc) {
+		commands, waits = s.appendWaits(commands, calls)
+	}
+	results := via.DoMulti(ctx, commands...)
+	for i := range answers {
+		if answers[i] = readAnswer(results[i]); waits != nil && answers[i].err == nil {
+			answers[i].err = s.replicated(results[waits[i]])
+		}
+	}
+	return answers
+}
+
+// readAnswer takes nil for an answer, as scripts mean it.
+func readAnswer(result rueidis.RedisResult) scriptAnswer {
+	message, err := result.ToMessage()
+	if rueidis.IsRedisNil(err) {
+		err = nil
+	}
+	return scriptAnswer{message, err}
 }
 
 // bounded is ctx with the timeout of a round trip. It does not tell its deadline: rueidis would set it on the connection and wait
 // there, deaf to a cancel.
 func (s *store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.opt.timeout, rpw.ErrUnavailable)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opt.Timeout, rpw.ErrUnavailable)
 	return undated{ctx}, cancel
 }

@@ -32,7 +32,7 @@ func TestExecLoadsTheScriptWhereItIsMissing(t *testing.T) {
 func TestExecKeepsToItsTime(t *testing.T) {
 	server := redistest.Start(t)
 	s := storeOn(t, server, "p")
-	s.opt.timeout = 200 * time.Millisecond
+	s.opt.Timeout = 200 * time.Millisecond
 	server.CLI(t, "CLIENT", "PAUSE", "1000", "WRITE")
 	began := time.Now()
 	_, err := s.exec(t.Context(), testScript, []string{"k"}, []string{"always", ""})
@@ -40,7 +40,7 @@ func TestExecKeepsToItsTime(t *testing.T) {
 	assert.NotErrorIs(t, err, context.DeadlineExceeded)
 	assert.Less(t, time.Since(began), 600*time.Millisecond)
 
-	s.opt.timeout = 10 * time.Second
+	s.opt.Timeout = 10 * time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = s.exec(ctx, testScript, []string{"k"}, []string{"always", ""})

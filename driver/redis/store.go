@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/redis/rueidis"
 
@@ -15,26 +14,31 @@ type store struct {
 	client rueidis.Client
 	keys   keyspace
 	waker  *waker
-	opt    options
+	near   *near // nil: none
+	opt    Options
 }
 
-// options are the settings of a store, checked and with their defaults.
-type options struct {
-	timeout  time.Duration    // of one round trip
-	replicas int              // that must have a write before it is acknowledged; 0: none
-	notify   func(rpw.Notice) // never nil
-}
-
-func newStore(client rueidis.Client, keys keyspace, opt options) *store {
-	return &store{client: client, keys: keys, opt: opt, waker: newWaker(client, opt)}
+func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
+	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, keys, opt)}
+	if opt.NearCache > 0 {
+		s.near = newNear(s, s.read)
+	}
+	if !opt.IgnoreForeign {
+		s.waker.others = &foreign{store: s, known: make(map[string]string)}
+	}
+	return s
 }
 
 func (s *store) parts() rpw.Parts {
 	actions := s.actions()
+	streams, values := s.streams(), rpw.Cache(cache{s})
+	if s.keys.flat {
+		streams, values = originalStreams{streams}, originalCache{values}
+	}
 	return rpw.Parts{
 		Name:    "redis",
-		Streams: s.streams(),
-		Cache:   cache{s},
+		Streams: streams,
+		Cache:   values,
 		Actions: actions,
 		Health:  s.health,
 		Close:   func(ctx context.Context) error { return errors.Join(actions.close(ctx), s.close(ctx)) },
@@ -53,7 +57,13 @@ func (s *store) health(ctx context.Context) error {
 }
 
 // close ends what the store runs; the client is its owner's.
-func (s *store) close(ctx context.Context) error { return s.waker.close(ctx) }
+func (s *store) close(ctx context.Context) error {
+	err := s.waker.close(ctx)
+	if s.near != nil {
+		err = errors.Join(err, s.near.close(ctx))
+	}
+	return err
+}
 
 // clustered says whether keys are spread over the nodes of a cluster, by their slots.
 func (s *store) clustered() bool { return s.client.Mode() == rueidis.ClientModeCluster }

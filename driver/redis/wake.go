@@ -2,10 +2,12 @@ package redis
 
 import (
 	"context"
+	crand "crypto/rand"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -16,21 +18,29 @@ import (
 // lingering is how long a channel stays subscribed after its last watch: most callers come back at once.
 const lingering = 5 * time.Second
 
+// recheck is how long who waits goes without looking at the store, should a message have been lost.
+func recheck() time.Duration { return 10*time.Second + rand.N(5*time.Second) }
+
 // waker wakes the calls that wait: one connection, subscribed to the channels that are watched, for all of them. A message is a hint
 // only, and may be lost; the store is the truth. The connection is made with the first watch, and made again when it breaks.
 type waker struct {
 	client rueidis.Client
-	opt    options
+	opt    Options
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
-	kick   chan struct{} // there is something to subscribe
-	done   chan struct{} // closed when the goroutine has ended
+	kick   chan struct{} // there is something to subscribe, or a suspect
+	echo   string        // channel on which the link is tried
+	mute   atomic.Bool   // it was published to, and nothing came yet
+	tasks  sync.WaitGroup
+	others *foreign // nil: nobody but rpw is heard
 
-	mu     sync.Mutex
-	topics map[string]*topic
-	fresh  []*topic // not subscribed yet
-	began  bool     // the goroutine runs
-	closed bool
+	mu       sync.Mutex
+	topics   map[string]*topic
+	fresh    []*topic          // not subscribed yet
+	suspects []*topic          // whose key had an event of the server, which may be of others
+	events   map[string]*topic // by the channel of the server's events for their key; nil if it tells none
+	began    bool              // the goroutines run
+	closed   bool
 }
 
 // topic is a channel that is, or was lately, watched.
@@ -41,6 +51,9 @@ type topic struct {
 	err        error         // why not; to be read after ready
 	subscribed bool          // once, on this link or one before
 	left       time.Time     // when the last watch went
+	newest     string        // the payload of the newest message on this link
+	heard      uint64        // counts messages
+	suspected  uint64        // what heard was when it became a suspect
 }
 
 // watch is woken by the messages of its channels.
@@ -51,10 +64,10 @@ type watch struct {
 	topics []*topic
 }
 
-func newWaker(client rueidis.Client, opt options) *waker {
+func newWaker(client rueidis.Client, keys keyspace, opt Options) *waker {
 	w := &waker{
-		client: client, opt: opt, topics: make(map[string]*topic),
-		kick: make(chan struct{}, 1), done: make(chan struct{}),
+		client: client, opt: opt, echo: keys.channel(echoChannel, crand.Text()), topics: make(map[string]*topic),
+		kick: make(chan struct{}, 1),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
@@ -77,7 +90,10 @@ func (w *waker) watch(ctx context.Context, channels ...string) (*watch, error) {
 	}
 	if !w.began {
 		w.began = true
-		go w.run()
+		w.tasks.Go(w.run)
+		if w.others != nil {
+			w.tasks.Go(w.others.run)
+		}
 	}
 	w.mu.Unlock()
 	for i, ready := range waits {
@@ -111,6 +127,16 @@ func (w *waker) join(channel string, t *watch) *topic {
 	return to
 }
 
+// newest is the payload of the newest message of a channel, "" if that is not known.
+func (w *waker) newest(channel string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to := w.topics[channel]; to != nil {
+		return to.newest
+	}
+	return ""
+}
+
 func (w *waker) nudge() {
 	select {
 	case w.kick <- struct{}{}:
@@ -140,39 +166,29 @@ func (t *watch) wake(payload string) {
 	t.c <- payload
 }
 
-// close ends the goroutine and its connection.
+// close ends the goroutines and the connection.
 func (w *waker) close(ctx context.Context) error {
 	w.mu.Lock()
-	began := w.began
 	w.closed = true
 	w.mu.Unlock()
 	w.cancel()
-	if !began {
-		return nil
-	}
-	select {
-	case <-w.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ended(ctx, &w.tasks)
 }
 
 // run keeps the link, until close.
 func (w *waker) run() {
-	defer close(w.done)
 	for failed := 0; ; failed++ {
 		if w.link() {
 			failed = 0
 		}
-		if !w.pause(failed) {
+		if !w.retry(failed) {
 			return
 		}
 	}
 }
 
-// pause waits before the next try, less if somebody asks for a channel in the meantime; false after close.
-func (w *waker) pause(failed int) bool {
+// retry waits before the next try, less if somebody asks for a channel in the meantime; false after close.
+func (w *waker) retry(failed int) bool {
 	least := time.NewTimer(rand.N(backoffBase))
 	defer least.Stop()
 	select {
@@ -204,11 +220,14 @@ func (w *waker) link() (ok bool) {
 	defer release()
 	defer conn.Close()
 	broken := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: w.deliver})
-	if err := w.subscribe(conn, w.all()); err != nil {
+	w.mute.Store(false)
+	w.listenToServer(conn)
+	if err := w.subscribe(conn, w.all()); err != nil || !w.subscribeEcho(conn) {
 		return false
 	}
 	sweep := time.NewTicker(lingering)
 	defer sweep.Stop()
+	var judge <-chan time.Time
 	for {
 		var err error
 		select {
@@ -217,14 +236,52 @@ func (w *waker) link() (ok bool) {
 		case <-broken:
 			return true
 		case <-w.kick:
-			err = w.subscribe(conn, w.takeFresh())
+			var suspects bool
+			var fresh []*topic
+			if fresh, suspects = w.news(); suspects && judge == nil {
+				judge = time.After(ownMessage)
+			}
+			err = w.subscribe(conn, fresh)
+		case <-judge:
+			judge = nil
+			w.judge()
 		case <-sweep.C:
+			if w.mute.Load() {
+				return true
+			}
 			err = w.unsubscribe(conn)
+			w.tryLink()
 		}
 		if err != nil {
 			return true
 		}
 	}
+}
+
+// subscribeEcho subscribes the link to the channel on which it is tried.
+func (w *waker) subscribeEcho(conn rueidis.DedicatedClient) bool {
+	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
+	defer cancel()
+	return conn.Do(undated{ctx}, conn.B().Subscribe().Channel(w.echo).Build()).Error() == nil
+}
+
+// tryLink sends a message, by the way of all calls, that has to come back by the link before the next try: after a failover the
+// link may be to a server that lives on and hears nothing.
+func (w *waker) tryLink() {
+	w.mu.Lock()
+	idle := len(w.topics) == 0
+	w.mu.Unlock()
+	if idle {
+		return
+	}
+	w.tasks.Go(func() {
+		w.mute.Store(true)
+		ctx, cancel := context.WithTimeout(w.ctx, lingering/2)
+		defer cancel()
+		if w.client.Do(undated{ctx}, w.client.B().Publish().Channel(w.echo).Message("").Build()).Error() != nil {
+			w.mute.Store(false) // which says nothing of the link
+		}
+	})
 }
 
 // all are the topics that a new connection must be subscribed to.
@@ -235,23 +292,24 @@ func (w *waker) all() []*topic {
 	return slices.Collect(maps.Values(w.topics))
 }
 
-func (w *waker) takeFresh() []*topic {
+// news are the topics that are not subscribed yet; suspects says that there are some.
+func (w *waker) news() (fresh []*topic, suspects bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	fresh := w.fresh
-	w.fresh = nil
-	return fresh
+	fresh, w.fresh = w.fresh, nil
+	return fresh, len(w.suspects) > 0
 }
 
 // subscribe subscribes the connection to topics and tells those who wait for it. An error is one of the link; one of the server
 // is told to those who wait.
 func (w *waker) subscribe(conn rueidis.DedicatedClient, topics []*topic) error {
 	for some := range slices.Chunk(topics, subscribeMost) {
-		channels := make([]string, len(some))
+		channels := make([]string, len(some), 2*len(some))
 		for i, to := range some {
 			channels[i] = to.channel
 		}
-		ctx, cancel := context.WithTimeout(w.ctx, w.opt.timeout)
+		channels = append(channels, w.alsoServer(some)...)
+		ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 		err := conn.Do(undated{ctx}, conn.B().Subscribe().Channel(channels...).Build()).Error()
 		cancel()
 		w.settle(some, classify(w.ctx, err, false))
@@ -275,9 +333,7 @@ func (w *waker) settle(topics []*topic, err error) {
 		case to.subscribed && err != nil:
 			continue // the next link tries again
 		case to.subscribed:
-			for _, t := range to.watches {
-				t.wake("")
-			}
+			to.lookAgain()
 			continue
 		case err != nil:
 			to.err = err
@@ -297,24 +353,36 @@ func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
 			idle = append(idle, channel)
 			delete(w.topics, channel)
+			if events := w.eventsOf(to); events != "" {
+				idle = append(idle, events)
+				delete(w.events, events)
+			}
 		}
 	}
 	w.mu.Unlock()
 	if len(idle) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, w.opt.timeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
 	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
 }
 
 // deliver runs on the connection's reader, so it is quick.
 func (w *waker) deliver(m rueidis.PubSubMessage) {
+	if m.Channel == w.echo {
+		w.mute.Store(false)
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if to := w.topics[m.Channel]; to != nil {
+		to.heard++
+		to.newest = m.Message
 		for _, t := range to.watches {
 			t.wake(m.Message)
 		}
+	} else if to := w.events[m.Channel]; to != nil && m.Message == "xadd" {
+		w.suspect(to)
 	}
 }

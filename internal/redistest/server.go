@@ -3,7 +3,6 @@
 package redistest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,7 +23,7 @@ type Server struct {
 	Dir  string // its working directory
 
 	port string
-	args []string
+	args func(port string) []string
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 }
@@ -40,6 +40,13 @@ func Start(t testing.TB, args ...string) *Server {
 }
 
 func start(dir string, args ...string) (*Server, error) {
+	return startWith(dir, func(port string) []string {
+		return append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, args...)
+	})
+}
+
+// startWith starts a server with the arguments that args gives for its port.
+func startWith(dir string, args func(port string) []string) (*Server, error) {
 	var err error
 	for range 5 { // another process may take the port between its choice and its use
 		s := &Server{Dir: dir, args: args}
@@ -76,8 +83,7 @@ func (s *Server) run() error {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"--port", s.port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no"}, s.args...)
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(path, s.args(s.port)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {
@@ -151,11 +157,19 @@ func (s *Server) signal(sig os.Signal) {
 // CLI runs redis-cli with args and returns what it prints.
 func (s *Server) CLI(t testing.TB, args ...string) string {
 	t.Helper()
+	out, err := s.cli(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (s *Server) cli(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-p", s.port}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-e", "-p", s.port}, args...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("redis-cli %q: %v\n%s", args, err, out)
+		return "", fmt.Errorf("redistest: redis-cli %q: %w\n%s", args, err, out)
 	}
-	return string(bytes.TrimRight(out, "\n"))
+	return strings.TrimRight(string(out), "\n"), nil
 }
