@@ -45,7 +45,7 @@ func (a *actionStore) Enqueue(ctx context.Context, specs []rpw.ActionSpec) ([]rp
 		orders = append(orders, o)
 	}
 	for _, o := range orders {
-		a.submit(o)
+		a.submit(ctx, o, len(orders) == 1)
 	}
 	for i, o := range orders {
 		if err := a.finish(ctx, o); err != nil {
@@ -165,8 +165,8 @@ const (
 	intakeBytes = rpw.MaxBatchBytes
 )
 
-// submit sends an order, or leaves it to the enqueue of its queue that is under way.
-func (a *actionStore) submit(o *order) {
+// submit sends an order, or leaves it to the enqueue of its queue that is under way. One that is alone is sent by the caller itself.
+func (a *actionStore) submit(ctx context.Context, o *order, alone bool) {
 	a.mu.Lock()
 	if in := a.intake[o.queue]; in != nil {
 		in.waiting = append(in.waiting, o)
@@ -175,13 +175,21 @@ func (a *actionStore) submit(o *order) {
 	}
 	a.intake[o.queue] = new(intake)
 	a.mu.Unlock()
-	a.tasks.Go(func() { a.serve(o) })
+	if !alone {
+		a.tasks.Go(func() { a.serve([]*order{o}) })
+		return
+	}
+	a.send(ctx, []*order{o})
+	if more := a.gathered(o.queue); len(more) > 0 {
+		a.tasks.Go(func() { a.serve(more) })
+	}
 }
 
-// serve sends an order, then what has gathered meanwhile, until there is nothing.
-func (a *actionStore) serve(o *order) {
-	for orders := []*order{o}; len(orders) > 0; orders = a.gathered(o.queue) {
-		a.send(orders)
+// serve sends orders of one queue, then what has gathered meanwhile, until there is nothing.
+func (a *actionStore) serve(orders []*order) {
+	for len(orders) > 0 {
+		a.send(context.Background(), orders)
+		orders = a.gathered(orders[0].queue)
 	}
 }
 
@@ -208,7 +216,7 @@ func (a *actionStore) gathered(queue string) []*order {
 }
 
 // send sends orders of one queue in one script and hands out the answers.
-func (a *actionStore) send(orders []*order) {
+func (a *actionStore) send(ctx context.Context, orders []*order) {
 	args := orders[0].args
 	if len(orders) > 1 {
 		args = nil
@@ -216,7 +224,7 @@ func (a *actionStore) send(orders []*order) {
 			args = append(args, o.args...)
 		}
 	}
-	values, err := a.run(context.Background(), enqueueScript, queueCall{queue: orders[0].queue, args: args})
+	values, err := a.run(ctx, enqueueScript, queueCall{queue: orders[0].queue, args: args})
 	isNew := err == nil && number(&values[0]) == 1
 	at := 1
 	for _, o := range orders {

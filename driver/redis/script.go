@@ -51,7 +51,7 @@ func newScript(file string, libs ...string) *script {
 
 var (
 	luaConstant = regexp.MustCompile(`(?m)^local ([A-Z][A-Z0-9_]*) <const> = (.*?)(?: +--.*)?\n`)
-	luaToken    = regexp.MustCompile(`'[^'\n]*'|--[^\n]*|[A-Z][A-Z0-9_]*`)
+	luaToken    = regexp.MustCompile(`'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|--[^\n]*|\b[A-Z][A-Z0-9_]*\b`)
 )
 
 // inlineConstants puts the values of constants (local NAME <const> = value, as in Lua 5.4) in place of their names. Redis' Lua
@@ -61,7 +61,7 @@ func inlineConstants(source string) string {
 	for _, match := range luaConstant.FindAllStringSubmatch(source, -1) {
 		values[match[1]] = match[2]
 	}
-	source = luaConstant.ReplaceAllString(source, "")
+	source = luaConstant.ReplaceAllString(source, "\n")
 	return luaToken.ReplaceAllStringFunc(source, func(token string) string {
 		if strings.HasPrefix(token, "--") {
 			return ""
