@@ -30,6 +30,15 @@ func Get[T any](ctx context.Context, h *Hub, key string) (value T, ok bool, err 
 	return value, true, nil
 }
 
+// apply lets options change what they are for. A nil one changes nothing.
+func apply[T any, O ~func(*T)](to *T, opts []O) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(to)
+		}
+	}
+}
+
 func getRaw(ctx context.Context, h *Hub, key string, maxStale time.Duration) (Value, error) {
 	values, err := h.Cache().Get(ctx, GetRequest{Keys: []string{key}, MaxStale: maxStale})
 	if err != nil {
@@ -48,9 +57,7 @@ func Set[T any](ctx context.Context, h *Hub, key string, value T, opts ...SetOpt
 }
 
 func setRaw(ctx context.Context, h *Hub, item CacheSet, opts ...SetOption) error {
-	for _, opt := range opts {
-		opt(&item)
-	}
+	apply(&item, opts)
 	errs, err := h.Cache().Set(ctx, []CacheSet{item})
 	if err != nil {
 		return err
@@ -78,9 +85,7 @@ func Delete(ctx context.Context, h *Hub, keys ...string) (n int, err error) {
 // counter's time to live at every call; without it an existing one keeps its own.
 func Increment(ctx context.Context, h *Hub, key string, by int64, opts ...SetOption) (int64, error) {
 	item := CacheSet{TTL: KeepTTL}
-	for _, opt := range opts {
-		opt(&item)
-	}
+	apply(&item, opts)
 	answers, err := h.Cache().Increment(ctx, []CacheIncrement{{Key: key, By: by, TTL: item.TTL}})
 	if err != nil {
 		return 0, err
@@ -126,7 +131,11 @@ func Keys(ctx context.Context, h *Hub, prefix string) iter.Seq2[string, error] {
 // cancelled when no caller waits any more. An error of load goes to all who wait and is not stored; a value that could be loaded but
 // not stored is returned all the same.
 func Load[T any](ctx context.Context, h *Hub, key string, load func(ctx context.Context) (T, error), opts ...SetOption) (T, error) {
-	value, ok, err := Get[T](ctx, h, key)
+	if load == nil {
+		var none T
+		return none, call{h: h, verb: "load", target: key}.wrap(Errorf(ErrInvalid, "the function is nil"))
+	}
+	value, ok, err := Get[T](ctx, h, key) // of a nil or closed hub: ErrClosed
 	if ok || err != nil {
 		return value, err
 	}
@@ -182,7 +191,7 @@ func (f *flights) do(ctx context.Context, h *Hub, key string, load func(context.
 		if !h.spawn(func() { f.fly(flying, h, key, fl, load) }) {
 			f.mu.Unlock()
 			fl.cancel()
-			return nil, &Error{Op: "load", Driver: h.Driver(), Target: key, Kind: ErrClosed}
+			return nil, errLoadClosed(h, key)
 		}
 		if f.flying == nil {
 			f.flying = make(map[string]*flight)
@@ -194,6 +203,8 @@ func (f *flights) do(ctx context.Context, h *Hub, key string, load func(context.
 	select {
 	case <-fl.done:
 		return fl.value, fl.err
+	case <-h.ctx.Done():
+		return nil, errLoadClosed(h, key)
 	case <-ctx.Done():
 	}
 	f.mu.Lock()
@@ -205,6 +216,10 @@ func (f *flights) do(ctx context.Context, h *Hub, key string, load func(context.
 		}
 	}
 	return nil, ctx.Err()
+}
+
+func errLoadClosed(h *Hub, key string) error {
+	return &Error{Op: "load", Driver: h.Driver(), Target: key, Kind: ErrClosed}
 }
 
 func (f *flights) fly(ctx context.Context, h *Hub, key string, fl *flight, load func(context.Context) (any, error)) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis-process-worker/rpw/internal/closing"
 	"github.com/redis-process-worker/rpw/internal/lease"
 )
 
@@ -58,8 +59,10 @@ func (s Stream[T]) Consume(ctx context.Context, h *Hub, c Consumer, handle func(
 // A handler that returns nil has acknowledged its event. After an error the event is delivered again, with back-off, up to
 // MaxDeliveries; Permanent sends it to the dead-letter stream at once, RetryIn chooses the wait. A panic counts as an error.
 // Deliveries are at least once: the handler's ctx ends with cause ErrLeaseLost if another member has taken over. DeliveryOf(ctx) has
-// the attempt and the fencing token.
+// the attempt and the fencing token. Closing the Hub stops Consume as ctx does, with a grace of what the close has time for; it then
+// returns ErrClosed.
 func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func(ctx context.Context, d Delivery) error) error {
+	h = h.orClosed()
 	op := call{h: h, verb: "consume", target: stream}
 	switch {
 	case ctx == nil:
@@ -71,7 +74,10 @@ func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func
 	case c.Grace < 0:
 		return op.wrap(Errorf(ErrInvalid, "Grace is negative (%v)", c.Grace))
 	}
-	m := &member{hub: h, stream: stream, Consumer: c, handle: handle}
+	if err := checkBackoff(c.Backoff); err != nil {
+		return op.wrap(err)
+	}
+	m := &member{hub: h, stream: stream, Consumer: c, handle: handle, hurry: make(chan struct{}), done: make(chan struct{})}
 	m.Name = cmp.Or(c.Name, consumerName())
 	m.Concurrency = cmp.Or(c.Concurrency, 1)
 	m.Grace = cmp.Or(c.Grace, DefaultGrace)
@@ -109,11 +115,15 @@ type member struct {
 	stream string
 	handle func(context.Context, Delivery) error
 
-	info   GroupInfo // the group as this member knows it
-	seen   Position  // after the newest event it was given
-	keeper *lease.Keeper[Receipt]
-	slots  chan struct{} // one token for each free slot
-	tasks  sync.WaitGroup
+	info     GroupInfo // the group as this member knows it
+	seen     Position  // after the newest event it was given
+	keeper   *lease.Keeper[Receipt]
+	slots    chan struct{} // one token for each free slot
+	tasks    sync.WaitGroup
+	hurry    chan struct{}   // closed when the Hub cannot wait for the grace
+	done     chan struct{}   // closed at the end
+	carrying context.Context // of verdicts on their way to the store
+	giveUp   context.CancelFunc
 
 	mu       sync.Mutex
 	running  map[Receipt]context.CancelCauseFunc
@@ -122,9 +132,22 @@ type member struct {
 }
 
 func (m *member) run(ctx context.Context) error {
-	if err := m.ensure(ctx, m.From); err != nil {
-		return ignoreStop(ctx, err)
+	defer close(m.done)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	remove, err := m.hub.OnClose(func(closingCtx context.Context) error {
+		stop(ErrClosed)
+		return closing.Await(closingCtx, m.done, 2*stopReturn, func() { close(m.hurry) })
+	})
+	if err != nil {
+		return err
 	}
+	defer remove()
+	if err := m.ensure(ctx, m.From); err != nil {
+		return m.ignoreStop(ctx, err)
+	}
+	m.carrying, m.giveUp = context.WithCancel(m.hub.ctx)
+	defer m.giveUp()
 	m.running = make(map[Receipt]context.CancelCauseFunc)
 	m.slots = make(chan struct{}, m.Concurrency)
 	for range m.Concurrency {
@@ -133,13 +156,16 @@ func (m *member) run(ctx context.Context) error {
 	final := func(err error) bool { return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) }
 	m.keeper = lease.New(m.renew, final, ErrLeaseLost, MaxBatch)
 	defer m.keeper.Close()
-	err := m.fetchAll(ctx)
-	return errors.Join(ignoreStop(ctx, err), m.stop(ctx))
+	err = m.fetchAll(ctx)
+	return errors.Join(m.ignoreStop(ctx, err), m.stop())
 }
 
-// ignoreStop: being asked to stop is no failure.
-func ignoreStop(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+// ignoreStop: being asked to stop by ctx is no failure. The close of the Hub is told as ErrClosed.
+func (m *member) ignoreStop(ctx context.Context, err error) error {
+	if context.Cause(ctx) == ErrClosed {
+		return call{h: m.hub, verb: "consume", target: m.stream}.wrap(Errorf(ErrClosed, "the hub closes"))
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
@@ -153,7 +179,7 @@ func (m *member) ensure(ctx context.Context, from Start) error {
 			m.info, m.seen = info, info.Position
 			return nil
 		}
-		if !m.hub.outlast(ctx, err, &failures) {
+		if err := m.hub.outlast(ctx, err, &failures); err != nil {
 			return err
 		}
 	}
@@ -168,7 +194,7 @@ func (m *member) fetchAll(ctx context.Context) error {
 			return err
 		}
 		deliveries, err := m.hub.Streams().Fetch(ctx, FetchRequest{Stream: m.stream, Group: m.Group, Consumer: m.Name,
-			Incarnation: m.info.Incarnation, Max: free, Wait: Forever})
+			Incarnation: m.info.Incarnation, Max: free, Lease: m.Lease, Wait: Forever})
 		for range free - len(deliveries) {
 			m.slots <- struct{}{}
 		}
@@ -177,6 +203,9 @@ func (m *member) fetchAll(ctx context.Context) error {
 			granted := time.Now()
 			for _, d := range deliveries {
 				m.start(ctx, d, granted)
+			}
+			if len(deliveries) == 0 {
+				sleep(ctx, m.hub.ctx, earlyPause)
 			}
 			continue
 		}
@@ -203,26 +232,31 @@ func (m *member) waitForSlots(ctx context.Context) (free int, err error) {
 	return free, nil
 }
 
-// recover deals with a failed fetch; nil means go on.
+// recover deals with a failed fetch; nil means go on. Trouble right after trouble is met with a pause, whatever it is.
 func (m *member) recover(ctx context.Context, err error, failures *int) error {
 	gap, isGap := errors.AsType[*GapError](err)
-	switch {
-	case isGap && gap.Kind != GapReset:
-		return m.report(gap)
-	case isGap || errors.Is(err, ErrNotFound):
-		return m.rebuild(ctx, gap)
-	case m.hub.outlast(ctx, err, failures):
-		return nil
+	if !isGap && !errors.Is(err, ErrNotFound) {
+		return m.hub.outlast(ctx, err, failures)
 	}
-	return err
+	if *failures++; *failures > 1 {
+		sleep(ctx, m.hub.ctx, backoff(*failures-2))
+	}
+	if isGap && gap.Kind != GapReset {
+		return m.report(gap)
+	}
+	return m.rebuild(ctx, gap)
 }
 
 // rebuild makes a group again that has vanished, or takes note that another member has done so. After a flush it begins with the
 // oldest event of the new history; in the same history, where this member was.
 func (m *member) rebuild(ctx context.Context, gap *GapError) error {
-	from := Oldest()
 	before := m.seen
-	if now, err := m.hub.Streams().Locate(ctx, m.stream, Newest()); err == nil && now.Epoch == before.Epoch {
+	now, err := m.locate(ctx)
+	if err != nil {
+		return err
+	}
+	from := Oldest()
+	if now.Epoch == before.Epoch {
 		from = After(before)
 	}
 	if err := m.ensure(ctx, from); err != nil {
@@ -232,6 +266,19 @@ func (m *member) rebuild(ctx context.Context, gap *GapError) error {
 		gap = &GapError{Stream: m.stream, Group: m.Group, Kind: GapReset, After: before, Resume: m.info.Position, Oldest: m.info.Position}
 	}
 	return m.report(gap)
+}
+
+// locate returns the end of the stream.
+func (m *member) locate(ctx context.Context) (Position, error) {
+	for failures := 0; ; {
+		now, err := m.hub.Streams().Locate(ctx, m.stream, Newest())
+		if err == nil {
+			return now, nil
+		}
+		if err := m.hub.outlast(ctx, err, &failures); err != nil {
+			return now, err
+		}
+	}
 }
 
 func (m *member) report(gap *GapError) error {
@@ -253,22 +300,28 @@ func (m *member) start(ctx context.Context, d Delivery, granted time.Time) {
 		cancel(ErrLeaseLost)
 	})
 	m.tasks.Go(func() {
-		err := m.call(handling, d)
-		cause := context.Cause(handling)
-		cancel(nil)
-		m.finish(d, err, cause)
-		m.slots <- struct{}{}
+		m.call(handling, d, func(err error) {
+			cause := context.Cause(handling)
+			cancel(nil)
+			m.finish(d, err, cause)
+			m.slots <- struct{}{}
+		})
 	})
 }
 
-func (m *member) call(ctx context.Context, d Delivery) (err error) {
+// call runs the handler and sees to it that a panic is an error. runtime.Goexit ends its goroutine, but not before the event is settled.
+func (m *member) call(ctx context.Context, d Delivery, finish func(error)) {
+	err := errGoexit
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the handler panicked: %v\n%s", r, debug.Stack())
 		}
+		finish(err)
 	}()
-	return m.handle(ctx, d)
+	err = m.handle(ctx, d)
 }
+
+var errGoexit = errors.New("the handler ended its goroutine")
 
 // finish settles what the handler said, unless the event was handed back or lost meanwhile.
 func (m *member) finish(d Delivery, err, cause error) {
@@ -280,16 +333,24 @@ func (m *member) finish(d Delivery, err, cause error) {
 		m.keeper.Drop(d.Receipt)
 		return
 	}
-	s := Settlement{Receipt: d.Receipt, Verdict: Ack}
+	m.settle(m.verdict(d, err))
+}
+
+// verdict is what an error of the handler means. One that panics when it is asked, often a nil pointer in an error, counts as a panic.
+func (m *member) verdict(d Delivery, err error) (s Settlement) {
+	defer func() {
+		if r := recover(); r != nil {
+			s = m.verdict(d, fmt.Errorf("the handler's error, a %T, panicked: %v", err, r))
+		}
+	}()
 	switch {
 	case err == nil:
+		return Settlement{Receipt: d.Receipt, Verdict: Ack}
 	case IsPermanent(err):
-		s.Verdict, s.Reason = Reject, cut(err.Error(), maxReason)
-	default:
-		s.Verdict, s.Reason = Nack, cut(err.Error(), maxReason)
-		s.Delay = min(m.Backoff.RetryDelay(d.Attempt, err), 24*time.Hour)
+		return Settlement{Receipt: d.Receipt, Verdict: Reject, Reason: cut(err.Error(), maxReason)}
 	}
-	m.settle(s)
+	return Settlement{Receipt: d.Receipt, Verdict: Nack, Reason: cut(err.Error(), maxReason),
+		Delay: min(m.Backoff.RetryDelay(d.Attempt, err), 24*time.Hour)}
 }
 
 // settle hands in a verdict. One goroutine at a time carries all that wait to the store.
@@ -302,30 +363,36 @@ func (m *member) settle(s ...Settlement) {
 	}
 	m.settling = true
 	defer func() { m.settling = false }()
-	for failures := 0; len(m.verdicts) > 0; {
+	for len(m.verdicts) > 0 {
 		batch := m.verdicts[:min(len(m.verdicts), MaxBatch)]
 		m.verdicts = m.verdicts[len(batch):]
 		m.mu.Unlock()
-		ok := m.send(batch, &failures)
+		ok := m.send(batch)
 		m.mu.Lock()
-		if !ok {
-			m.verdicts = nil // their leases run out, and others get the events
+		m.drop(batch)
+		if !ok { // their leases run out, and others get the events
+			m.drop(m.verdicts)
+			m.verdicts = nil
 		}
 	}
 }
 
 // send carries verdicts to the store, through outages up to a lease's length.
-func (m *member) send(batch []Settlement, failures *int) bool {
-	ctx, cancel := context.WithTimeout(m.hub.ctx, min(m.Lease, m.Grace))
+func (m *member) send(batch []Settlement) bool {
+	ctx, cancel := context.WithTimeout(m.carrying, m.Lease)
 	defer cancel()
-	for {
+	for failures := 0; ; {
 		_, err := m.hub.Streams().Settle(ctx, SettleRequest{Stream: m.stream, Group: m.Group, Settlements: batch})
-		if err == nil || !m.hub.outlast(ctx, err, failures) {
-			for _, s := range batch {
-				m.keeper.Drop(s.Receipt)
-			}
+		if err == nil || m.hub.outlast(ctx, err, &failures) != nil {
 			return err == nil
 		}
+	}
+}
+
+// drop stops renewing leases.
+func (m *member) drop(settled []Settlement) {
+	for _, s := range settled {
+		m.keeper.Drop(s.Receipt)
 	}
 }
 
@@ -344,16 +411,20 @@ func (m *member) renew(ctx context.Context, receipts []Receipt) []error {
 	return errs
 }
 
+// stopReturn is how long handlers may take to return once their ctx has ended.
+const stopReturn = time.Second
+
 // stop gives handlers the grace, hands back what they have not finished, and waits a moment longer for them.
-func (m *member) stop(ctx context.Context) error {
+func (m *member) stop() error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		m.tasks.Wait()
 	}()
-	if waitFor(done, m.Grace) {
+	if m.finished(done) {
 		return nil
 	}
+	defer time.AfterFunc(stopReturn, m.giveUp).Stop()
 	m.mu.Lock()
 	var back []Settlement
 	for receipt, cancel := range m.running {
@@ -363,20 +434,26 @@ func (m *member) stop(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	m.settle(back...)
-	if waitFor(done, time.Second) {
+	select {
+	case <-done:
+	case <-m.carrying.Done():
+	}
+	if m.carrying.Err() == nil {
 		return nil
 	}
 	return call{h: m.hub, verb: "consume", target: m.stream}.wrap(
-		Errorf(ErrClosed, "%d handlers did not return within the grace of %v and one second more; their events were handed back", len(back), m.Grace))
+		Errorf(ErrClosed, "not all was settled within the grace and a second more: a handler still runs, or the backend is away; unfinished events are delivered again"))
 }
 
-func waitFor(done <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// finished waits for done through the grace, or until the Hub is in a hurry.
+func (m *member) finished(done <-chan struct{}) bool {
+	grace := time.NewTimer(m.Grace)
+	defer grace.Stop()
 	select {
 	case <-done:
 		return true
-	case <-timer.C:
-		return false
+	case <-grace.C:
+	case <-m.hurry:
 	}
+	return false
 }

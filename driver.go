@@ -37,8 +37,8 @@ type Parts struct {
 	Native any
 }
 
-// Observer sees what a Hub does, for metrics and traces. Nothing it is told holds a name or value of a user, so labels
-// stay few. Its methods are called on hot paths, from many goroutines: they must be quick and must not call the Hub.
+// Observer sees what a Hub does, for metrics and traces. Nothing it is told holds a name or value of a user, except the text of errors; so labels
+// stay few (Code(err) is one). Its methods are called on hot paths, from many goroutines: they must be quick and must not call the Hub.
 type Observer interface {
 	// Begin is called before a verb; the context it returns, for example with a span, goes to the driver.
 	Begin(ctx context.Context, op Operation) context.Context

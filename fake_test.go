@@ -20,10 +20,16 @@ func newHub(t testing.TB, parts rpw.Parts, opts ...rpw.Option) *rpw.Hub {
 	return hub
 }
 
-// fakeBus is a StreamBus that stores what is published. behave, if set, runs before that and may fail or wait.
+// fakeBus is a StreamBus that stores what is published. behave, if set, runs before that and may fail or wait. Its other verbs
+// are answered by functions.
 type fakeBus struct {
 	rpw.StreamBus
 	behave func(ctx context.Context, b rpw.Batch) error
+	read   func(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event, error)
+	locate func(ctx context.Context) (rpw.Position, error) // nil: the beginning
+	ensure func(ctx context.Context, cfg rpw.GroupConfig) (rpw.GroupInfo, error)
+	fetch  func(ctx context.Context, req rpw.FetchRequest) ([]rpw.Delivery, error)
+	settle func(ctx context.Context, req rpw.SettleRequest) ([]error, error)
 
 	mu      sync.Mutex
 	batches []rpw.Batch
@@ -47,6 +53,32 @@ func (f *fakeBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Publi
 		f.mu.Unlock()
 	}
 	return answers, nil
+}
+
+func (f *fakeBus) Locate(ctx context.Context, _ string, _ rpw.Start) (rpw.Position, error) {
+	if f.locate == nil {
+		return rpw.Position{Epoch: 1}, nil
+	}
+	return f.locate(ctx)
+}
+
+func (f *fakeBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event, error) {
+	return f.read(ctx, req)
+}
+
+func (f *fakeBus) EnsureGroup(ctx context.Context, cfg rpw.GroupConfig) (rpw.GroupInfo, error) {
+	if f.ensure == nil {
+		return rpw.GroupInfo{GroupConfig: cfg, Incarnation: 1}, nil
+	}
+	return f.ensure(ctx, cfg)
+}
+
+func (f *fakeBus) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.Delivery, error) {
+	return f.fetch(ctx, req)
+}
+
+func (f *fakeBus) Settle(ctx context.Context, req rpw.SettleRequest) ([]error, error) {
+	return f.settle(ctx, req)
 }
 
 func (f *fakeBus) stored() (types []string) {

@@ -27,12 +27,13 @@ type call struct {
 	items  int
 	waits  bool
 	repeat bool // safe to repeat when the outcome is unknown
+	nested bool // its own calls go through the guard, which repeats them and says why they failed
 }
 
 // invoke takes one call through the guard. verb is a method expression, so that nothing is allocated for it.
 func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, context.Context, Q) (A, error), req Q) (A, error) {
 	var none A
-	ctx, done, err := c.begin(ctx, any(contract) != nil)
+	ctx, p, err := c.begin(ctx, any(contract) != nil)
 	if err != nil {
 		return none, err
 	}
@@ -42,8 +43,7 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 	for ; err != nil && c.again(ctx, err, &since, retries); retries++ {
 		answer, err = verb(contract, ctx, req)
 	}
-	err = done(ctx, retries, err)
-	if err != nil {
+	if err = p.end(ctx, retries, err); err != nil {
 		return none, err
 	}
 	return answer, nil
@@ -57,47 +57,54 @@ func (c call) do(ctx context.Context, verb func(context.Context) error) error {
 	return err
 }
 
-// begin refuses what must not reach the driver, and prepares ctx. The function it returns ends the call.
-func (c call) begin(ctx context.Context, supported bool) (context.Context, func(context.Context, int, error) error, error) {
+// passage is a call that was let through.
+type passage struct {
+	call
+	start   time.Time // only for an observer
+	release func()    // of what a wait holds; nil if the call does not wait
+}
+
+// begin refuses what must not reach the driver, and prepares ctx.
+func (c call) begin(ctx context.Context, supported bool) (context.Context, passage, error) {
 	h := c.h
+	p := passage{call: c}
 	switch {
 	case ctx == nil:
-		return nil, nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
-	case h == nil || h.ctx == nil || h.closed.Load():
-		return nil, nil, c.wrap(Errorf(ErrClosed, "the hub is closed"))
+		return nil, p, c.wrap(Errorf(ErrInvalid, "the context is nil"))
+	case h.ctx == nil || h.closed.Load():
+		return nil, p, c.wrap(Errorf(ErrClosed, "the hub is closed"))
 	case ctx.Err() != nil:
-		return nil, nil, ctx.Err()
+		return nil, p, ctx.Err()
 	case !supported:
-		return nil, nil, c.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
+		return nil, p, c.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
 	}
-	if !c.waits && h.observer == nil {
-		return ctx, c.plainEnd, nil
-	}
-	end := func() {}
 	if c.waits { // a closing Hub ends waits
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
-		ctx, end = waiting, func() { stop(); cancel(nil) }
+		ctx, p.release = waiting, func() { stop(); cancel(nil) }
 	}
-	if h.observer == nil {
-		return ctx, func(ctx context.Context, _ int, err error) error {
-			err = c.wrap(c.closing(ctx, err))
-			end()
-			return err
-		}, nil
+	if h.observer != nil {
+		p.start = time.Now()
+		ctx = h.observer.Begin(ctx, c.operation())
 	}
-	op := Operation{Verb: c.verb, Driver: h.parts.Name, Items: c.items, Waits: c.waits}
-	start := time.Now()
-	ctx = h.observer.Begin(ctx, op)
-	return ctx, func(ctx context.Context, retries int, err error) error {
-		err = c.wrap(c.closing(ctx, err))
-		end()
-		h.observer.End(ctx, op, Outcome{Took: time.Since(start), Retries: retries, Err: err})
-		return err
-	}, nil
+	return ctx, p, nil
 }
 
-func (c call) plainEnd(_ context.Context, _ int, err error) error { return c.wrap(err) }
+func (c call) operation() Operation {
+	return Operation{Verb: c.verb, Driver: c.h.parts.Name, Items: c.items, Waits: c.waits}
+}
+
+// end makes of err what the caller sees.
+func (p passage) end(ctx context.Context, retries int, err error) error {
+	err = p.wrap(p.closing(ctx, err))
+	if p.release != nil {
+		p.release()
+	}
+	if o := p.h.observer; o != nil {
+		o.End(ctx, p.operation(), Outcome{Took: time.Since(p.start), Retries: retries, Err: err})
+	}
+	return err
+}
 
 // closing says ErrClosed where the end of the Hub cut a wait short.
 func (c call) closing(ctx context.Context, err error) error {
@@ -111,7 +118,7 @@ func (c call) closing(ctx context.Context, err error) error {
 // nothing else; with jitter, until opTimeout has passed since the first failure or ctx ends. It waits.
 func (c call) again(ctx context.Context, err error, since *time.Time, retries int) bool {
 	uncertain := errors.Is(err, ErrUncertain)
-	if uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+	if c.nested || uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return false
 	}
 	now := time.Now()
@@ -154,15 +161,14 @@ func (c call) wrap(err error) error {
 		own.Stream = c.h.outward(own.Stream)
 		return &own
 	}
+	if inner, ok := err.(*Error); ok && c.nested {
+		err = &Error{Kind: inner.Kind, Err: inner.Err}
+	}
 	kind := kindOf(err)
 	if kind == context.Canceled || kind == context.DeadlineExceeded {
 		return err
 	}
-	name := ""
-	if c.h != nil {
-		name = c.h.parts.Name
-	}
-	return &Error{Op: c.verb, Driver: name, Target: c.target, Kind: kind, Err: explain(err)}
+	return &Error{Op: c.verb, Driver: c.h.Driver(), Target: c.target, Kind: kind, Err: explain(err)}
 }
 
 // explain returns what err says beyond its kind, so that no text says it twice.

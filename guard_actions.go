@@ -91,23 +91,26 @@ func checkSpec(s *ActionSpec) error {
 	if s.MaxAttempts < 0 {
 		return Errorf(ErrInvalid, "MaxAttempts is %d; it must be at least 1, or 0 for the default", s.MaxAttempts)
 	}
-	if s.Backoff.Jitter > 1 {
-		return Errorf(ErrInvalid, "Backoff.Jitter is %v; it must be from 0 to 1, or negative for none", s.Backoff.Jitter)
-	}
-	if s.Backoff.Max != 0 && s.Backoff.Max < s.Backoff.First {
-		return Errorf(ErrInvalid, "Backoff.Max is %v, less than Backoff.First (%v)", s.Backoff.Max, s.Backoff.First)
-	}
 	return first(
 		checkDuration("Delay", s.Delay, 0, MaxDelay),
 		checkDuration("StartWithin", s.StartWithin, 0, MaxTTL),
 		checkDuration("Timeout", s.Timeout, 0, MaxTTL),
-		checkDuration("Backoff.First", s.Backoff.First, 0, MaxDelay),
-		checkDuration("Backoff.Max", s.Backoff.Max, 0, MaxDelay),
+		checkBackoff(s.Backoff),
 		checkDuration("CancelGrace", s.CancelGrace, 0, MaxLease),
 		checkKeep("Keep.Completed", s.Keep.Completed),
 		checkKeep("Keep.Failed", s.Keep.Failed),
 		checkKeep("Keep.Cancelled", s.Keep.Cancelled),
 	)
+}
+
+func checkBackoff(b Backoff) error {
+	if !(b.Jitter <= 1) { // also NaN
+		return Errorf(ErrInvalid, "Backoff.Jitter is %v; it must be from 0 to 1, or negative for none", b.Jitter)
+	}
+	if b.Max != 0 && b.Max < b.First {
+		return Errorf(ErrInvalid, "Backoff.Max is %v, less than Backoff.First (%v)", b.Max, b.First)
+	}
+	return first(checkDuration("Backoff.First", b.First, 0, MaxDelay), checkDuration("Backoff.Max", b.Max, 0, MaxDelay))
 }
 
 func checkKeep(what string, d time.Duration) error {
@@ -342,6 +345,9 @@ func (g guardedActions) Get(ctx context.Context, refs []ActionRef) ([]GotAction,
 }
 
 func (g guardedActions) inFilter(f *ActionFilter) error {
+	if len(f.Queues) > MaxBatch {
+		return Errorf(ErrTooLarge, "the filter names %d queues (max %d)", len(f.Queues), MaxBatch)
+	}
 	inward := make([]string, len(f.Queues))
 	for i, queue := range f.Queues {
 		if err := CheckName("queue", queue); err != nil {
@@ -440,7 +446,17 @@ func checkWorker(w *WorkerInfo) error {
 	}
 	w.Running = w.Running[max(0, len(w.Running)-100):]
 	w.Error = cut(w.Error, maxReason)
-	return first(CheckName("worker id", w.ID), CheckName("worker", w.Name))
+	size := len(w.Host)
+	for key, value := range w.Meta {
+		size += len(key) + len(value)
+	}
+	for _, queue := range w.Queues {
+		size += len(queue)
+	}
+	for _, task := range w.Running {
+		size += len(task.Kind) + len(task.Name)
+	}
+	return first(CheckName("worker id", w.ID), CheckName("worker", w.Name), checkSize("the worker", size))
 }
 
 func (g guardedActions) Workers(ctx context.Context, req WorkersRequest) (WorkersPage, error) {

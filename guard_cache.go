@@ -47,16 +47,16 @@ func (g guardedCache) Set(ctx context.Context, items []CacheSet) ([]error, error
 	total := 0
 	for i, item := range items {
 		c.target = item.Key
-		err := first(CheckName("key", item.Key), checkSize("the value", len(item.Data)), checkTTL(&item.TTL), checkWhen(item.When, IfEqual))
+		err := first(CheckName("key", item.Key), checkSize("the value", len(item.Data)), checkSize("the old value", len(item.Old)), checkTTL(&item.TTL), checkWhen(item.When, IfEqual))
 		if err != nil {
 			return nil, c.wrap(err)
 		}
-		total += len(item.Data)
+		total += len(item.Data) + len(item.Old)
 		item.Key = g.h.inward(item.Key)
 		inward[i] = item
 	}
-	if total > MaxBatchBytes {
-		return nil, c.wrap(Errorf(ErrTooLarge, "the values have %d bytes together (max %d); split the call", total, MaxBatchBytes))
+	if err := checkTotal(total); err != nil {
+		return nil, c.wrap(err)
 	}
 	errs, err := invoke(ctx, c, g.h.parts.Cache, Cache.Set, inward)
 	for i := range errs {
@@ -66,6 +66,13 @@ func (g guardedCache) Set(ctx context.Context, items []CacheSet) ([]error, error
 		}
 	}
 	return errs, err
+}
+
+func checkTotal(n int) error {
+	if n > MaxBatchBytes {
+		return Errorf(ErrTooLarge, "the values have %d bytes together (max %d); split the call", n, MaxBatchBytes)
+	}
+	return nil
 }
 
 // checkTTL rounds a time to live up to whole milliseconds.
@@ -95,16 +102,21 @@ func (g guardedCache) Delete(ctx context.Context, items []CacheDelete) ([]CacheD
 		return nil, c.wrap(err)
 	}
 	inward := make([]CacheDelete, len(items))
+	total := 0
 	for i, item := range items {
 		c.target = item.Key
-		if err := CheckName("key", item.Key); err != nil {
+		if err := first(CheckName("key", item.Key), checkSize("the old value", len(item.Old))); err != nil {
 			return nil, c.wrap(err)
 		}
 		if item.When != Always && item.When != IfEqual {
 			return nil, c.wrap(Errorf(ErrInvalid, "Delete knows the conditions Always and IfEqual"))
 		}
+		total += len(item.Old)
 		item.Key = g.h.inward(item.Key)
 		inward[i] = item
+	}
+	if err := checkTotal(total); err != nil {
+		return nil, c.wrap(err)
 	}
 	answers, err := invoke(ctx, c, g.h.parts.Cache, Cache.Delete, inward)
 	for i := range answers {

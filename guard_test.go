@@ -3,6 +3,8 @@ package rpw_test
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,4 +176,33 @@ func TestNamespace(t *testing.T) {
 	gap, ok := errors.AsType[*rpw.GapError](err)
 	require.True(t, ok)
 	assert.Equal(t, "s", gap.Stream)
+}
+
+// TestGuardBounds: nothing without a bound reaches a driver.
+func TestGuardBounds(t *testing.T) {
+	hub := newHub(t, rpw.Parts{Cache: &fakeCache{}, Actions: struct{ rpw.ActionStore }{}})
+	ctx := t.Context()
+	large := make([]byte, rpw.MaxPayload+1)
+	half := make([]byte, rpw.MaxPayload)
+	set := func(items ...rpw.CacheSet) error {
+		_, err := hub.Cache().Set(ctx, items)
+		return err
+	}
+	item := rpw.CacheSet{Key: "k", TTL: rpw.NoTTL, When: rpw.IfEqual, Old: large}
+	assert.ErrorIs(t, set(item), rpw.ErrTooLarge)
+	item.Data, item.Old = half, half
+	assert.NoError(t, set(slices.Repeat([]rpw.CacheSet{item}, 4)...))
+	assert.ErrorIs(t, set(slices.Repeat([]rpw.CacheSet{item}, 5)...), rpw.ErrTooLarge)
+	_, err := hub.Cache().Delete(ctx, []rpw.CacheDelete{{Key: "k", When: rpw.IfEqual, Old: large}})
+	assert.ErrorIs(t, err, rpw.ErrTooLarge)
+	_, err = hub.Cache().Delete(ctx, slices.Repeat([]rpw.CacheDelete{{Key: "k", When: rpw.IfEqual, Old: half}}, 9))
+	assert.ErrorIs(t, err, rpw.ErrTooLarge)
+
+	worker := rpw.WorkerInfo{ID: "1", Name: "w", Status: rpw.WorkerIdle, Meta: map[string]string{"m": string(large)}}
+	_, err = hub.Actions().Heartbeat(ctx, rpw.Heartbeat{Worker: worker})
+	assert.ErrorIs(t, err, rpw.ErrTooLarge)
+	_, err = hub.Actions().Count(ctx, rpw.ActionFilter{Queues: slices.Repeat([]string{"q"}, rpw.MaxBatch+1)})
+	assert.ErrorIs(t, err, rpw.ErrTooLarge)
+	_, err = hub.Actions().Enqueue(ctx, []rpw.ActionSpec{{Ref: rpw.ActionRef{Queue: "q", ID: "1"}, Name: "n", Backoff: rpw.Backoff{Jitter: math.NaN()}}})
+	assert.ErrorIs(t, err, rpw.ErrInvalid)
 }

@@ -40,6 +40,7 @@ type publication struct {
 
 // publish sends a checked batch in its turn.
 func (h *Hub) publish(ctx context.Context, b Batch) ([]Position, error) {
+	h = h.orClosed()
 	c := call{h: h, verb: "publish", target: b.Stream, items: len(b.Events), repeat: true}
 	if ctx == nil {
 		return nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
@@ -244,7 +245,7 @@ func refused(err error) bool {
 // cutShort says what the end of the Hub's own context means for callers who never saw that context.
 func (c call) cutShort(err error) error {
 	switch {
-	case errors.Is(err, ErrUncertain) || errors.Is(err, ErrClosed):
+	case kindOf(err) != context.DeadlineExceeded && kindOf(err) != context.Canceled:
 		return err
 	case c.h.closed.Load():
 		return c.wrap(Errorf(ErrClosed, "the hub was closed"))

@@ -90,6 +90,9 @@ func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) 
 		var none T
 		return none, call{h: h, verb: "update", target: r.key(id)}.wrap(err)
 	}
+	if change == nil {
+		return fail(Errorf(ErrInvalid, "the function is nil"))
+	}
 	for n := 0; ; n++ {
 		old, err := getRaw(ctx, h, r.key(id), 0)
 		if err != nil {

@@ -35,7 +35,7 @@
 // # Time in tests
 //
 // Everything here takes time from the clock and waits on channels only, so with the memory driver a test may run in a testing/synctest bubble: a
-// test of a worker with an hour-long lease takes milliseconds. See the package workers for a complete one.
+// test of a worker with an hour-long lease takes milliseconds; the README has a complete one.
 //
 // # Drivers
 //

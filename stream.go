@@ -23,9 +23,7 @@ func Keep(r Retention) StreamOption { return func(o *streamOptions) { o.keep = r
 // JSON through. The name is checked when it is used.
 func StreamOf[T any](name string, opts ...StreamOption) Stream[T] {
 	var o streamOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	apply(&o, opts)
 	return Stream[T]{name: name, keep: o.keep}
 }
 
@@ -74,9 +72,7 @@ func (s Stream[T]) event(eventType string, data T, opts []PublishOption) (NewEve
 		return NewEvent{}, err
 	}
 	e := NewEvent{Type: eventType, Data: payload}
-	for _, opt := range opts {
-		opt(&e)
-	}
+	apply(&e, opts)
 	return e, nil
 }
 

@@ -118,10 +118,16 @@ func (s streamLogs) bound(ctx context.Context, q LogQuery, req *ReadRequest) err
 		}
 	}
 	var err error
-	if req.After, err = s.bus.Locate(ctx, q.Log, Since(from)); err == nil && q.Reverse {
-		req.After.ID = ID{MS: uint64(from.UnixMilli())} // down from the first id of that time, exclusive
+	if req.After, err = s.bus.Locate(ctx, q.Log, Since(from)); err != nil {
+		return err
 	}
-	return err
+	switch {
+	case q.Reverse:
+		req.After.ID = ID{MS: uint64(from.UnixMilli())} // down from the first id of that time, exclusive
+	case !to.IsZero() && req.Until.Compare(req.After.ID) < 0: // all of that time is gone
+		req.Until = req.After.ID
+	}
+	return nil
 }
 
 // readLog reads an entry, also one that someone else wrote.

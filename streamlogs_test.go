@@ -1,10 +1,13 @@
 package rpw_test
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -120,3 +123,68 @@ func TestLogPagesMove(t *testing.T) {
 	assert.ErrorIs(t, hub.Logs().Write(t.Context(), rpw.WriteLogs{Records: []rpw.LogRecord{{Attrs: json.RawMessage(`{`)}}}), rpw.ErrInvalid)
 	assert.ErrorIs(t, hub.Logs().Write(t.Context(), rpw.WriteLogs{}), rpw.ErrInvalid)
 }
+
+// TestLogInAnOutage: the log in a stream is repeated for as long as any call, and its errors say what was tried once.
+func TestLogInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := rpw.Errorf(rpw.ErrUnavailable, "it is away")
+		hub := newHub(t, rpw.Parts{Streams: &fakeBus{
+			behave: func(context.Context, rpw.Batch) error { return away },
+			read:   func(context.Context, rpw.ReadRequest) ([]rpw.Event, error) { return nil, away },
+		}})
+		start := time.Now()
+		err := hub.Logs().Write(t.Context(), rpw.WriteLogs{Records: []rpw.LogRecord{{Message: "m"}}})
+		assert.EqualError(t, err, `rpw: write log "logQueue" (fake): unavailable: it is away`)
+		assert.LessOrEqual(t, time.Since(start), 5*time.Second)
+		start = time.Now()
+		_, err = hub.Logs().Query(t.Context(), rpw.LogQuery{})
+		assert.EqualError(t, err, `rpw: query log "logQueue" (fake): unavailable: it is away`)
+		assert.LessOrEqual(t, time.Since(start), 5*time.Second)
+	})
+}
+
+// TestLogQueryBeforeWhatIsKept: a time that retention has taken is an empty page.
+func TestLogQueryBeforeWhatIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memoryHub(t)
+		write := func() {
+			require.NoError(t, hub.Logs().Write(t.Context(), rpw.WriteLogs{Records: []rpw.LogRecord{{Message: "m"}}}))
+			time.Sleep(time.Minute)
+		}
+		start := time.Now()
+		for range 200 {
+			write()
+		}
+		_, err := hub.Streams().Trim(t.Context(), rpw.DefaultLog, rpw.Retention{Events: 1})
+		require.NoError(t, err)
+		for _, reverse := range []bool{false, true} {
+			page, err := hub.Logs().Query(t.Context(), rpw.LogQuery{Since: start, Until: start.Add(time.Minute), Reverse: reverse})
+			require.NoError(t, err, reverse)
+			assert.Empty(t, page.Records)
+		}
+	})
+}
+
+// TestLogLimits: they hold for every sink.
+func TestLogLimits(t *testing.T) {
+	hub := newHub(t, rpw.Parts{Logs: noLogs{}})
+	write := func(records ...rpw.LogRecord) error {
+		return hub.Logs().Write(t.Context(), rpw.WriteLogs{Records: records})
+	}
+	large := rpw.LogRecord{Message: strings.Repeat("x", 1_000_000)}
+	assert.NoError(t, write(slices.Repeat([]rpw.LogRecord{large}, 8)...))
+	assert.ErrorIs(t, write(slices.Repeat([]rpw.LogRecord{large}, 9)...), rpw.ErrTooLarge)
+	assert.ErrorIs(t, write(rpw.LogRecord{Message: large.Message, Attrs: json.RawMessage(`{"a":"` + large.Message + `"}`)}), rpw.ErrTooLarge)
+	for _, attrs := range []string{`1`, `[]`, `"text"`, ``, `{} {}`} {
+		assert.ErrorIs(t, write(rpw.LogRecord{Attrs: json.RawMessage(attrs)}), rpw.ErrInvalid, attrs)
+	}
+	assert.NoError(t, write(rpw.LogRecord{Attrs: json.RawMessage(" \n{}")}))
+	_, err := hub.Logs().Query(t.Context(), rpw.LogQuery{After: rpw.Position{ID: rpw.ID{MS: 1}}})
+	assert.ErrorIs(t, err, rpw.ErrInvalid)
+}
+
+// noLogs is a LogSink that forgets.
+type noLogs struct{}
+
+func (noLogs) Write(context.Context, rpw.WriteLogs) error               { return nil }
+func (noLogs) Query(context.Context, rpw.LogQuery) (rpw.LogPage, error) { return rpw.LogPage{}, nil }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // GapPolicy decides what a reader does about a gap: it returns the position to go on from, or an error that ends the reading.
@@ -31,6 +33,9 @@ func OnGap(p GapPolicy) SubscribeOption { return func(o *subscribeOptions) { o.o
 // subscriptionPage is how many events a subscription takes from the store at a time: its memory, and what it has read ahead.
 const subscriptionPage = 256
 
+// earlyPause is between two waits of which the first ended early, with nothing, as drivers may: one that always does must not spin.
+const earlyPause = time.Millisecond
+
 // Subscription delivers every event after its start once and in order, across outages of the backend, or reports a gap first. It holds no
 // goroutine and no connection of its own: it reads when asked, so a slow reader lags in the store and slows nobody. Use it from
 // one goroutine; Close may be called from any.
@@ -41,8 +46,8 @@ type Subscription[T any] struct {
 	at     Position // after the last event handed out
 	page   []Event
 
-	mu     sync.Mutex
-	closed bool
+	closed atomic.Bool
+	mu     sync.Mutex              // orders closed and cancel
 	cancel context.CancelCauseFunc // of the read under way
 }
 
@@ -50,9 +55,7 @@ type Subscription[T any] struct {
 // returned arrives. Newest, Oldest, Since, After and Last say where to start. The context bounds Subscribe itself only.
 func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...SubscribeOption) (*Subscription[T], error) {
 	var o subscribeOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	apply(&o, opts)
 	if o.onGap == nil {
 		o.onGap = GapStop
 	}
@@ -69,6 +72,9 @@ func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...Subs
 //   - the context's error: calling Next again with another context goes on;
 //   - ErrClosed, and anything that trying again would not mend.
 func (s *Subscription[T]) Next(ctx context.Context) (Message[T], error) {
+	if s.closed.Load() {
+		return Message[T]{}, s.errClosed()
+	}
 	for len(s.page) == 0 {
 		if err := s.fill(ctx); err != nil {
 			return Message[T]{}, err
@@ -101,20 +107,23 @@ func (s *Subscription[T]) Position() Position { return s.at }
 func (s *Subscription[T]) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	s.page = nil
+	s.closed.Store(true)
 	if s.cancel != nil {
 		s.cancel(ErrClosed)
 	}
 	return nil
 }
 
+func (s *Subscription[T]) errClosed() error {
+	return &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+}
+
 // begin gives a read its context, which Close can end.
 func (s *Subscription[T]) begin(ctx context.Context) (context.Context, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+	if s.closed.Load() {
+		return nil, s.errClosed()
 	}
 	if ctx == nil {
 		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrInvalid, Err: errNilContext}
@@ -136,20 +145,24 @@ func (s *Subscription[T]) fill(ctx context.Context) error {
 			s.page = events
 			return nil
 		}
-		if err == nil { // a driver may answer early
+		if err == nil {
 			failures = 0
+			sleep(ctx, s.hub.ctx, earlyPause)
 			continue
 		}
 		if gap, ok := errors.AsType[*GapError](err); ok {
+			if failures++; failures > 1 {
+				sleep(ctx, s.hub.ctx, backoff(failures-2))
+			}
 			if s.at, err = s.pass(gap); err != nil {
 				return err
 			}
 			continue
 		}
-		if context.Cause(ctx) == ErrClosed {
-			return &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrClosed}
+		if err = s.hub.outlast(ctx, err, &failures); context.Cause(ctx) == ErrClosed {
+			return s.errClosed()
 		}
-		if !s.hub.outlast(ctx, err, &failures) {
+		if err != nil {
 			return err
 		}
 	}
@@ -164,13 +177,20 @@ func (s *Subscription[T]) pass(gap *GapError) (Position, error) {
 	return at, nil
 }
 
-// outlast waits after a failed call of a loop that is to survive outages; false: err is not one that time mends, or ctx ended.
-func (h *Hub) outlast(ctx context.Context, err error, failures *int) bool {
-	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUncertain) || ctx.Err() != nil || h.closed.Load() {
-		return false
+// outlast waits after a failed call of a loop that is to survive outages. nil means go on; otherwise it says why not: ctx or the Hub has
+// ended, or err is not one that time mends.
+func (h *Hub) outlast(ctx context.Context, err error, failures *int) error {
+	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUncertain) {
+		return err
 	}
 	pause := backoff(*failures)
 	*failures++
 	h.notify(Notice{Kind: NoticeReconnecting, Err: err, After: pause})
-	return sleep(ctx, h.ctx, pause)
+	switch {
+	case sleep(ctx, h.ctx, pause):
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return Errorf(ErrClosed, "the hub was closed")
 }

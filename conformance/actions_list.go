@@ -292,6 +292,26 @@ func listCases() []testCase {
 				require.Equal(e, int64(2), b.count(rpw.ActionFilter{})[rpw.Completed])
 				b.add(job("completed", "completed"))
 			}},
+		{"Actions/Keep/ManyEndAtOnce", []string{"A14"},
+			"However many actions outlive their retention at once, no verb shows any of them from then on.", func(e *env) {
+				b := e.board()
+				keep := max(e.units(30), 100*time.Millisecond)
+				var specs []rpw.ActionSpec
+				for _, id := range numbers(1, 500) {
+					spec := job("q", id)
+					spec.Keep.Cancelled = keep
+					specs = append(specs, spec)
+				}
+				b.add(specs...)
+				for _, spec := range specs {
+					b.commanded(rpw.Cancel, spec.Ref)
+				}
+				e.pass(keep)
+				require.Empty(e, b.list(rpw.ListActions{}))
+				require.Empty(e, b.count(rpw.ActionFilter{}))
+				require.Empty(e, b.queues())
+				e.is(b.ask(specs[499].Ref).Err, rpw.ErrNotFound)
+			}},
 		{"Actions/Namespace/IsClosed", []string{"K2", "A14"},
 			"Hubs of different namespaces share a store and see nothing of each other's actions and queues; one without sees them by their full names.", func(e *env) {
 				a, other, all := e.boardOf(e.peer(rpw.WithNamespace("a"))), e.boardOf(e.peer(rpw.WithNamespace("b"))), e.board()

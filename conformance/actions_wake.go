@@ -179,6 +179,33 @@ func wakeCases() []testCase {
 					other.moved(claimed[0].Lease, rpw.Move{Kind: rpw.Complete})
 				}
 			}},
+		{"Actions/Wake/WhoLeavesPassesTheCallOn", []string{"A6", "E1"},
+			"When the context of a waiting claim ends just as work arrives, another waiting claim gets that work at once.", func(e *env) {
+				b, other := e.board(), e.boardOf(e.peer())
+				for i := range 20 {
+					ctx, cancel := context.WithCancel(e.Context())
+					leaving := start(func() ([]rpw.Claimed, error) {
+						return b.Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever})
+					})
+					e.idle()
+					staying := other.claim(rpw.ClaimRequest{Queues: []string{"q"}})
+					e.idle()
+					cancel()
+					b.add(job("q", fmt.Sprint(i)))
+					began := time.Now()
+					left, err := await(e, leaving)
+					if err != nil {
+						require.ErrorIs(e, err, context.Canceled)
+					} else { // it was quicker than its end
+						require.Len(e, left, 1)
+						b.add(job("q", fmt.Sprint(i, "again")))
+					}
+					got, err := await(e, staying)
+					require.NoError(e, err)
+					require.Len(e, got, 1)
+					e.soon(began)
+				}
+			}},
 		{"Actions/Wake/NothingIsNoError", []string{"E1"},
 			"A claim that found nothing in its time is empty, and not late.", func(e *env) {
 				b := e.board()

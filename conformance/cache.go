@@ -136,6 +136,15 @@ func valueCases() []testCase {
 				e.has("k", "before")
 				e.has("l", "next")
 			}},
+		{"Cache/Get/ReadersAppendApart", []string{"C1"},
+			"What one reader appends to a value is not in what another one appends.",
+			func(e *env) {
+				e.set("k", "value")
+				one := append(e.get("k").Data, " of one"...)
+				two := append(e.get("k").Data, " of two"...)
+				assert.Equal(e, "value of one", string(one))
+				assert.Equal(e, "value of two", string(two))
+			}},
 		{"Cache/Set/LaterItemsWin", []string{"C1"},
 			"The items of one call are applied in order: of two for one key the later wins.",
 			func(e *env) {
@@ -229,8 +238,13 @@ func lifeCases() []testCase {
 				assert.Greater(e, e.get("most").TTL, rpw.MaxTTL-e.patience())
 			}},
 		{"Cache/TTL/FractionsAreRoundedUp", []string{"C2"},
-			"A time to live below a millisecond is one millisecond, not none and not for ever.",
+			"A time to live below a millisecond is one millisecond, not none and not for ever; so is what remains of one.",
 			func(e *env) {
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "ending", TTL: e.ttl()})[0])
+				time.Sleep(e.ttl() - time.Millisecond/2)
+				if v := e.get("ending"); v.Found {
+					assert.GreaterOrEqual(e, v.TTL, time.Millisecond)
+				}
 				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", TTL: 1})[0])
 				if v := e.get("k"); v.Found {
 					assert.Equal(e, time.Millisecond, v.TTL)
@@ -557,6 +571,20 @@ func scanCases() []testCase {
 				for _, key := range stay {
 					require.Contains(e, got, key)
 				}
+			}},
+		{"Cache/Scan/WhatIsOverwrittenIsReturned", []string{"C4"},
+			"A key that is set again, and again, while a scan goes on lives through it, and is returned.",
+			func(e *env) {
+				keys := numbers(1, 300)
+				var sets []rpw.CacheSet
+				for _, key := range keys {
+					sets = append(sets, rpw.CacheSet{Key: key, TTL: rpw.NoTTL})
+				}
+				e.setAll(sets...)
+				got := scan(e, rpw.ScanRequest{Max: 20}, func(int) { e.setAll(sets...) })
+				slices.Sort(keys)
+				slices.Sort(got)
+				assert.Equal(e, keys, slices.Compact(got))
 			}},
 		{"Cache/Scan/IteratorReturnsEachOnce", []string{"C4", "C7"},
 			"The iterator Keys returns each key once, and can be left at any time.",

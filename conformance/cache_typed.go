@@ -224,6 +224,27 @@ func repoCases() []testCase {
 				require.NoError(e, err)
 				assert.EqualValues(e, 30, got.N)
 			}},
+		{"Cache/Repo/UpdateStartsAgain", []string{"C7", "C3"},
+			"An update that another one came before is made again on what that one stored.",
+			func(e *env) {
+				ctx, other := e.Context(), e.peer()
+				require.NoError(e, notes.Save(ctx, e.hub, "a", note{}))
+				tries := 0
+				stored, err := notes.Update(ctx, e.hub, "a", func(n *note) error {
+					if tries++; tries == 1 {
+						_, err := notes.Update(ctx, other, "a", func(n *note) error { n.N += 10; return nil })
+						require.NoError(e, err)
+					}
+					n.N++
+					return nil
+				})
+				require.NoError(e, err)
+				assert.Equal(e, 2, tries)
+				assert.Equal(e, int64(11), int64(stored.N))
+				got, _, err := notes.Load(ctx, other, "a")
+				require.NoError(e, err)
+				assert.Equal(e, stored, got)
+			}},
 		{"Cache/Repo/WhatLapsedIsNotListed", []string{"C7", "C2"},
 			"Entities with a time to live leave the list when they lapse, and may be created again.",
 			func(e *env) {

@@ -88,7 +88,7 @@ func Run(t *testing.T, h Harness) {
 	cases := allCases()
 	h.checkSkips(t, cases)
 	var tally tally
-	t.Cleanup(func() { report(t, tally.summary()) })
+	t.Cleanup(func() { report(t, tally.summary(t.Name())) })
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			if h.Parallel {
@@ -191,10 +191,10 @@ func (c *tally) count(name string, skipped bool) {
 	}
 }
 
-func (c *tally) summary() string {
+func (c *tally) summary(test string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := fmt.Sprintf("conformance %s: %d cases run, %d skipped", c.name, c.ran, len(c.skipped))
+	s := fmt.Sprintf("%s on %s: %d cases run, %d skipped", test, c.name, c.ran, len(c.skipped))
 	if len(c.skipped) > 0 {
 		slices.Sort(c.skipped)
 		s += ": " + strings.Join(c.skipped, ", ")

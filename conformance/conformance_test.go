@@ -73,10 +73,10 @@ func TestSummary(t *testing.T) {
 	var c tally
 	c.driver("x")
 	c.count("A/B/C", false)
-	assert.Equal(t, "conformance x: 1 cases run, 0 skipped", c.summary())
+	assert.Equal(t, "TestX on x: 1 cases run, 0 skipped", c.summary("TestX"))
 	c.count("A/B/E", true)
 	c.count("A/B/D", true)
-	assert.Equal(t, "conformance x: 1 cases run, 2 skipped: A/B/D, A/B/E", c.summary())
+	assert.Equal(t, "TestX on x: 1 cases run, 2 skipped: A/B/D, A/B/E", c.summary("TestX"))
 }
 
 func TestFaultsAreMetInOrder(t *testing.T) {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -199,6 +200,21 @@ func logCases() []testCase {
 					e.soon(began)
 					q.After = page.Next
 				}
+			}},
+		{"Logs/Query/TailDoesNotPoll", []string{"L4"},
+			"A query that waits does so: a tail of a silent log asks a few times, not again and again.", func(e *env) {
+				ctx, cancel := context.WithTimeout(e.Context(), e.units(100))
+				defer cancel()
+				calls := 0
+				for ; ctx.Err() == nil; calls++ {
+					page, err := e.hub.Logs().Query(ctx, rpw.LogQuery{Wait: rpw.Forever})
+					if err != nil {
+						require.ErrorIs(e, err, context.DeadlineExceeded)
+					}
+					require.Empty(e, page.Records)
+					time.Sleep(e.unit)
+				}
+				require.Less(e, calls, 20)
 			}},
 		{"Logs/Query/BadInput", []string{"L4", "E2"},
 			"A query that can never work is ErrInvalid on every driver; a log that was never written to is empty.", func(e *env) {

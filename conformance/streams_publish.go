@@ -215,6 +215,24 @@ func publishCases() []testCase {
 				require.NoError(e, err)
 				assert.Len(e, e.read("s", rpw.Position{}), 2)
 			}},
+		{"Streams/Publish/ManyKeyWindowsEnd", []string{"S3"},
+			"However many windows have ended, each of their keys is new again; others stay known.",
+			func(e *env) {
+				var b rpw.Batch
+				for _, n := range numbers(1, 50) {
+					b.Events = append(b.Events, rpw.NewEvent{Type: "t", Key: n})
+				}
+				b.Stream, b.KeyWindow = "s", e.units(10)
+				_, err := e.append(b)
+				require.NoError(e, err)
+				e.publishEvents("s", rpw.NewEvent{Type: "t", Key: "stays"})
+				e.pass(b.KeyWindow)
+				positions, err := e.append(b)
+				require.NoError(e, err)
+				e.contiguous(positions)
+				e.publishEvents("s", rpw.NewEvent{Type: "t", Key: "stays"})
+				assert.Len(e, e.read("s", rpw.Position{}), 101)
+			}},
 		{"Streams/Publish/ExpectGuardsTheEnd", []string{"S2", "E2"},
 			"With Expect a batch is appended only where the stream ends there; of two that race one wins.",
 			func(e *env) {
@@ -232,6 +250,15 @@ func publishCases() []testCase {
 			func(e *env) {
 				at := e.publish("s", "1")[0]
 				require.NoError(e, e.hub.Streams().DeleteStream(e.Context(), "s"))
+				_, err := e.append(rpw.Batch{Stream: "s", Events: items("2"), Expect: at})
+				e.is(err, rpw.ErrConflict)
+			}},
+		{"Streams/Publish/ExpectOfATwinIsConflict", []string{"S2"},
+			"An expectation does not hold in another history, although its end may have the same id and count.",
+			func(e *env) {
+				at := e.publish("s", "1")[0]
+				require.NoError(e, e.hub.Streams().DeleteStream(e.Context(), "s"))
+				e.publish("s", "1")
 				_, err := e.append(rpw.Batch{Stream: "s", Events: items("2"), Expect: at})
 				e.is(err, rpw.ErrConflict)
 			}},

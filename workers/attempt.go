@@ -31,15 +31,7 @@ func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
 	a := &attempt{s: s, claimed: c, began: granted}
 	ctx := s.handling
 	ctx, a.cancel = context.WithCancelCause(ctx)
-	s.mu.Lock()
-	s.attempts[c.Lease] = a
-	for _, signal := range s.early {
-		if signal.Lease == c.Lease {
-			a.requestCancel()
-		}
-	}
-	s.mu.Unlock()
-	s.keeper.Hold(a, granted, s.config.Lease, a.lose)
+	s.hold(a, s.attempts)
 	s.beater.poke()
 	s.spawn(func() {
 		defer s.finish(a)
@@ -47,13 +39,30 @@ func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
 	})
 }
 
+// hold keeps the lease of an attempt and lets it receive signals, also those that came before it.
+func (s *session) hold(a *attempt, among map[rpw.Lease]*attempt) {
+	s.mu.Lock()
+	among[a.claimed.Lease] = a
+	for _, signal := range s.early {
+		if signal.Lease == a.claimed.Lease {
+			a.requestCancel()
+		}
+	}
+	s.mu.Unlock()
+	s.keeper.Hold(a, a.began, s.config.Lease, a.lose)
+}
+
+func (s *session) drop(a *attempt, from map[rpw.Lease]*attempt) {
+	s.keeper.Drop(a)
+	s.mu.Lock()
+	delete(from, a.claimed.Lease)
+	s.mu.Unlock()
+}
+
 // finish frees the slot.
 func (s *session) finish(a *attempt) {
 	a.cancel(nil)
-	s.keeper.Drop(a)
-	s.mu.Lock()
-	delete(s.attempts, a.claimed.Lease)
-	s.mu.Unlock()
+	s.drop(a, s.attempts)
 	select {
 	case s.freed <- struct{}{}:
 	default:
@@ -89,10 +98,20 @@ func (a *attempt) run(ctx context.Context, handle handler) {
 		cause := context.Cause(ctx)
 		inTime()
 		if a.ending.CompareAndSwap(false, true) {
-			a.end(a.verdict(output, err, cause))
+			a.end(a.conclude(ctx, output, err, cause))
 		}
 	}()
 	output, err = handle(ctx, a.claimed.Arg)
+}
+
+// conclude is verdict, also of an error whose own methods panic: often a nil pointer in an error.
+func (a *attempt) conclude(ctx context.Context, output json.RawMessage, err, cause error) (move rpw.Move) {
+	defer func() {
+		if p := recover(); p != nil {
+			move = a.failed(a.s.caught(ctx, p))
+		}
+	}()
+	return a.verdict(output, err, cause)
 }
 
 var errGoexit = errors.New("it called runtime.Goexit")

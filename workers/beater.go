@@ -57,10 +57,11 @@ func (b *beater) run() {
 	interval := b.s.config.Heartbeat
 	trouble := outage{log: b.s.config.Logger, what: "send a heartbeat"}
 	var after uint64
+	var wait time.Duration // 0: the store may not know this worker, and then sends it no signals
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, interval+advanceTimeout)
 		b.begin(cancel)
-		signals, err := b.s.store.Heartbeat(call, rpw.Heartbeat{Worker: b.describe(), TTL: missedBeats * interval, After: after, Wait: interval})
+		signals, err := b.s.store.Heartbeat(call, rpw.Heartbeat{Worker: b.describe(), TTL: missedBeats * interval, After: after, Wait: wait})
 		wasCut := b.wasCut()
 		cancel()
 		for _, signal := range signals {
@@ -70,9 +71,14 @@ func (b *beater) run() {
 		switch {
 		case err == nil:
 			trouble.over()
+			if wait == 0 {
+				wait = interval
+				b.s.catchUp(ctx)
+			}
 		case ctx.Err() != nil, errors.Is(err, errors.ErrUnsupported), errors.Is(err, rpw.ErrClosed):
 			return
 		case !wasCut:
+			wait = 0
 			trouble.pause(ctx, err)
 		}
 	}
@@ -158,12 +164,24 @@ func (s *session) signal(signal rpw.Signal) {
 		return
 	}
 	s.mu.Lock()
-	a := s.attempts[signal.Lease]
+	a := cmp.Or(s.attempts[signal.Lease], s.leading[signal.Lease])
 	if a == nil { // finished, or its claim is still on the way here
 		s.early = append(s.early[max(0, len(s.early)-maxEarly+1):], signal)
 	}
 	s.mu.Unlock()
 	if a != nil {
 		a.requestCancel()
+	}
+}
+
+// catchUp learns of the cancels for which there was no signal, as the store did not know this worker.
+func (s *session) catchUp(ctx context.Context) {
+	s.mu.Lock()
+	held := slices.AppendSeq(slices.Collect(maps.Values(s.attempts)), maps.Values(s.leading))
+	s.mu.Unlock()
+	for attempts := range slices.Chunk(held, rpw.MaxBatch) {
+		call, cancel := context.WithTimeout(ctx, advanceTimeout)
+		s.renew(call, attempts) // the answers tell; what fails the keeper repeats
+		cancel()
 	}
 }

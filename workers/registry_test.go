@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/actions"
+	"github.com/redis-process-worker/rpw/driver/memory"
 	"github.com/redis-process-worker/rpw/workers"
 )
 
@@ -82,6 +83,47 @@ func TestRegistry(t *testing.T) {
 }
 
 // TestServiceRestarts protects W1, as the tests of services, singletons and streams that follow it do.
+// absent is an ActionStore whose registry is away at first.
+type absent struct {
+	rpw.ActionStore
+	until time.Time
+}
+
+func (a *absent) Heartbeat(ctx context.Context, hb rpw.Heartbeat) ([]rpw.Signal, error) {
+	if time.Now().Before(a.until) {
+		return nil, rpw.Errorf(rpw.ErrUnavailable, "away")
+	}
+	return a.ActionStore.Heartbeat(ctx, hb)
+}
+
+// The store has no signals for a worker it does not know; what it was asked to cancel until then the worker learns when it is known.
+func TestCancelBeforeTheFirstHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parts := memory.New(memory.Options{}).Parts()
+		parts.Actions = &absent{parts.Actions, time.Now().Add(time.Second)}
+		hub := open(t, parts)
+		def := actions.Define[string, string]("work")
+		w := workers.New(hub, workers.Config{Logger: quiet, Lease: time.Hour})
+		var ended time.Duration
+		require.NoError(t, workers.Handle(w, def, func(ctx context.Context, _ string) (string, error) {
+			began := time.Now()
+			<-ctx.Done()
+			ended = time.Since(began)
+			return "", ctx.Err()
+		}))
+		run(t, w)
+		handle, err := def.Start(t.Context(), hub, "")
+		require.NoError(t, err)
+		synctest.Wait()
+		_, err = handle.Cancel(t.Context(), "")
+		require.NoError(t, err)
+		_, err = handle.Wait(t.Context())
+		require.ErrorIs(t, err, rpw.ErrCancelled)
+		assert.Greater(t, ended, time.Duration(0))
+		assert.LessOrEqual(t, ended, 3*time.Second, "the second away, and the pause after it")
+	})
+}
+
 func TestServiceRestarts(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
 		var starts []time.Duration
@@ -211,6 +253,30 @@ func TestSingletonCancelled(t *testing.T) {
 		command(rpw.Retry)
 		time.Sleep(time.Second)
 		assert.EqualValues(t, 1, leading.Load())
+	})
+}
+
+// The service learns of it at once, not when its lease is renewed next.
+func TestSingletonCancelledAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+		w := workers.New(hub, workers.Config{Lease: time.Hour, Logger: quiet})
+		ended := make(chan error, 1)
+		require.NoError(t, w.Service("scheduler", func(ctx context.Context) error {
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return nil
+		}, workers.Singleton()))
+		run(t, w)
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		ref := rpw.ActionRef{Queue: "rpw.service/scheduler", ID: "leader"}
+		answers, err := hub.Actions().Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: ref}}})
+		require.NoError(t, err)
+		require.NoError(t, answers[0].Err)
+		assert.ErrorIs(t, <-ended, rpw.ErrCancelled)
+		assert.LessOrEqual(t, time.Since(began), time.Second)
+		synctest.Wait()
+		assert.Equal(t, rpw.Cancelled, get(t, hub, ref).State, "acknowledged")
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/closing"
 	"github.com/redis-process-worker/rpw/internal/lease"
 )
 
@@ -37,6 +38,7 @@ type session struct {
 
 	mu       sync.Mutex
 	attempts map[rpw.Lease]*attempt
+	leading  map[rpw.Lease]*attempt // of singletons; they take no slot
 	tasks    map[*service]time.Time // services that run, and since when
 	early    []rpw.Signal           // of leases that are not known yet
 	unknown  map[kind]bool          // actions without a handler that were logged
@@ -89,7 +91,7 @@ func (w *Worker) begin(ctx context.Context) (*session, error) {
 	w.phase = running
 	w.session = &session{
 		Worker: w, hurry: make(chan struct{}), done: make(chan struct{}), freed: make(chan struct{}, 1),
-		attempts: make(map[rpw.Lease]*attempt), tasks: make(map[*service]time.Time),
+		attempts: make(map[rpw.Lease]*attempt), leading: make(map[rpw.Lease]*attempt), tasks: make(map[*service]time.Time),
 		unknown: make(map[kind]bool), faults: make(map[string]error),
 	}
 	w.session.soft, w.session.stop = context.WithCancelCause(rpw.WithOrigin(ctx, rpw.Origin{Worker: w.config.Name}))
@@ -176,24 +178,7 @@ func (s *session) verdict() error {
 // hubCloses stops the session before the hub closes, in the time that ctx gives.
 func (s *session) hubCloses(ctx context.Context) error {
 	s.stop(rpw.Errorf(rpw.ErrClosed, "the hub closes"))
-	var hurry <-chan time.Time
-	if deadline, ok := ctx.Deadline(); ok {
-		timer := time.NewTimer(time.Until(deadline) - stopAll - stopOffline)
-		defer timer.Stop()
-		hurry = timer.C
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-hurry:
-		close(s.hurry)
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return closing.Await(ctx, s.done, stopAll+stopOffline, func() { close(s.hurry) })
 }
 
 // fail stops the session because of err, which Run returns.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -94,11 +95,18 @@ func Stream[T any](w *Worker, stream rpw.Stream[T], c rpw.Consumer, handle func(
 	c.Name = cmp.Or(c.Name, w.config.ID)
 	c.Grace = cmp.Or(c.Grace, w.config.Grace)
 	run := func(ctx context.Context, s *session) error {
+		var handling atomic.Int32
 		err := stream.Consume(ctx, w.hub, c, func(ctx context.Context, m rpw.Message[T]) error {
+			handling.Add(1)
+			defer handling.Add(-1)
 			s.handlingMessage(1)
 			defer s.handlingMessage(-1)
 			return handle(ctx, m)
 		})
+		if errors.Is(err, rpw.ErrClosed) && handling.Load() == 0 { // the hub closes, and Consume was told before the worker
+			s.stop(err)
+			return nil
+		}
 		if _, gap := errors.AsType[*rpw.GapError](err); gap || isFatal(err) || errors.Is(err, rpw.ErrConflict) {
 			return rpw.Permanent(err)
 		}
@@ -201,9 +209,9 @@ func (s *session) lead(ctx context.Context, svc *service) error {
 	a := &attempt{s: s, claimed: c, began: time.Now()}
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
-	s.keeper.Hold(a, a.began, s.config.Lease, a.lose)
+	s.hold(a, s.leading)
 	err = s.perform(a.context(ctx), svc)
-	s.keeper.Drop(a)
+	s.drop(a, s.leading)
 	if a.lost.Load() {
 		return rpw.Errorf(rpw.ErrLeaseLost, "another worker runs the service now: %w", cmp.Or(err, rpw.ErrLeaseLost))
 	}

@@ -232,6 +232,37 @@ func TestHubClose(t *testing.T) {
 	})
 }
 
+// A worker that consumes a stream is told of the close twice: by Consume, and by its own hook.
+func TestHubCloseWithStream(t *testing.T) {
+	for _, returns := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			hub, err := rpw.New(memory.New(memory.Options{}).Parts())
+			require.NoError(t, err)
+			numbers := rpw.StreamOf[int]("numbers")
+			late := make(chan struct{})
+			w := workers.New(hub, workers.Config{Logger: quiet})
+			require.NoError(t, workers.Stream(w, numbers, rpw.Consumer{From: rpw.Oldest()}, func(ctx context.Context, m rpw.Message[int]) error {
+				if !returns {
+					<-late
+				}
+				return nil
+			}))
+			_, err = numbers.Publish(t.Context(), hub, "n", 1)
+			require.NoError(t, err)
+			r := run(t, w)
+			synctest.Wait()
+			hub.Close()
+			<-r.done
+			if returns {
+				assert.NoError(t, r.err)
+			} else {
+				assert.ErrorIs(t, r.err, rpw.ErrClosed, "a handler still runs")
+			}
+			close(late)
+		})
+	}
+}
+
 // A claim whose answer was lost is repeated as the same claim: what it was given is run at once, not when the lease ends.
 func TestLostClaim(t *testing.T) {
 	inSluggish(t, func(t *testing.T, hub *rpw.Hub, store *sluggish) {
@@ -305,9 +336,10 @@ func TestGroupCommit(t *testing.T) {
 		store.entered = make(chan struct{})
 		w := workers.New(hub, workers.Config{Concurrency: 50, Logger: quiet})
 		require.NoError(t, workers.Handle(w, def, func(_ context.Context, n int) (int, error) { return n, nil }))
+		run(t, w)
+		synctest.Wait()
 		handles, err := def.StartAll(t.Context(), hub, slices.Repeat([]int{1}, 50))
 		require.NoError(t, err)
-		run(t, w)
 		synctest.Wait()
 		assert.EqualValues(t, 1, store.advances.Load(), "the first goes at once")
 		close(store.entered)

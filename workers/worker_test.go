@@ -79,6 +79,11 @@ func get(t *testing.T, hub *rpw.Hub, ref rpw.ActionRef) rpw.Action {
 	return got[0].Action
 }
 
+// badError cannot say what is wrong when it is nil.
+type badError struct{ text string }
+
+func (e *badError) Error() string { return e.text }
+
 func TestOutcomes(t *testing.T) {
 	quick := actions.Backoff(rpw.Backoff{First: time.Second, Max: time.Second, Jitter: -1})
 	cases := []struct {
@@ -102,6 +107,11 @@ func TestOutcomes(t *testing.T) {
 			}},
 		{name: "FailsForGood", state: rpw.Failed, attempt: 3, message: "never", after: 2 * time.Second,
 			handle: func(context.Context, string) (string, error) { return "", errors.New("never") }},
+		{name: "NilPointerAsError", state: rpw.Failed, attempt: 3, message: "panic: runtime error", after: 2 * time.Second,
+			handle: func(context.Context, string) (string, error) {
+				var err *badError
+				return "", err
+			}},
 		{name: "Permanent", state: rpw.Failed, attempt: 1, message: "no such file",
 			handle: func(context.Context, string) (string, error) {
 				return "", rpw.Permanent(errors.New("no such file"))
@@ -157,7 +167,7 @@ func TestOutcomes(t *testing.T) {
 				require.True(t, ok, "%v", err)
 				assert.Equal(t, handle.Ref, failure.Ref)
 				assert.Contains(t, failure.Failure.Message, c.message)
-				assert.Equal(t, c.name == "Panics", failure.Failure.Stack != "")
+				assert.Equal(t, strings.HasPrefix(failure.Failure.Message, "panic:"), failure.Failure.Stack != "")
 				assert.NotErrorIs(t, err, rpw.ErrCancelled)
 			})
 		})

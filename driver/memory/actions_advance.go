@@ -14,7 +14,7 @@ func (s *actionStore) Advance(ctx context.Context, req rpw.AdvanceRequest) ([]rp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.advances.once(req.Lane, func() ([]rpw.Advanced, error) {
+	return s.advances.once(ctx, req.Lane, func(context.Context) ([]rpw.Advanced, error) {
 		answers := make([]rpw.Advanced, len(req.Moves))
 		for i := 0; i < len(req.Moves); {
 			name := req.Moves[i].Lease.Ref.Queue
@@ -126,7 +126,7 @@ func (q *queue) giveBack(r *actionRecord, m *rpw.Move) {
 func (r *actionRecord) refuse(m *rpw.Move) error {
 	switch ended := r.ended; {
 	case ended.token != m.Lease.Token || ended.kind == 0:
-		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(r.Ref.String()))
+		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(r.Ref.ID))
 	case ended.kind == m.Kind:
 		return ended.err
 	case ended.final && r.token == ended.token && r.State.Terminal():
@@ -136,5 +136,5 @@ func (r *actionRecord) refuse(m *rpw.Move) error {
 }
 
 func notFound(ref rpw.ActionRef) error {
-	return rpw.Errorf(rpw.ErrNotFound, "there is no action %s", rpw.QuoteName(ref.String()))
+	return rpw.Errorf(rpw.ErrNotFound, "there is no action %s in this queue", rpw.QuoteName(ref.ID))
 }

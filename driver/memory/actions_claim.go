@@ -16,7 +16,7 @@ func (s *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 	}
 	req.Max = pageSize(req.Max, 1)
 	req.Lease = cmp.Or(req.Lease, rpw.DefaultLease)
-	return s.claims.once(req.Lane, func() ([]rpw.Claimed, error) {
+	return s.claims.once(ctx, req.Lane, func(ctx context.Context) ([]rpw.Claimed, error) {
 		claimed := s.claim(req)
 		if len(claimed) > 0 || req.Wait <= 0 {
 			return claimed, nil

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -315,4 +316,66 @@ func TestActionRaces(t *testing.T) {
 		assert.Equal(t, 1, ends)
 	}
 	s.check()
+}
+
+// A repeat that overtakes its call, which still waits, gets what the call gets: nothing is leased to nobody.
+func TestATwinOfAWaitingClaimTakesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, s actionTest) {
+		type answer struct {
+			claimed []rpw.Claimed
+			err     error
+		}
+		answers := make(chan answer, 2)
+		claim := func(seq uint64) {
+			go func() {
+				claimed, err := s.Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever, Lane: lane(1, seq)})
+				answers <- answer{claimed, err}
+			}()
+			synctest.Wait()
+		}
+		claim(1)
+		claim(1)
+		s.put(spec("a"), spec("b"))
+		first, second := <-answers, <-answers
+		require.NoError(t, cmp.Or(first.err, second.err))
+		require.Len(t, first.claimed, 1)
+		assert.Equal(t, first.claimed, second.claimed)
+
+		s.put(spec("c"))
+		claim(2)
+		require.Len(t, (<-answers).claimed, 1)
+		claim(3)
+		require.Len(t, (<-answers).claimed, 1)
+		claim(4)
+		claim(5) // the sender has given up 4
+		assert.ErrorIs(t, (<-answers).err, rpw.ErrConflict)
+		s.put(spec("d"))
+		fifth := <-answers
+		require.NoError(t, fifth.err)
+		require.Len(t, fifth.claimed, 1)
+	})
+}
+
+// Callers write into the slice of answers: names out of a namespace, errors with more to them. A repeat gets it as it was.
+func TestARepeatGetsTheAnswerAsItWas(t *testing.T) {
+	inBubble(t, func(t *testing.T, s actionTest) {
+		s.put(spec("a"))
+		claim := rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Lane: lane(1, 1)}
+		advance := rpw.AdvanceRequest{Lane: lane(1, 1), Moves: []rpw.Move{{Kind: rpw.Complete, Lease: rpw.Lease{Ref: ref("none")}}}}
+		control := rpw.ControlRequest{Lane: lane(1, 1), Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: ref("none")}}}
+		for range 3 {
+			claimed, err := s.Claim(t.Context(), claim)
+			require.NoError(t, err)
+			require.Equal(t, ref("a"), claimed[0].Lease.Ref)
+			claimed[0].Lease.Ref.Queue = "other"
+			advanced, err := s.Advance(t.Context(), advance)
+			require.NoError(t, err)
+			require.ErrorIs(t, advanced[0].Err, rpw.ErrNotFound)
+			advanced[0].Err = nil
+			controlled, err := s.Control(t.Context(), control)
+			require.NoError(t, err)
+			require.ErrorIs(t, controlled[0].Err, rpw.ErrNotFound)
+			controlled[0].Err = nil
+		}
+	})
 }

@@ -13,7 +13,7 @@ func (s *actionStore) Control(ctx context.Context, req rpw.ControlRequest) ([]rp
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.controls.once(req.Lane, func() ([]rpw.Controlled, error) {
+	return s.controls.once(ctx, req.Lane, func(context.Context) ([]rpw.Controlled, error) {
 		answers := make([]rpw.Controlled, len(req.Commands))
 		for i := range req.Commands {
 			answers[i] = s.control(&req.Commands[i])
@@ -105,7 +105,7 @@ func (q *queue) retry(r *actionRecord, c *rpw.Command) error {
 	case !r.State.Terminal():
 		return rpw.Errorf(rpw.ErrConflict, "the action is %s", r.State)
 	case r.Unique != "" && q.unique[r.Unique] != nil:
-		return rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(r.Unique), rpw.QuoteName(q.unique[r.Unique].Ref.String()))
+		return rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(r.Unique), rpw.QuoteName(q.unique[r.Unique].Ref.ID))
 	}
 	if r.Unique != "" {
 		q.unique[r.Unique] = r

@@ -92,6 +92,7 @@ type entry struct {
 	kind   entryKind
 	spec   *rpw.ActionSpec
 	record *actionRecord
+	size   int // of the record before
 }
 
 type entryKind uint8
@@ -113,7 +114,7 @@ func (in *intake) admit(spec *rpw.ActionSpec) (entry, error) {
 	e := entry{spec: spec}
 	if r := q.find(spec.Ref.ID); r != nil {
 		if r.Name != spec.Name || !bytes.Equal(r.Arg, argument(spec)) {
-			return entry{}, rpw.Errorf(rpw.ErrConflict, "the id %s is taken by another action", rpw.QuoteName(r.Ref.String()))
+			return entry{}, rpw.Errorf(rpw.ErrConflict, "the id %s is taken by another action", rpw.QuoteName(r.Ref.ID))
 		}
 		e.kind, e.record = entryJoin, r
 	} else if r := q.unique[spec.Unique]; r != nil {
@@ -121,12 +122,13 @@ func (in *intake) admit(spec *rpw.ActionSpec) (entry, error) {
 		if e.kind, err = meet(spec, r); err != nil {
 			return entry{}, err
 		}
-		e.record = r
+		e.record, e.size = r, r.size
 		if e.kind == entryReplace {
-			in.size += specSize(spec) - r.size
+			r.size = specSize(spec) // for the next one that replaces it
+			in.size += r.size - e.size
 		}
 	} else {
-		e.record = newRecord(spec, q.store.orders.Add(1), q.now)
+		e.record = newRecord(q.store.store, spec, q.store.orders.Add(1), q.now)
 		in.size += e.record.size
 		q.byID[spec.Ref.ID] = e.record
 		if spec.Unique != "" {
@@ -143,9 +145,9 @@ func meet(spec *rpw.ActionSpec, r *actionRecord) (entryKind, error) {
 	case spec.OnUnique == rpw.UniqueJoin:
 		return entryJoin, nil
 	case spec.OnUnique == rpw.UniqueReject:
-		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.String()))
+		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.ID))
 	case r.State == rpw.Running:
-		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s, which is running", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.String()))
+		return 0, rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s, which is running", rpw.QuoteName(spec.Unique), rpw.QuoteName(r.Ref.ID))
 	case spec.OnUnique == rpw.UniqueReplace:
 		return entryReplace, nil
 	default:
@@ -154,10 +156,13 @@ func meet(spec *rpw.ActionSpec, r *actionRecord) (entryKind, error) {
 }
 
 func (in *intake) undo() {
-	for _, e := range in.entries {
-		if e.kind == entryNew {
+	for _, e := range slices.Backward(in.entries) {
+		switch e.kind {
+		case entryNew:
 			delete(in.queue.byID, e.record.Ref.ID)
 			in.queue.freeKey(e.record)
+		case entryReplace:
+			e.record.size = e.size
 		}
 	}
 }

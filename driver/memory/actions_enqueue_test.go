@@ -3,6 +3,7 @@ package memory
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,4 +168,29 @@ func TestEnqueueOrder(t *testing.T) {
 		}
 		assert.Equal(t, []string{"a", "past", "soon", "b"}, got)
 	})
+}
+
+// What a store holds is counted right when one call replaces an action twice, and when it fails after it has.
+func TestReplaceTwiceInOneCall(t *testing.T) {
+	s := New(Options{})
+	enqueue := func(specs ...rpw.ActionSpec) []rpw.Enqueued {
+		answers, err := s.actions.Enqueue(t.Context(), specs)
+		require.NoError(t, err)
+		return answers
+	}
+	sized := func(id string, policy rpw.UniquePolicy, n int) rpw.ActionSpec {
+		spec := uniqueSpec(id, policy)
+		spec.Arg = []byte(strings.Repeat("1", n))
+		return spec
+	}
+	enqueue(sized("a", rpw.UniqueReplace, 10))
+	used := s.Used()
+	enqueue(sized("b", rpw.UniqueReplace, 1000), sized("c", rpw.UniqueReplace, 100))
+	assert.Equal(t, used+90, s.Used())
+	answers := enqueue(sized("b", rpw.UniqueReplace, 1000), sized("c", rpw.UniqueReplace, 5000), sized("d", rpw.UniqueReject, 1))
+	require.ErrorIs(t, answers[2].Err, rpw.ErrConflict)
+	assert.Equal(t, used+90, s.Used())
+	_, err := s.actions.Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.DeleteAction, Ref: ref("a")}}})
+	require.NoError(t, err)
+	assert.Zero(t, s.Used())
 }

@@ -163,7 +163,7 @@ func (q *queue) remove(r *actionRecord) {
 		q.places = slices.DeleteFunc(q.places, func(p place) bool { return p.record == nil })
 		q.holes = 0
 	}
-	q.store.store.release(r.size)
+	r.release()
 	r.gone = true
 	r.wake()
 }
@@ -177,7 +177,7 @@ func (q *queue) drop() {
 	}
 	q.gone = true
 	for _, r := range q.byID {
-		q.store.store.release(r.size)
+		r.release()
 		r.gone = true
 		r.wake()
 	}

@@ -13,6 +13,8 @@ import (
 const (
 	keptChanges    = 100 // of an action; also how many failures
 	actionOverhead = 512 // bytes an action counts beside its own, about what it costs
+	changeOverhead = 192 // and each entry of its histories, after
+	usualChanges   = 3   // these: most actions are requested, claimed and completed
 )
 
 // actionRecord is an action in its queue, whose mutex guards it. What it hands out is never written again:
@@ -21,8 +23,10 @@ type actionRecord struct {
 	rpw.Action // as users see it; Events are kept apart
 	events     []rpw.Change
 
+	store   *Store
 	order   uint64 // of creation, in the store
-	size    int    // what it has reserved of the store
+	size    int    // what its spec has reserved of the store
+	held    int    // what its histories, progress and output have taken
 	within  time.Duration
 	startBy time.Time // it fails if no attempt began by then; zero: no expiry
 	keep    rpw.KeepActions
@@ -45,10 +49,11 @@ type ending struct {
 	final bool // the action ended with it
 }
 
-func newRecord(spec *rpw.ActionSpec, order uint64, now time.Time) *actionRecord {
+func newRecord(store *Store, spec *rpw.ActionSpec, order uint64, now time.Time) *actionRecord {
 	r := &actionRecord{
+		store:      store,
 		Action:     rpw.Action{Ref: spec.Ref, State: rpw.Pending, Created: now},
-		events:     make([]rpw.Change, 0, 3), // most actions are requested, claimed and completed
+		events:     make([]rpw.Change, 0, usualChanges),
 		order:      order,
 		readySlot:  noSlot,
 		agendaSlot: noSlot,
@@ -163,8 +168,36 @@ func (r *actionRecord) note(kind rpw.ChangeKind, at time.Time, c rpw.Change) {
 	r.Seq++
 	c.Seq, c.Kind, c.Time, c.State, c.Attempt = r.Seq, kind, at, r.State, r.Attempt
 	r.events = grow(r.events, c)
+	r.charge()
 	r.wake()
 }
+
+// charge accounts for what the record has come to hold. It is never refused: it comes with work that goes on and ends.
+func (r *actionRecord) charge() {
+	held := changeOverhead * max(0, len(r.events)+len(r.Failures)-usualChanges)
+	for i := range r.Failures {
+		held += len(r.Failures[i].Message) + len(r.Failures[i].Stack)
+	}
+	var progress *byte // which changes share until it is replaced
+	for i := range r.events {
+		c := &r.events[i]
+		held += len(c.Event) + len(c.Output)
+		switch {
+		case len(c.Data) == 0 || &c.Data[0] == progress:
+			continue
+		case c.Kind != rpw.ChangeRequest: // its data came with the spec
+			held += len(c.Data)
+		}
+		if c.Kind != rpw.ChangeEvent {
+			progress = &c.Data[0]
+		}
+	}
+	r.store.charge(held - r.held)
+	r.held = held
+}
+
+// release gives back all that the record has taken of the store.
+func (r *actionRecord) release() { r.store.release(r.size + r.held) }
 
 func (r *actionRecord) wake() {
 	if r.waiters != nil {

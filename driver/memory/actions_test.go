@@ -698,3 +698,38 @@ func TestActionUnsupportedFields(t *testing.T) {
 		assert.ErrorIs(t, s.got("x").Err, rpw.ErrNotFound)
 	}
 }
+
+// Progress, events, failures and outputs count, are not refused, and are given back with the action.
+func TestActionsHoldWhatTheyCameToHold(t *testing.T) {
+	const kib = 1 << 10
+	for name, moves := range map[string][]rpw.Move{
+		"Output":   {{Kind: rpw.Complete, Output: make([]byte, 100*kib)}},
+		"Progress": {{Kind: rpw.SetProgress, Data: make([]byte, 100*kib)}, {Kind: rpw.SetProgress, Progress: 0.5}, {Kind: rpw.Complete}},
+		"Event":    {{Kind: rpw.AddEvent, Event: "e", Data: make([]byte, 100*kib)}, {Kind: rpw.Complete}},
+		"Failure":  {{Kind: rpw.Fail, Failure: rpw.ActionFailure{Message: string(make([]byte, 50*kib)), Stack: string(make([]byte, 50*kib)), Permanent: true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := New(Options{MaxBytes: 64 * kib})
+			enqueue := func(id string) error {
+				answers, err := s.actions.Enqueue(t.Context(), []rpw.ActionSpec{spec(id)})
+				require.NoError(t, err)
+				return answers[0].Err
+			}
+			require.NoError(t, enqueue("a"))
+			claimed, err := s.actions.Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}})
+			require.NoError(t, err)
+			for _, move := range moves {
+				move.Lease = claimed[0].Lease
+				answers, err := s.actions.Advance(t.Context(), rpw.AdvanceRequest{Moves: []rpw.Move{move}})
+				require.NoError(t, err)
+				require.NoError(t, answers[0].Err)
+			}
+			assert.InDelta(t, 100*kib, s.Used(), 5*kib)
+			assert.ErrorIs(t, enqueue("b"), rpw.ErrFull)
+			_, err = s.actions.Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.DeleteAction, Ref: ref("a")}}})
+			require.NoError(t, err)
+			assert.Zero(t, s.Used())
+			assert.NoError(t, enqueue("b"))
+		})
+	}
+}

@@ -26,14 +26,6 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Harness{Open: backend, Unit: time.Millisecond, Bubble: true})
 }
 
-// TestConformanceInRealTime runs it as a networked driver would, so that the cases hold without a bubble too.
-func TestConformanceInRealTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes real time")
-	}
-	conformance.Run(t, conformance.Harness{Open: backend, Unit: 10 * time.Millisecond, Parallel: true})
-}
-
 // TestVirtualTime is E7: a day passes in a test of a user at once.
 func TestVirtualTime(t *testing.T) {
 	began := time.Now()

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -16,13 +17,13 @@ type fetched struct {
 
 func (f fetched) empty() bool { return len(f.deliveries) == 0 && f.gap == nil }
 
-// answer gives each caller a gap of its own.
+// answer gives each caller a gap or a slice of his own.
 func (f fetched) answer() ([]rpw.Delivery, error) {
 	if f.gap != nil {
 		gap := *f.gap
 		return nil, &gap
 	}
-	return f.deliveries, nil
+	return slices.Clone(f.deliveries), nil
 }
 
 // Fetch implements rpw.StreamBus.

@@ -556,3 +556,16 @@ func TestGroupAgainstModel(t *testing.T) {
 		})
 	})
 }
+
+// The slice of answers is the caller's.
+func TestARepeatedFetchGetsTheAnswerAsItWas(t *testing.T) {
+	b := newBus(t)
+	b.group(rpw.GroupConfig{})
+	b.add("s", 1)
+	for range 3 {
+		deliveries := b.fetch(rpw.FetchRequest{Lane: lane(1, 1)})
+		require.Len(t, deliveries, 1)
+		require.Equal(t, "e", deliveries[0].Type)
+		deliveries[0] = rpw.Delivery{}
+	}
+}

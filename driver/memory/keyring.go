@@ -47,8 +47,9 @@ func (k *keyring) remember(store *Store, key string, at rpw.Position, until time
 	k.expiry.push(stored)
 }
 
-func (k *keyring) prune(store *Store, now time.Time) {
-	for range pruneStep {
+// prune forgets up to most outdated keys.
+func (k *keyring) prune(store *Store, now time.Time, most int) {
+	for range most {
 		if k.expiry.len() == 0 || k.expiry.first().until.After(now) {
 			return
 		}

@@ -54,7 +54,8 @@ func (b *streamStore) publish(batch *rpw.Batch, positions []rpw.Position) rpw.Pu
 }
 
 func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.Time) error {
-	st.keys.prune(st.store, now)
+	st.expire(now)
+	st.keys.prune(st.store, now, pruneStep)
 	fresh, err := st.admit(batch, positions, now)
 	if err != nil {
 		return err

@@ -58,12 +58,14 @@ func (s *Store) Flush() {
 // Used returns how many bytes the store holds, by the measure of Options.MaxBytes.
 func (s *Store) Used() int64 { return s.used.Load() }
 
-// reserve takes n bytes, or none if the store would be over its bound.
+// reserve takes n bytes, or none if the store would be over its bound. Before it refuses it drops what has expired.
 func (s *Store) reserve(n int) error {
-	if s.used.Add(int64(n)) <= s.max {
+	if n <= 0 || s.used.Add(int64(n)) <= s.max {
 		return nil
 	}
 	s.cache.sweepAll(time.Now())
+	s.streams.sweepAll(time.Now())
+	s.actions.sweepAll()
 	if s.used.Load() <= s.max {
 		return nil
 	}

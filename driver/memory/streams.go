@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -243,5 +244,17 @@ func (b *streamStore) forget(st *stream) (dead []*stream) {
 func (b *streamStore) flush() {
 	for _, name := range b.names() {
 		b.deleteStream(name)
+	}
+}
+
+// sweepAll drops events past their age and outdated keys. It passes over streams in use, among them the caller's own:
+// their publishers drop them.
+func (b *streamStore) sweepAll(now time.Time) {
+	for _, name := range b.names() {
+		if st := b.find(name); st != nil && st.mu.TryLock() {
+			st.expire(now)
+			st.keys.prune(st.store, now, math.MaxInt)
+			st.mu.Unlock()
+		}
 	}
 }

@@ -1,0 +1,3 @@
+package counter
+
+var _ = hidden // does not compile: Run hides the test files it does not need
