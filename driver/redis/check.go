@@ -65,7 +65,7 @@ func (s *store) suits(ctx context.Context, info serverInfo, clustered bool) erro
 	case info.mode == "sentinel":
 		return rpw.Errorf(rpw.ErrInvalid, "the server is a Sentinel; use %s", forms["redis+sentinel"].form)
 	case err != nil || n < 7:
-		return rpw.Errorf(errors.ErrUnsupported, "the server is %s %s; rpw needs Redis 7.0 or later, or Valkey", info.name, info.version)
+		return rpw.Errorf(errors.ErrUnsupported, "the server is %s %s; rpw needs Redis 7.0 or later", info.name, info.version)
 	case info.resp < 3:
 		return rpw.Errorf(rpw.ErrInvalid, "the client speaks RESP2; make it without AlwaysRESP2")
 	case clustered && info.mode != "cluster":

@@ -147,6 +147,7 @@ func (observer) End(context.Context, rpw.Operation, rpw.Outcome)            {}
 func (o observer) Notify(n rpw.Notice)                                      { o.notify(n) }
 
 // TestOpenTLS is B33.
+// TestOpenTLS protects E4, as the suites on one server and on a cluster, the tests of URLs, of permissions and of Sentinels do.
 func TestOpenTLS(t *testing.T) {
 	certs := redistest.NewCertificates(t)
 	server := redistest.StartTLS(t, certs.CA, certs.Cert, certs.Key)

@@ -566,7 +566,8 @@ func TestWrongTypeIsAConflict(t *testing.T) {
 	require.ErrorIs(t, err, rpw.ErrConflict)
 }
 
-// TestIdleWaitsAskNothing: a reader and a fetch that wait send no command, and many of them share one connection.
+
+// TestIdleWaitsAskNothing protects S8: readers and fetches that wait, ten thousand of them, send no command and share a handful of connections.
 func TestIdleWaitsAskNothing(t *testing.T) {
 	server := redistest.Start(t)
 	parts, err := New(t.Context(), dial(t, server), Options{Prefix: "p", IgnoreForeign: true})
@@ -576,7 +577,7 @@ func TestIdleWaitsAskNothing(t *testing.T) {
 	b.group()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	const readers = 2000
+	const readers = 5000 // and as many in a group
 	for n := range readers {
 		go func() {
 			_, err := b.Read(ctx, rpw.ReadRequest{Stream: fmt.Sprint("s", n), Wait: rpw.Forever})
