@@ -566,7 +566,6 @@ func TestWrongTypeIsAConflict(t *testing.T) {
 	require.ErrorIs(t, err, rpw.ErrConflict)
 }
 
-
 // TestIdleWaitsAskNothing protects S8: readers and fetches that wait, ten thousand of them, send no command and share a handful of connections.
 func TestIdleWaitsAskNothing(t *testing.T) {
 	server := redistest.Start(t)
