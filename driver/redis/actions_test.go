@@ -100,13 +100,13 @@ func TestActionsCatchUpInSlices(t *testing.T) {
 	const n = 1200 // more than two slices
 	specs := actionSpecs(n)
 	for i := range specs {
-		specs[i].Delay = 50 * time.Millisecond
+		specs[i].Delay = 3 * time.Second // longer than enqueueing takes on a busy machine
 		specs[i].Keep.Completed = 50 * time.Millisecond
 	}
 	mustEnqueue(t, a, specs[:n/2]...)
 	mustEnqueue(t, a, specs[n/2:]...)
 	require.Empty(t, mustClaim(t, a, 1))
-	time.Sleep(60 * time.Millisecond)
+	time.Sleep(3*time.Second + 10*time.Millisecond)
 	for taken := 0; taken < n; taken += rpw.MaxPage {
 		held := mustClaim(t, a, rpw.MaxPage)
 		require.Len(t, held, min(rpw.MaxPage, n-taken))
@@ -118,10 +118,10 @@ func TestActionsCatchUpInSlices(t *testing.T) {
 		_, err := a.Advance(t.Context(), rpw.AdvanceRequest{Moves: moves})
 		require.NoError(t, err)
 	}
-	time.Sleep(60 * time.Millisecond)
-	count, err := a.Count(t.Context(), rpw.ActionFilter{Queues: []string{"q"}})
-	require.NoError(t, err)
-	require.Empty(t, count)
+	require.Eventually(t, func() bool {
+		count, err := a.Count(t.Context(), rpw.ActionFilter{Queues: []string{"q"}})
+		return err == nil && len(count) == 0
+	}, 30*time.Second, 20*time.Millisecond)
 	keys, err := s.client.Do(t.Context(), s.client.B().Keys().Pattern("{"+s.keys.prefix+":a:q}*").Build()).AsStrSlice()
 	require.NoError(t, err)
 	require.Empty(t, keys, "an empty queue leaves nothing behind")

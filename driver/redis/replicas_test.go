@@ -26,7 +26,8 @@ func TestReplicatedWaits(t *testing.T) {
 		}
 		return errs[1]
 	}
-	require.NoError(t, set())
+	stored := func() bool { return set() == nil }
+	require.Eventually(t, stored, 30*time.Second, 50*time.Millisecond, "a replica that has just come may be late")
 	assert.Equal(t, "v", servers.Replicas[0].CLI(t, "GET", "rpw:c:l"))
 
 	servers.Replicas[0].Freeze()
@@ -37,7 +38,7 @@ func TestReplicatedWaits(t *testing.T) {
 	require.NoError(t, err, "reads do not wait")
 	assert.True(t, v[0].Found)
 	servers.Replicas[0].Thaw()
-	assert.NoError(t, set())
+	assert.Eventually(t, stored, 30*time.Second, 50*time.Millisecond)
 }
 
 // TestSentinelFailover is F20: after the master died, calls and wake-ups go on with the new one.
