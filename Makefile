@@ -10,7 +10,7 @@ FUZZTIME   ?= 60s
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 
-.PHONY: help demo test check unit flake bench fuzz fmt
+.PHONY: help demo test check unit deps flake bench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -27,10 +27,13 @@ check:
 	$(GO) mod tidy -diff
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc, or set CC"; exit 1; }
 
-unit:
+unit: deps
 	@rm -f $(SUMMARY)
 	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) $(GO) test -race -count=1 -timeout 8m $(PKG)
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
+
+deps: ## what the tests need beside Go: redis-server 7.0 or later, installed with apt where that is possible
+	@tools/deps
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs

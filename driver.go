@@ -77,7 +77,8 @@ type NoticeKind string
 const (
 	NoticeConnected    NoticeKind = "connected"
 	NoticeReconnecting NoticeKind = "reconnecting"
-	NoticeRefused      NoticeKind = "refused" // the backend will not have us; a change of configuration is needed
-	NoticeRetry        NoticeKind = "retry"   // a call is repeated after Err
-	NoticeGap          NoticeKind = "gap"     // a subscription or consumer met a gap
+	NoticeRefused      NoticeKind = "refused"  // the backend will not have us; a change of configuration is needed
+	NoticeRetry        NoticeKind = "retry"    // a call is repeated after Err
+	NoticeGap          NoticeKind = "gap"      // a subscription or consumer met a gap
+	NoticeDegraded     NoticeKind = "degraded" // the backend lacks something that is not needed, or cannot be checked; Err says what
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis-process-worker/rpw"
 	_ "github.com/redis-process-worker/rpw/driver/memory"
+	_ "github.com/redis-process-worker/rpw/driver/redis"
 	"github.com/redis-process-worker/rpw/logs"
 )
 

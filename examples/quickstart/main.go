@@ -14,6 +14,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/actions"
 	_ "github.com/redis-process-worker/rpw/driver/memory" // memory://
+	_ "github.com/redis-process-worker/rpw/driver/redis"  // redis:// rediss:// ...
 	"github.com/redis-process-worker/rpw/workers"
 )
 

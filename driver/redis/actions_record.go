@@ -1,0 +1,344 @@
+package redis
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// states are the states by the number they are stored as.
+var states = [...]rpw.State{"", rpw.Pending, rpw.Running, rpw.Completed, rpw.Failed, rpw.Cancelled}
+
+func stateOf(n int64) rpw.State {
+	if n < 0 || n >= int64(len(states)) {
+		return ""
+	}
+	return states[n]
+}
+
+// packSpec packs what of an action never changes but by a replacement. Scripts read the first three: name, argument, labels.
+func packSpec(spec *rpw.ActionSpec) string {
+	p := make(packed, 0, 96+len(spec.Name)+len(spec.Arg))
+	p = p.array(8).text(spec.Name).bytes(argument(spec)).array(len(spec.Labels))
+	for _, label := range spec.Labels {
+		p = p.text(label)
+	}
+	p = p.int(int64(spec.Timeout)).int(int64(grace(spec)))
+	p = p.int(int64(spec.Backoff.First)).int(int64(spec.Backoff.Max)).float(spec.Backoff.Jitter)
+	return string(p)
+}
+
+// argument returns the JSON of a spec's argument.
+func argument(spec *rpw.ActionSpec) json.RawMessage {
+	if len(spec.Arg) == 0 {
+		return json.RawMessage("null")
+	}
+	return spec.Arg
+}
+
+// isPlain reports whether nothing about an action needs care later: it is ready at once, and has no expiry, unique key or data. Most are.
+func isPlain(spec *rpw.ActionSpec) bool {
+	return spec.Delay == 0 && spec.RunAt.IsZero() && spec.StartWithin == 0 && spec.Unique == "" && len(spec.Data) == 0
+}
+
+// packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without the times of its creation and due that the
+// store puts before.
+func packPlain(spec *rpw.ActionSpec) string {
+	p := make(packed, 0, 192)
+	p = append(p, make([]byte, 8*8+5)...) // times, lease
+	p = p.big(5, micros(grace(spec)))
+	for _, keep := range keeps(spec) {
+		p = p.big(8, keep)
+	}
+	p = p.big(5, 1).big(4, 0).big(4, attempts(spec)).big(4, 0) // number of changes, attempts, failures
+	p = append(p, 1, 1, 0, 0)                                  // pending, ready, no data, no lease given up
+	p = append(p, make([]byte, 8+8+3)...)                      // no token of such a lease, no progress, no worker, unique key, reason
+	return string(append(p.big(5, 1).big(4, 0), markPlain))    // all changes are within the record
+}
+
+// packOptions packs what actions_enqueue.lua reads of an action that is not plain.
+func packOptions(spec *rpw.ActionSpec) string {
+	p := make(packed, 0, 96+len(spec.Unique)+len(spec.Data))
+	p = p.array(11).text(spec.Unique).int(int64(spec.OnUnique))
+	p = p.int(micros(spec.Delay)).int(microTime(spec.RunAt)).int(micros(spec.StartWithin))
+	p = p.int(attempts(spec)).int(micros(grace(spec)))
+	for _, keep := range keeps(spec) {
+		p = p.int(keep)
+	}
+	return string(p.bytes(spec.Data))
+}
+
+func attempts(spec *rpw.ActionSpec) int64 {
+	return int64(min(cmp.Or(spec.MaxAttempts, rpw.DefaultMaxAttempts), math.MaxInt32))
+}
+
+func grace(spec *rpw.ActionSpec) time.Duration {
+	return cmp.Or(spec.CancelGrace, rpw.DefaultCancelGrace)
+}
+
+// keeps are the retentions by outcome in µs; 0 is the default, -1 for ever.
+func keeps(spec *rpw.ActionSpec) [3]int64 {
+	of := [3]int64{}
+	for i, keep := range [...]time.Duration{spec.Keep.Completed, spec.Keep.Failed, spec.Keep.Cancelled} {
+		if of[i] = micros(keep); keep == rpw.NoTTL {
+			of[i] = -1
+		}
+	}
+	return of
+}
+
+// storedAction is an action with the token of its newest claim.
+type storedAction struct {
+	rpw.Action
+	token uint64
+}
+
+// readActions reads what describe of lua/describe_actions.lua tells. size is how many bytes it is.
+func readActions(queue string, values []rueidis.RedisMessage) (actions []storedAction, size int, err error) {
+	actions = make([]storedAction, len(values)/4)
+	for i := range actions {
+		a := &actions[i]
+		a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[4*i])}
+		record, spec := textOf(&values[4*i+1]), textOf(&values[4*i+2])
+		size += len(record) + len(spec)
+		extra, _ := values[4*i+3].ToArray()
+		for j := range extra {
+			size += len(textOf(&extra[j]))
+		}
+		if err := a.readSpec(spec); err != nil {
+			return nil, 0, err
+		}
+		if err := a.read(record, extra); err != nil {
+			return nil, 0, err
+		}
+	}
+	return actions, size, nil
+}
+
+// The marks that a record ends with, and the sizes of what was added to a plain one: see lua/prelude_actions.lua.
+const (
+	markWritten = iota
+	markPlain
+	markLeased
+	markEnded
+
+	leaseSize = 31
+	endSize   = 13
+)
+
+// read reads a record, and what it does not hold itself.
+func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
+	u := unpacker{rest: record}
+	a.Created, a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time(), u.time()
+	a.token = u.number(8)
+	a.CancelAt = u.time()
+	u.take(3*8 + 2*5 + 3*8) // start by, within, its time in the agenda; lease, grace; retention by outcome
+	a.Seq = u.number(5)
+	a.Attempt, a.MaxAttempts = int(u.number(4)), int(u.number(4))
+	u.take(4) // how many failures
+	a.State = stateOf(int64(u.number(1)))
+	u.take(3 + 8) // whether it is ready and has data; how its lease was given up, and which
+	a.Progress = math.Float64frombits(u.number(8))
+	a.Worker, a.Unique = u.zeroEnded(), u.zeroEnded()
+	u.zeroEnded() // the reason of the cancel
+	first, size := u.number(5), u.number(4)
+	if u.err != nil || u.rest == "" {
+		return errUnpack
+	}
+	if u.rest[len(u.rest)-1] != markWritten {
+		return a.readAdded(u.rest)
+	}
+	history := u.take(int(size))
+	if u.err != nil {
+		return u.err
+	}
+	ended := ""
+	var before []rueidis.RedisMessage
+	if len(extra) >= 3 {
+		a.Data = jsonOf(textOf(&extra[0]))
+		ended = textOf(&extra[1])
+		n := int(number(&extra[2]))
+		if err := a.readFailures(extra[3 : 3+n]); err != nil {
+			return err
+		}
+		before = extra[3+n:]
+	}
+	return a.readEvents(first, history, before, ended)
+}
+
+// readAdded reads what was added to a plain record.
+func (a *storedAction) readAdded(added string) error {
+	a.Events = append(make([]rpw.Change, 0, 3), rpw.Change{Seq: 1, Kind: rpw.ChangeRequest, Time: a.RunAt, State: rpw.Pending, RunAt: a.RunAt})
+	mark, size := added[len(added)-1], len(added)
+	end := ""
+	if mark == markEnded && size >= endSize {
+		u := unpacker{rest: added[size-endSize:]}
+		a.Finished = u.time()
+		size -= endSize + int(u.number(4))
+		end = added[max(0, size) : len(added)-endSize]
+	}
+	if mark == markPlain {
+		return nil
+	}
+	if size < leaseSize {
+		return errUnpack
+	}
+	u := unpacker{rest: added[size-leaseSize:]}
+	a.token, a.Started = u.number(8), u.time()
+	lease := time.Duration(u.number(5)) * time.Microsecond
+	u.take(8) // retention
+	worker := int(u.number(1))
+	if worker > size-leaseSize {
+		return errUnpack
+	}
+	a.Worker = added[size-leaseSize-worker : size-leaseSize]
+	a.State, a.Attempt, a.Seq, a.Until = rpw.Running, 1, 2, a.Started.Add(lease)
+	a.Events = append(a.Events, rpw.Change{Seq: 2, Kind: rpw.ChangeClaimed, Time: a.Started, State: rpw.Running, Attempt: 1, Worker: a.Worker})
+	if mark == markLeased {
+		return nil
+	}
+	change, err := readChange(3, end)
+	a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, change.Output
+	a.Events = append(a.Events, change)
+	return err
+}
+
+func (a *storedAction) readSpec(text string) error {
+	u := unpacker{rest: text}
+	if u.array() != 8 {
+		return errUnpack
+	}
+	a.Name, a.Arg = u.text(), json.RawMessage(u.text())
+	if n := u.array(); n > 0 {
+		a.Labels = make([]string, min(n, 16))
+		for i := range a.Labels {
+			a.Labels[i] = u.text()
+		}
+	}
+	a.Timeout, a.CancelGrace = time.Duration(u.int()), time.Duration(u.int())
+	a.Backoff = rpw.Backoff{First: time.Duration(u.int()), Max: time.Duration(u.int()), Jitter: u.float()}
+	return u.err
+}
+
+func (a *storedAction) readFailures(list []rueidis.RedisMessage) error {
+	if len(list) == 0 {
+		return nil
+	}
+	a.Failures = make([]rpw.ActionFailure, len(list))
+	for i := range list {
+		u := unpacker{rest: textOf(&list[i])}
+		a.Failures[i] = *readFailure(&u)
+		if u.err != nil {
+			return u.err
+		}
+	}
+	if a.State == rpw.Pending {
+		last := a.Failures[len(list)-1]
+		a.Failure = &last
+	}
+	return nil
+}
+
+// readEvents reads the history: that within the record begins with a number, some of that before it may have been asked for. What ended the
+// action is its last change, which was told apart if it is not within the record.
+func (a *storedAction) readEvents(first uint64, history string, before []rueidis.RedisMessage, ended string) error {
+	within, err := readHistory(first, history)
+	if err != nil {
+		return err
+	}
+	a.Events, err = readChanges(first-uint64(len(before)), before)
+	if err != nil {
+		return err
+	}
+	a.Events = append(a.Events, within...)
+	if !a.State.Terminal() {
+		return nil
+	}
+	var end rpw.Change
+	if len(within) > 0 {
+		end = within[len(within)-1]
+	} else if end, err = readChange(a.Seq, ended); err != nil {
+		return err
+	}
+	a.Failure, a.Output = end.Failure, end.Output
+	return nil
+}
+
+func readFailure(u *unpacker) *rpw.ActionFailure {
+	if u.array() != 6 {
+		u.fail()
+	}
+	return &rpw.ActionFailure{Message: u.text(), Attempt: int(u.int()), Time: timeOf(u.int()), Worker: u.text(), Permanent: u.int() == 1, Stack: u.text()}
+}
+
+// readChange reads an entry of the log.
+func readChange(seq uint64, text string) (rpw.Change, error) {
+	u := unpacker{rest: text}
+	c := u.change(seq)
+	return c, u.err
+}
+
+// readHistory reads changes that follow each other, from a number on.
+func readHistory(first uint64, text string) ([]rpw.Change, error) {
+	var changes []rpw.Change
+	for u := (unpacker{rest: text}); u.rest != ""; first++ {
+		changes = append(changes, u.change(first))
+		if u.err != nil {
+			return nil, u.err
+		}
+	}
+	return changes, nil
+}
+
+// change reads a change. What it does not have at its end is left out.
+func (u *unpacker) change(seq uint64) rpw.Change {
+	n := u.array()
+	c := rpw.Change{Seq: seq, Kind: rpw.ChangeKind(u.text()), Time: timeOf(u.int()), State: stateOf(u.int()), Attempt: int(u.int())}
+	for i := 5; i <= n; i++ {
+		switch i {
+		case 5:
+			c.Worker = u.text()
+		case 6:
+			c.RunAt = timeOf(u.int())
+		case 7:
+			if u.isText() { // ""
+				u.text()
+			} else {
+				c.Failure = readFailure(u)
+			}
+		case 8:
+			c.Output = jsonOf(u.text())
+		case 9:
+			c.Progress = u.float()
+		case 10:
+			c.Event = u.text()
+		case 11:
+			c.Data = jsonOf(u.text())
+		}
+	}
+	return c
+}
+
+func jsonOf(s string) json.RawMessage {
+	if s == "" {
+		return nil
+	}
+	return json.RawMessage(s)
+}
+
+// readChanges reads the entries of the log from a number on.
+func readChanges(first uint64, list []rueidis.RedisMessage) ([]rpw.Change, error) {
+	changes := make([]rpw.Change, len(list))
+	for i := range list {
+		var err error
+		if changes[i], err = readChange(first+uint64(i), textOf(&list[i])); err != nil {
+			return nil, err
+		}
+	}
+	return changes, nil
+}

@@ -1,0 +1,156 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// links dials the connections of a client, and can break them all.
+type links struct {
+	network string // "" as rueidis says
+	mu      sync.Mutex
+	open    map[net.Conn]struct{}
+	broken  time.Time // when they were last broken
+}
+
+// link is a connection that takes itself off the list.
+type link struct {
+	net.Conn
+	of *links
+}
+
+func (l *link) Close() error {
+	l.of.mu.Lock()
+	delete(l.of.open, l)
+	l.of.mu.Unlock()
+	return l.Conn.Close()
+}
+
+// dial is rueidis' DialCtxFn.
+func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *tls.Config) (net.Conn, error) {
+	network := "tcp"
+	if l.network != "" {
+		network = l.network
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout) // TLS included
+	defer cancel()
+	var conn net.Conn
+	var err error
+	if cfg != nil {
+		conn, err = (&tls.Dialer{NetDialer: dialer, Config: cfg}).DialContext(ctx, network, addr)
+	} else {
+		conn, err = dialer.DialContext(ctx, network, addr)
+	}
+	if err != nil {
+		if op, ok := err.(*net.OpError); !ok || op.Op != "dial" {
+			err = &net.OpError{Op: "dial", Net: network, Err: err} // of whatever layer: nothing was sent
+		}
+		return nil, err
+	}
+	made := &link{conn, l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = make(map[net.Conn]struct{})
+	}
+	l.open[made] = struct{}{}
+	return made, nil
+}
+
+// redialEvery is how often connections are broken at most.
+const redialEvery = time.Second
+
+// redial breaks all connections, so that new ones are made, to where the address leads now.
+func (l *links) redial() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.broken) < redialEvery {
+		return
+	}
+	l.broken = time.Now()
+	for conn := range l.open {
+		go conn.Close() // which takes mu, and may wait for TLS
+	}
+}
+
+// tlsConfig reads the files of a TLS configuration.
+func (c *config) tlsConfig() (*tls.Config, error) {
+	if !c.tls {
+		return nil, nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.serverName, InsecureSkipVerify: c.insecure}
+	if c.ca != "" {
+		pem, err := os.ReadFile(c.ca)
+		if err != nil {
+			return nil, rpw.Errorf(rpw.ErrInvalid, "the file of the URL parameter tls_ca cannot be read: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, rpw.Errorf(rpw.ErrInvalid, "the file of the URL parameter tls_ca holds no certificate in PEM")
+		}
+	}
+	if c.cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+		if err != nil {
+			return nil, rpw.Errorf(rpw.ErrInvalid, "the files of the URL parameters tls_cert and tls_key cannot be used: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}
+
+// clientOption is the configuration of rueidis. Its retries are off, because it would repeat reads for ever and knows nothing of repeats that are safe;
+// connections have no end of life, since it would repeat writes then; pings find a silent peer in KeepAlive + ConnWriteTimeout.
+func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
+	cfg, err := c.tlsConfig()
+	if err != nil {
+		return rueidis.ClientOption{}, err
+	}
+	opt := rueidis.ClientOption{
+		InitAddress:         c.addrs,
+		Username:            c.user,
+		Password:            string(c.pass),
+		SelectDB:            c.db,
+		ClientName:          "rpw",
+		TLSConfig:           cfg,
+		Dialer:              net.Dialer{Timeout: c.dialTimeout, KeepAlive: 400 * time.Millisecond},
+		DialCtxFn:           l.dial,
+		ConnWriteTimeout:    2 * time.Second,
+		BlockingPoolSize:    c.pool,
+		BlockingPoolCleanup: time.Minute,
+		ReadBufferEachConn:  64 << 10,
+		WriteBufferEachConn: 64 << 10,
+		AlwaysPipelining:    true, // the other way is deaf to a cancel
+		DisableRetry:        true,
+		DisableCache:        true, // the near cache has a connection of its own
+		ForceSingleClient:   c.mode == single || c.mode == socket,
+		ClusterOption:       rueidis.ClusterOption{MaxMovedRedirections: 8, ShardsRefreshInterval: 10 * time.Second},
+	}
+	if c.connections > 0 {
+		for opt.PipelineMultiplex = -1; c.connections > 0; c.connections >>= 1 {
+			opt.PipelineMultiplex++
+		}
+		if opt.PipelineMultiplex == 0 && c.mode != cluster {
+			opt.PipelineMultiplex = -1 // 0 is rueidis' default
+		}
+	}
+	if c.mode == sentinel {
+		opt.Sentinel = rueidis.SentinelOption{
+			MasterSet: c.master, Dialer: opt.Dialer, TLSConfig: cfg, ClientName: opt.ClientName,
+			Username: c.sentinelUser, Password: string(c.sentinelPass), TopologyRefreshInterval: 5 * time.Second,
+		}
+	}
+	if c.mode == socket {
+		l.network = "unix"
+	}
+	return opt, nil
+}

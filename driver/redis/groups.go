@@ -1,0 +1,204 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// The scripts about groups.
+var (
+	ensureScript     = newScript("group_ensure.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua", "groupinfo_lib.lua")
+	groupsScript     = harmless(newScript("group_list.lua", "stream_lib.lua", "group_lib.lua", "groupinfo_lib.lua"))
+	pendingScript    = newScript("group_pending.lua", "stream_lib.lua", "group_lib.lua")
+	fetchScript      = newScript("group_fetch.lua", "stream_lib.lua", "group_lib.lua")
+	settleScript     = newScript("group_settle.lua", "stream_lib.lua", "group_lib.lua")
+	administerScript = newScript("group_administer.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua")
+)
+
+// keysWithDead are the KEYS of scripts that may move events to the group's dead-letter stream, and that stream's channel. A
+// dead-letter stream has none of its own.
+func (b *streamBus) keysWithDead(stream, group string) (keys []string, channel string) {
+	keys = b.keysOf(stream)
+	if _, _, dead := rpw.ParseDeadLetter(stream); dead {
+		return keys, ""
+	}
+	letters := rpw.DeadLetter(stream, group)
+	return append(keys, b.keysOf(letters)...), b.keys.channel(streamChannel, letters)
+}
+
+// groupChannelOf is where it is told that something a group has delivered can be delivered again.
+func (b *streamBus) groupChannelOf(stream, group string) string {
+	return b.keys.channel(groupChannel, rpw.DeadLetter(stream, group))
+}
+
+// EnsureGroup implements rpw.StreamBus.
+func (b *streamBus) EnsureGroup(ctx context.Context, cfg rpw.GroupConfig) (rpw.GroupInfo, error) {
+	lease := cmp.Or(cfg.Lease, rpw.DefaultGroupLease)
+	deliveries := cmp.Or(cfg.MaxDeliveries, rpw.DefaultMaxDeliveries)
+	letters := cmp.Or(cfg.DeadLetter.Events, rpw.DefaultKeepEvents)
+	update := ""
+	if cfg.Update {
+		update = "1"
+	}
+	place, value := locating(cfg.From)
+	m, err := b.exec(ctx, ensureScript, b.keysOf(cfg.Stream), []string{
+		b.begin(), cfg.Group, millis(lease), strconv.Itoa(deliveries), strconv.FormatInt(letters, 10), millis(cfg.DeadLetter.Age),
+		update, writeStart(cfg.From), place, value,
+	})
+	if err != nil {
+		return rpw.GroupInfo{}, err
+	}
+	return readGroup(cfg.Stream, m)
+}
+
+// writeStart is a start as it is stored with its group: kind, number, time and position.
+func writeStart(s rpw.Start) string {
+	at := int64(0)
+	if s.Kind == rpw.StartSince {
+		at = s.Time.UnixNano()
+	}
+	return strings.Join([]string{strconv.Itoa(int(s.Kind)), strconv.Itoa(s.N), strconv.FormatInt(at, 10), wire(s.Position)}, " ")
+}
+
+func readStart(text string) (s rpw.Start) {
+	parts := strings.SplitN(text, " ", 4)
+	if len(parts) < 4 {
+		return s
+	}
+	kind, _ := strconv.Atoi(parts[0])
+	s.Kind = rpw.StartKind(kind)
+	s.N, _ = strconv.Atoi(parts[1])
+	if at, _ := strconv.ParseInt(parts[2], 10, 64); s.Kind == rpw.StartSince {
+		s.Time = time.Unix(0, at)
+	}
+	s.Position, _ = unwire(parts[3])
+	return s
+}
+
+// readGroup reads what lua/groupinfo_lib.lua says of a group.
+func readGroup(stream string, m rueidis.RedisMessage) (rpw.GroupInfo, error) {
+	fields, err := m.ToArray()
+	if err != nil {
+		return rpw.GroupInfo{}, badReply("a strange group")
+	}
+	r := reader{fields: fields}
+	info := rpw.GroupInfo{GroupConfig: rpw.GroupConfig{
+		Stream: stream, Group: r.text(), Lease: r.duration(), MaxDeliveries: int(r.int()), DeadLetter: rpw.Retention{Events: r.int(), Age: r.duration()}, From: readStart(r.text()),
+	}}
+	info.Incarnation = uint64(r.int())
+	info.Position = r.position()
+	info.Lag, info.Pending = r.int(), r.int()
+	info.OldestPending = r.duration()
+	info.DeadLetters = r.int()
+	members := reader{fields: r.list(), err: r.err}
+	for len(members.fields) > 0 && members.err == nil {
+		info.Consumers = append(info.Consumers, rpw.ConsumerInfo{Name: members.text(), Pending: members.int(), LastSeen: time.UnixMilli(members.int())})
+	}
+	slices.SortFunc(info.Consumers, func(a, b rpw.ConsumerInfo) int { return strings.Compare(a.Name, b.Name) })
+	return info, members.err
+}
+
+// Groups implements rpw.StreamBus.
+func (b *streamBus) Groups(ctx context.Context, stream string) ([]rpw.GroupInfo, error) {
+	m, err := b.exec(ctx, groupsScript, b.keysOf(stream), []string{b.begin()})
+	if err != nil {
+		return nil, err
+	}
+	list, err := m.ToArray()
+	if err != nil {
+		return nil, badReply(err.Error())
+	}
+	infos := make([]rpw.GroupInfo, len(list))
+	for i := range list {
+		if infos[i], err = readGroup(stream, list[i]); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(infos, func(a, b rpw.GroupInfo) int { return strings.Compare(a.Group, b.Group) })
+	return infos, nil
+}
+
+// Pending implements rpw.StreamBus.
+func (b *streamBus) Pending(ctx context.Context, req rpw.PendingRequest) (page rpw.PendingPage, err error) {
+	m, err := b.exec(ctx, pendingScript, b.keysOf(req.Stream), []string{
+		req.Group, req.Consumer, req.After.String(), strconv.Itoa(pageMax(req.Max, rpw.MaxPage)),
+	})
+	if err != nil {
+		return page, err
+	}
+	fields, err := m.ToArray()
+	if err != nil {
+		return page, badReply(err.Error())
+	}
+	r := reader{fields: fields}
+	more := r.text() != ""
+	for len(r.fields) > 0 && r.err == nil {
+		page.Entries = append(page.Entries, rpw.PendingEntry{
+			ID: r.id(), Consumer: r.text(), Attempt: int(r.int()), Leased: r.text() != "", Until: time.UnixMilli(r.int()), Reason: r.text(),
+		})
+	}
+	if more {
+		page.Next = page.Entries[len(page.Entries)-1].ID
+	}
+	return page, r.err
+}
+
+// Administer implements rpw.StreamBus: one script for each command.
+func (b *streamBus) Administer(ctx context.Context, req rpw.GroupCommands) ([]rpw.GroupAnswer, error) {
+	calls := make([]scriptCall, len(req.Commands))
+	for i := range req.Commands {
+		cmd := &req.Commands[i]
+		keys, _ := b.keysWithDead(cmd.Stream, cmd.Group)
+		lane, seq := laneArgs(req.Lane)
+		calls[i] = scriptCall{keys, append([]string{b.begin(), cmd.Group, lane, seq, strconv.Itoa(i), b.groupChannelOf(cmd.Stream, cmd.Group)}, commandArgs(cmd)...)}
+	}
+	answers := make([]rpw.GroupAnswer, len(calls))
+	for i, answer := range b.execAll(ctx, administerScript, calls) {
+		if answer.err != nil {
+			if len(calls) == 1 && rpw.Code(answer.err) != "not_found" {
+				return nil, answer.err
+			}
+			answers[i].Err = answer.err
+			continue
+		}
+		var err error
+		if answers[i].Events, err = answer.message.AsInt64(); err != nil {
+			answers[i].Err = badReply(err.Error())
+		}
+	}
+	return answers, nil
+}
+
+// commandArgs are the ARGV that say a command.
+func commandArgs(cmd *rpw.GroupCommand) []string {
+	switch cmd.Verb {
+	case rpw.Redrive:
+		args := []string{"redrive", strconv.Itoa(cmp.Or(cmd.Max, rpw.MaxBatch))}
+		for _, id := range cmd.IDs {
+			args = append(args, id.String())
+		}
+		return args
+	case rpw.ResetGroup:
+		place, value := locating(cmd.From)
+		return []string{"reset", place, value}
+	case rpw.RemoveConsumer:
+		return []string{"remove", cmd.Consumer}
+	}
+	return []string{"delete"}
+}
+
+// laneArgs are a lane as scripts take it.
+func laneArgs(lane rpw.Lane) (id, seq string) {
+	if lane == (rpw.Lane{}) {
+		return "", "0"
+	}
+	return string(lane.ID[:]), strconv.FormatUint(lane.Seq, 10)
+}

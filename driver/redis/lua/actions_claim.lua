@@ -1,0 +1,64 @@
+#!lua flags=allow-oom
+-- Claim: leases what is ready.
+-- ARGV: 4 the worker, 5 how many at most, 6 the lease; 0 at most only looks.
+-- Answer: how many are ready still, in how many µs to look again (-1: not at all), whether this is the answer to a call that
+-- was answered before, then the actions, see describe.
+
+if advance() then
+  save()
+  return 'behind'
+end
+store()
+local worker, most, lease = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+
+-- claim leases the records that stand in READY as members, and returns their ids and tokens.
+local function claim(members)
+  local list, tokens, hset, plain, run = {}, {}, {}, {}, {}
+  for i, member in ipairs(members) do list[i] = member:sub(9) end -- without the time of its creation, see handle
+  load(list)
+  local token, ends = math.max(queue[LAST_TOKEN], now - 1), now + lease
+  for i, id in ipairs(list) do
+    token = token + 1
+    tokens[i] = token
+    local blob = blobs[id]
+    if not records[id] and blob:byte(-1) == PLAIN then
+      blob = blob .. worker .. struct.pack(LEASE_FORMAT, token, now, lease, struct.unpack('>i8', blob, KEEP_COMPLETED_AT), #worker, LEASED)
+      local n = #run
+      blobs[id], hset[n + 1], hset[n + 2], run[n + 1], run[n + 2] = blob, id, blob, ends, id
+      plain[#plain + 1] = members[i]
+      changed[#changed + 1], is_over[id] = id, false
+    else
+      local r = record(id)
+      enter(r, RUNNING)
+      begin(r, now, worker, lease, token)
+      note(r, 'claimed', now, worker)
+    end
+  end
+  queue[LAST_TOKEN], dirty = token, true
+  if #plain > 0 then
+    each('HSET', RECORDS, hset)
+    each('ZREM', READY, plain)
+    each('ZADD', RUN, run)
+    sooner(NEXT, ends)
+    queue[READY_COUNT] = queue[READY_COUNT] - #plain
+    queue[COUNT + PENDING], queue[COUNT + RUNNING] = queue[COUNT + PENDING] - #plain, queue[COUNT + RUNNING] + #plain
+  end
+  return list, tokens
+end
+
+local last, refused = recall()
+if refused then return refused end
+local taken = {}
+if last then
+  load(last[1])
+  for i, id in ipairs(last[1]) do
+    local r = find(id)
+    if r and r[STATE] == RUNNING and r[TOKEN] == last[2][i] then taken[#taken + 1] = id end
+  end
+elseif most > 0 and queue[PAUSED] == 0 and queue[READY_COUNT] > 0 then
+  local tokens
+  taken, tokens = claim(redis.call('ZRANGE', READY, 0, most - 1))
+  remember({taken, tokens})
+end
+save()
+return describe({queue[PAUSED] == 1 and 0 or queue[READY_COUNT], wait_for(queue[NEXT]), last and 1 or 0}, taken)

@@ -1,0 +1,26 @@
+#!lua
+-- group_ensure: creates a group, or confirms that it has these settings.
+-- KEYS  1 the stream  2 its m; beside it groups and what group_lib names
+-- ARGV  1 how a history begins, see open  2 the group  3 lease (ms)  4 deliveries (-1: no bound)  5 dead letters kept (events)  6 and how long (ms)
+--       7 "1": take these settings  8 where it begins, as its creator said it  9 that place, or a kind for locate  10 the value of the kind
+-- Answers what groupinfo_lib says.
+local st = open(KEYS[1], string.sub(KEYS[2], 1, -2), ARGV[1])
+retain(st, -1, st.age)
+local g = load(st.tag, ARGV[2])
+local keys = groupkeys(st.tag, ARGV[2])
+if not g then
+  local place = ARGV[9]
+  if ARGV[10] ~= '' then place = locate(st, ARGV[9], ARGV[10]) end
+  local epoch, id, count = string.match(place, '^(%d+) (%S+) (%d+)$')
+  local _, us = clock()
+  local inc = math.max(us, tonumber(call('HGET', st.meta, 'z') or 0) + 1)
+  call('HSET', keys.state, 'inc', text(inc), 'base', text(inc), 'ce', epoch, 'ci', id, 'cc', count, 'n', '0', 'dn', '0', 'from', ARGV[8])
+  call('SADD', st.tag .. 'groups', ARGV[2])
+elseif text(g.lease) ~= ARGV[3] or text(g.max) ~= ARGV[4] or text(g.deadkeep) ~= ARGV[5] or text(g.deadage) ~= ARGV[6] then
+  if ARGV[7] ~= '1' then
+    fail('conflict', string.format('the group exists with a lease of %.0f ms, %.0f deliveries and dead letters kept for %.0f events and %.0f ms; ask for the same, or set Update',
+      g.lease, g.max, g.deadkeep, g.deadage))
+  end
+end
+call('HSET', keys.state, 'lease', ARGV[3], 'max', ARGV[4], 'de', ARGV[5], 'da', ARGV[6])
+return groupinfo(st, load(st.tag, ARGV[2]))

@@ -1,0 +1,257 @@
+#!lua flags=allow-oom
+-- group_fetch: leases events to a consumer: what is due again, then what is new.
+-- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_lib names, and l:<lane>
+-- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
+--       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
+--       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15... ids. If the group is at this place
+--       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
+-- Answers {"none", ms until something is due ("": nothing)}, {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms),
+-- epoch, count before the first new event, entries ("": those that the caller has read), attempts, the place of the group}.
+local tag = string.sub(KEYS[2], 1, -2)
+local g = load(tag, ARGV[2])
+if not g then fail('not_found', NO_GROUP) end
+local keys, consumer, room = g.keys, ARGV[3], tonumber(ARGV[5])
+local now, us = clock()
+local MOST = 8388608 -- bytes of an answer
+
+local function attempts(lot)
+  local list = {}
+  for i, n in pairs(lot.a or {}) do list[#list + 1] = i list[#list + 1] = n end
+  return list
+end
+
+-- again answers a call that was answered before.
+local function again(answer)
+  local kind, rest = string.match(answer, '^(%S+) ?(.*)$')
+  if kind == 'none' then return {'none', ''} end
+  if kind == 'gap' then return unpacked(rest) end
+  local lot = getlot(g, rest)
+  if not lot then return {'none', ''} end
+  local entries, list = {}, {}
+  for i, id in ipairs(lot.i) do
+    local entry = entryof(KEYS[1], g, id)
+    if entry then
+      entries[#entries + 1] = entry
+    else
+      entries[#entries + 1] = {id, {}}
+    end
+  end
+  return {'lot', rest, g.inc, text(lot.u), g.epoch, text(0), entries, attempts(lot), at(g.epoch, g.id, g.count)}
+end
+
+local lane = ARGV[8] ~= '' and tag .. 'l:' .. ARGV[8]
+if lane then
+  local answer = recall(lane, g.inc, ARGV[9])
+  if answer then return again(answer) end
+end
+
+local st = open(KEYS[1], tag, ARGV[1])
+retain(st, -1, st.age)
+
+local function told(gap)
+  if lane then remember(lane, g.inc, ARGV[9], 'gap ' .. pack(gap)) end
+  return gap
+end
+
+if ARGV[4] ~= '0' and ARGV[4] ~= g.inc then
+  return told({'gap', 'reset', '0', '0 0-0 0', at(g.epoch, g.id, g.count), oldest(st)})
+end
+
+-- The consumer is one of the group from now on; those that have been away for an hour, and hold nothing, are not.
+local seen, gap = unpack(call('HMGET', keys.members, 's:' .. consumer, 'g:' .. consumer))
+if not seen or now - seen > 1000 then
+  call('HSET', keys.members, 's:' .. consumer, text(now))
+  if call('SET', tag .. 'swept:' .. g.name, '1', 'NX', 'PX', 60000) then
+    local members = call('HGETALL', keys.members)
+    for i = 1, #members, 2 do
+      local name = string.match(members[i], '^s:(.*)$')
+      if name and now - members[i + 1] > 3600000 and call('HEXISTS', keys.members, 'n:' .. name) == 0 then
+        call('HDEL', keys.members, members[i], 'g:' .. name)
+      end
+    end
+  end
+end
+
+-- Is history missing after the cursor? An average event tells how many to read at once.
+local step = g.size > 0 and math.max(1, math.floor(MOST / g.size)) or 16
+local ahead = ARGV[12] == at(g.epoch, g.id, g.count)
+local asked = ahead and 1 or math.min(room, step) + 1
+local page = call('XRANGE', KEYS[1], g.id, '+', 'COUNT', asked)
+local next = 1 -- of page
+if g.epoch == st.epoch and page[1] and page[1][1] == g.id then
+  next = 2
+else
+  local kind, missed = resume(st, g.epoch, g.id, g.count, page)
+  if kind then
+    local from = oldest(st)
+    leaveword(g, kind, missed, at(g.epoch, g.id, g.count), from, from)
+    g.epoch, g.id, g.count = string.match(from, '^(%d+) (%S+) (%d+)$')
+    g.count = tonumber(g.count)
+    call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count))
+    call('PUBLISH', ARGV[11], '0')
+    gap = call('HGET', keys.members, 'g:' .. consumer)
+  end
+end
+
+-- lost is told of events that were delivered before, and that others have removed from the stream.
+local function lost(n)
+  local here = at(g.epoch, g.id, g.count)
+  leaveword(g, 'trimmed', n, here, here, oldest(st))
+end
+
+if gap then
+  call('HDEL', keys.members, 'g:' .. consumer)
+  local kind, missed, after, from, first = unpack(unpacked(gap))
+  return told({'gap', kind, text(missed), after, from, first})
+end
+
+local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[10]}
+local gone = 0 -- pending events that are no more
+
+local function buried(id, record)
+  bury(KEYS[1], g, dead, id, record, failure(record))
+  forget(g, id)
+  owe(g, record.h, record.q, -1)
+  gone = gone + 1
+end
+
+-- promote makes deliverable what is due. The last holder's receipts stay good until somebody else has the event.
+local function promote(member)
+  if string.find(member, '-', 1, true) then
+    local record = unpacked(call('HGET', keys.waits, member))
+    if exhausted(g, record) then
+      buried(member, record)
+    else
+      call('ZREM', keys.due, member)
+      call('ZADD', keys.ready, inorder(member))
+    end
+    return
+  end
+  local lot = getlot(g, member)
+  for j, id in ipairs(lot.i) do
+    if not lot.m[j] and (lot.o and lot.o[j] or lot.u) <= now then
+      local record = lot.a and lot.a[j] and call('HGET', keys.waits, id)
+      record = record and unpacked(record) or {n = 1, d = lot.d}
+      record.h, record.q, record.b, record.l = lot.c, lot.q, member, lot.o and lot.o[j] or lot.u
+      lot.m[j] = 'w'
+      lot.k = lot.k - 1
+      if exhausted(g, record) then
+        buried(id, record)
+      else
+        call('HSET', keys.waits, id, pack(record))
+        call('ZADD', keys.ready, inorder(id))
+      end
+    end
+  end
+  keeplot(g, member, lot, now)
+end
+
+local first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
+while first[2] and tonumber(first[2]) <= now do
+  for _, member in ipairs(call('ZRANGEBYSCORE', keys.due, '-inf', text(now), 'LIMIT', 0, 100)) do promote(member) end
+  first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
+end
+
+g.base = math.max(g.base + 1, us)
+local base = text(g.base)
+local ends = now + (ARGV[6] ~= '' and tonumber(ARGV[6]) or g.lease)
+local lot = {c = consumer, u = ends, d = now, i = {}, k = 0, m = {}}
+local entries, size = {}, 0
+
+local function fits(entry)
+  local f = entry[2]
+  local n = #f[1] + #f[2]
+  for i = 5, #f do n = n + #f[i] end
+  if lot.k > 0 and size + n > MOST then return false end
+  size = size + n
+  return true
+end
+
+local function lease(entry)
+  lot.k = lot.k + 1
+  lot.i[lot.k] = entry[1]
+  entries[lot.k] = entry
+end
+
+local full = false
+local missing = 0
+while not full and lot.k < room do
+  local members = call('ZRANGE', keys.ready, 0, room - lot.k - 1)
+  if #members == 0 then break end
+  for _, member in ipairs(members) do
+    local id = fromorder(member)
+    local record = unpacked(call('HGET', keys.waits, id))
+    local entry = not exhausted(g, record) and entryof(KEYS[1], g, id)
+    if exhausted(g, record) then -- the bound was lowered meanwhile
+      buried(id, record)
+    elseif not entry then
+      forget(g, id)
+      owe(g, record.h, record.q, -1)
+      gone, missing = gone + 1, missing + 1
+    elseif not fits(entry) then
+      full = true
+      break
+    else
+      call('ZREM', keys.ready, member)
+      owe(g, record.h, record.q, -1)
+      lease(entry)
+      record.n, record.h, record.q, record.b = record.n + 1, consumer, nil, base
+      lot.a = lot.a or {}
+      lot.a[lot.k] = record.n
+      call('HSET', keys.waits, id, pack(record))
+    end
+  end
+end
+if missing > 0 then lost(missing) end
+
+-- New events. Of those ahead of the cursor some may be pending: what was redriven after the group had been set back.
+local counted, cursor, fresh, passed = g.count, nil, 0, 0
+ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[15]))
+if ahead then
+  lot.i = {unpack(ARGV, 15)}
+  lot.k = #lot.i
+  size, fresh, cursor, full = tonumber(ARGV[13]), lot.k, {ARGV[#ARGV]}, true
+  if g.n == 0 or not g.low or g.low == '' then call('HSET', keys.state, 'low', lot.i[1]) end
+end
+while not full and lot.k < room do
+  local entry = page[next]
+  if not entry then
+    if #page < asked then break end
+    asked = math.max(1, math.min(room - lot.k, lot.k > 0 and math.floor((MOST - size) / (size / lot.k + 1)) or 16))
+    page, next = call('XRANGE', KEYS[1], '(' .. page[#page][1], '+', 'COUNT', asked), 1
+    entry = page[1]
+    if not entry then break end
+  end
+  if g.held and g.held ~= '' and not before(g.held, entry[1]) and call('HEXISTS', keys.waits, entry[1]) == 1 then
+    cursor = entry
+  elseif not fits(entry) then
+    break
+  else
+    lease(entry)
+    cursor, fresh = entry, fresh + 1
+    if fresh == 1 and (g.n == 0 or not g.low or g.low == '') then call('HSET', keys.state, 'low', entry[1]) end
+  end
+  passed = passed + 1
+  next = next + 1
+end
+if ahead then
+  g.id, g.count = cursor[1], tonumber(ARGV[14])
+elseif cursor then
+  g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed
+end
+lastrites(g, dead)
+if gone > 0 or lot.k > 0 or cursor then
+  g.n = g.n - gone + fresh
+  owe(g, consumer, false, lot.k)
+  payoff(g)
+  call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count), 'n', text(g.n), 'dn', text(g.done))
+end
+if lot.k == 0 then
+  if lane and ARGV[7] == '1' then remember(lane, g.inc, ARGV[9], 'none') end
+  return {'none', first[2] and text(first[2] - now) or ''}
+end
+call('HSET', keys.state, 'base', base, 'size', text(math.ceil(size / lot.k)))
+call('HSET', keys.lots, base, pack(lot))
+call('ZADD', keys.due, text(ends), base)
+if lane then remember(lane, g.inc, ARGV[9], 'lot ' .. base) end
+return {'lot', base, g.inc, text(ends), g.epoch, text(counted), ahead and '' or entries, attempts(lot), at(g.epoch, g.id, g.count)}

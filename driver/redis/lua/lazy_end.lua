@@ -1,0 +1,5 @@
+end
+rescue = function(...)
+  groups()
+  return rescue(...)
+end

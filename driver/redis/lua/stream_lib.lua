@@ -1,0 +1,232 @@
+-- stream_lib: what all scripts about streams share. A stream is the key main and, in the same slot, tag .. suffix:
+--   m         hash: e epoch, a entries-added as rpw last knew it, t tc id and count of the newest event that retention took,
+--             r how many events rpw has removed, ke ka retention (events; age in ms), z the greatest base of a deleted group
+--   p:<id>    string, expires: the last batch of a producer, "epoch seq answer"
+--   k:<key>   string, expires: where the event of a key went, "epoch id count"
+--   l:<lane>  string, expires: the last answer of a lane
+--   dead      set: the groups that have a dead-letter stream, {main}:dead:<group>, whose tag is {main}:of-dead:<length of group>:<group>:
+--   groups    set: names; for the keys of a group see group_lib
+-- An entry is "type data rpw meta", then its headers; meta is "count", "count key", or of a dead letter "count/epoch/count key",
+-- where the latter two are its origin's. Entries without the second pair are of others.
+local call = redis.call
+
+-- fail ends the script with an error of a kind of rpw. Nothing may have been written.
+local function fail(code, text) error({err = 'RPW ' .. code .. ' ' .. text}) end
+
+local function text(n) return string.format('%.0f', n) end
+
+-- clock returns the store's time in ms and in us.
+local function clock()
+  local t = call('TIME')
+  local us = t[1] * 1000000 + t[2]
+  return math.floor(us / 1000), us
+end
+
+local function split(id)
+  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+-- before reports whether id a is less than id b.
+local function before(a, b)
+  if a == b then return false end
+  local am, as = split(a)
+  local bm, bs = split(b)
+  return am < bm or am == bm and as < bs
+end
+
+-- pred is the greatest id below an id.
+local function pred(id)
+  local ms, seq = split(id)
+  if seq > 0 then return text(ms) .. '-' .. text(seq - 1) end
+  if ms > 0 then return text(ms - 1) .. '-18446744073709551615' end
+  return '0-0'
+end
+
+-- less compares two decimal numbers of any size.
+local function less(a, b) return #a < #b or #a == #b and a < b end
+
+-- countof is the count of an entry, nil of one that others wrote.
+local function countof(entry)
+  local f = entry[2]
+  return f[3] == 'rpw' and tonumber(string.match(f[4], '^%d+')) or nil
+end
+
+-- open looks at a stream. If there is no history of it, or the key holds another one than rpw knew (it was deleted by
+-- others), a new one begins: as "epoch keep", an epoch that the caller has drawn and how many events it keeps if nobody says otherwise.
+local function open(main, tag, begin)
+  local st = {main = main, tag = tag, meta = tag .. 'm', length = 0, added = 0, last = '0-0', deleted = '0-0'}
+  local info = redis.pcall('XINFO', 'STREAM', main)
+  if info.err then
+    if not string.find(info.err, 'no such key', 1, true) then error(info) end
+  else
+    local f = {}
+    for i = 1, #info, 2 do f[info[i]] = info[i + 1] end
+    st.length, st.added, st.last, st.deleted = f.length, f['entries-added'], f['last-generated-id'], f['max-deleted-entry-id']
+    st.first = f['first-entry'] or nil
+  end
+  local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka')
+  if m[1] and st.added >= tonumber(m[2]) then
+    st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[3], tonumber(m[4]), tonumber(m[5])
+    st.keep, st.age = tonumber(m[6]), tonumber(m[7])
+  else
+    local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
+    st.epoch, st.trimmed, st.tcount, st.removed = epoch, '0-0', st.added - st.length, st.added - st.length
+    st.keep, st.age = tonumber(m[6] or keep), tonumber(m[7] or 0)
+    call('HSET', st.meta, 'e', epoch, 'a', text(st.added), 't', '0-0', 'tc', text(st.tcount), 'r', text(st.removed), 'ke', text(st.keep), 'ka', text(st.age))
+    local parent, group = string.match(tag, '^(%b{}:)of%-dead:%d+:(.*):$')
+    if parent then call('SADD', parent .. 'dead', group) end
+  end
+  return st
+end
+
+-- at is a place in the text form "epoch id count".
+local function at(epoch, id, count) return epoch .. ' ' .. id .. ' ' .. text(count) end
+
+local function ending(st) return at(st.epoch, st.last, st.added) end
+
+-- foreign reports whether others have removed events.
+local function foreign(st) return st.added - st.length > st.removed end
+
+-- oldest is the place before the oldest event.
+local function oldest(st)
+  if not foreign(st) then return at(st.epoch, st.trimmed, st.tcount) end
+  if not st.first then return ending(st) end
+  return at(st.epoch, pred(st.first[1]), (countof(st.first) or st.tcount + 1) - 1)
+end
+
+-- resume looks whether history is missing between a place and the first event that is there after it. entries are those from the
+-- place on, its own event included. It returns nil, or the kind of the gap and how many events are known to be missing.
+local function resume(st, epoch, id, count, entries)
+  if epoch ~= st.epoch or before(st.last, id) or count > st.added then return 'reset', 0 end
+  local begin = id == '0-0'
+  local counted = begin or count > 0
+  if before(id, st.trimmed) then
+    if not counted or before(id, st.deleted) then return 'trimmed', 0 end
+    return 'trimmed', st.tcount - count
+  end
+  local next = entries[1]
+  if next and next[1] == id then
+    local c = countof(next)
+    if c and counted and c ~= count then return 'reset', 0 end
+    return nil
+  end
+  -- Its event is not there. Was it trimmed or deleted, or never in this history?
+  local follows = st.added + 1
+  if next then follows = countof(next) end
+  if counted and follows and follows <= count then return 'reset', 0 end
+  if id == st.last then
+    if counted and count ~= st.added then return 'reset', 0 end
+    return nil
+  end
+  local deleted = st.deleted ~= '0-0' and not before(st.deleted, id)
+  local prev = not begin and call('XREVRANGE', st.main, '(' .. id, '-', 'COUNT', 1)[1]
+  if prev then
+    local c = countof(prev)
+    if not deleted or counted and c and c >= count then return 'reset', 0 end
+    return nil
+  end
+  if counted and st.added - st.length < count then return 'reset', 0 end
+  local edge = id == st.trimmed
+  if edge and counted and count ~= st.tcount then return 'reset', 0 end
+  if foreign(st) or not begin and not edge and not deleted then
+    if counted and follows == count + 1 or next and pred(next[1]) == id then return nil end
+    if deleted then return 'possible', 0 end
+    if not counted or not follows then return 'trimmed', 0 end
+    return 'trimmed', follows - 1 - count
+  end
+  return nil
+end
+
+-- nextms is what to begin new ids with: all of one script get one time, so they follow one another.
+local function nextms(st)
+  st.ms = st.ms or text(math.max(clock(), (split(st.last)))) .. '-*'
+  return st.ms
+end
+
+-- append adds one event with these fields after type and data, whose first two are rpw and what follows the count in the
+-- meta field.
+local function append(st, kind, data, meta, headers)
+  st.added = st.added + 1
+  if headers then
+    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta, unpack(headers))
+  else
+    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta)
+  end
+  st.length = st.length + 1
+  return st.last
+end
+
+-- removes takes note that the oldest events up to an entry were trimmed.
+local function removes(st, entry, n)
+  st.length = st.length - n
+  st.removed = st.removed + n
+  st.trimmed = entry[1]
+  st.tcount = countof(entry) or st.added - st.length
+  st.first = call('XRANGE', st.main, '-', '+', 'COUNT', 1)[1]
+  call('HSET', st.meta, 't', st.trimmed, 'tc', text(st.tcount), 'r', text(st.removed))
+end
+
+-- A group gives up no event that it has delivered: rescue copies those of its pending events that are about to go. goes tells, of an entry,
+-- whether it does.
+local rescue
+
+-- trim keeps the newest events: most of them, and none older than horizon, a time in ms; both may be nil. It returns how many went.
+local function trim(st, most, horizon)
+  local n = 0
+  if most and st.length > most then
+    local over = st.length - most
+    -- most events follow the newest one that goes, so its count is at most this.
+    local edge = st.added - most
+    rescue(st, function(entry) return (countof(entry) or 0) <= edge end)
+    if over > 1 then call('XTRIM', st.main, 'MAXLEN', '=', text(most + 1)) end
+    local newest = call('XRANGE', st.main, '-', '+', 'COUNT', 1)[1]
+    call('XTRIM', st.main, 'MAXLEN', '=', text(most))
+    removes(st, newest, over)
+    n = over
+  end
+  if horizon and horizon > 0 and st.length > 0 then
+    local newest = call('XREVRANGE', st.main, '(' .. text(horizon) .. '-0', '-', 'COUNT', 1)[1]
+    if newest then
+      rescue(st, function(entry) return (split(entry[1])) < horizon end)
+      local over = call('XTRIM', st.main, 'MINID', '=', text(horizon) .. '-0')
+      removes(st, newest, over)
+      n = n + over
+    end
+  end
+  return n
+end
+
+-- DEFAULT_KEEP is how many events a stream keeps that nobody configured.
+local DEFAULT_KEEP <const> = 1000000
+
+-- retain applies a retention (events: 0 default, -1 no bound; age in ms: 0 no bound), by length with some slack so that it is not done
+-- at each publish.
+local function retain(st, keep, age)
+  local most, horizon
+  if keep == 0 then keep = DEFAULT_KEEP end
+  if keep >= 0 and st.length > keep + math.max(100, math.floor(keep / 100)) then most = keep end
+  if age > 0 and st.first then
+    horizon = clock() - age
+    if (split(st.first[1])) >= horizon then horizon = nil end
+  end
+  if most or horizon then return trim(st, most, horizon) end
+  return 0
+end
+
+-- lane finds the last answer of a lane. A call older than the last one comes too late: its caller has gone on.
+local function recall(key, scope, seq)
+  local value = call('GET', key)
+  if not value then return nil end
+  local s, n, answer = string.match(value, '^(%S+) (%d+) (.*)$')
+  if s ~= scope or less(n, seq) then return nil end
+  if n == seq then return answer end
+  fail('conflict', 'call ' .. seq .. ' came after call ' .. n .. ' of the same sender was answered; send it again under a new number')
+end
+
+-- WINDOW is how long answers are remembered, in ms.
+local WINDOW = 120000
+
+local function remember(key, scope, seq, answer)
+  call('SET', key, scope .. ' ' .. seq .. ' ' .. answer, 'PX', WINDOW)
+end

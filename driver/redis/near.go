@@ -1,0 +1,193 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// near keeps values in this process, for reads with MaxStale. It begins with the first such read, and lets go of what nobody asks for. In a cluster
+// it has a part for each node that is asked.
+type near struct {
+	store *store
+	read  readFunc
+	ctx   context.Context // ends with close
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+	off   atomic.Bool // the server does not let us
+	slots atomic.Pointer[nearSlots]
+
+	mu    sync.Mutex
+	nodes map[string]*nearNode // by address; "" without a cluster
+	asked time.Time            // when the slots were asked for
+}
+
+// readFunc reads values from a server, by any of its connections.
+type readFunc func(ctx context.Context, via rueidis.CommandClient, keys []string) ([]rpw.Value, error)
+
+// nearSlots says which node has which slot of a cluster.
+type nearSlots [16384]*nearNode
+
+// slotsEvery is how often the slots are asked for at most.
+const slotsEvery = time.Second
+
+func newNear(s *store, read readFunc) *near {
+	n := &near{store: s, read: read, nodes: make(map[string]*nearNode)}
+	n.ctx, n.end = context.WithCancel(context.Background())
+	return n
+}
+
+func (n *near) close(ctx context.Context) error {
+	n.mu.Lock()
+	n.end()
+	n.mu.Unlock()
+	return ended(ctx, &n.tasks)
+}
+
+// get reads values: from here what is not older than maxStale, the rest from the server.
+func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) ([]rpw.Value, error) {
+	if n.off.Load() {
+		return n.read(ctx, n.store.client, keys)
+	}
+	values := make([]rpw.Value, len(keys))
+	var missing map[*nearNode][]int
+	now := time.Now()
+	for i, key := range keys {
+		node := n.node(key)
+		var found bool
+		if values[i], found = node.find(key, now, maxStale); found {
+			continue
+		}
+		if missing == nil {
+			missing = make(map[*nearNode][]int)
+		}
+		missing[node] = append(missing[node], i)
+	}
+	for node, places := range missing {
+		asked := make([]string, len(places))
+		for j, i := range places {
+			asked[j] = keys[i]
+		}
+		loaded, err := n.load(ctx, node, asked)
+		if err != nil {
+			return nil, err
+		}
+		for j, i := range places {
+			values[i] = loaded[j]
+		}
+	}
+	return values, nil
+}
+
+// load reads values by the link of a node, which keeps them, or else as if there were no near cache.
+func (n *near) load(ctx context.Context, node *nearNode, keys []string) ([]rpw.Value, error) {
+	if node != nil {
+		values, err := node.load(ctx, keys)
+		if err == nil || ctx.Err() != nil {
+			return values, err
+		}
+		n.slots.Store(nil) // it may not have these slots any more
+	}
+	return n.read(ctx, n.store.client, keys)
+}
+
+// forget drops keys that this process has written, so that it never reads what it replaced.
+func (n *near) forget(keys []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, node := range n.nodes {
+		node.values.drop(keys)
+	}
+}
+
+// node is the part that a key belongs to; nil while that is not known.
+func (n *near) node(key string) *nearNode {
+	if !n.store.clustered() {
+		return n.at("", n.store.client)
+	}
+	slots := n.slots.Load()
+	if slots == nil {
+		n.learnSlots()
+		return nil
+	}
+	command := n.store.client.B().Get().Key(key).Build()
+	return slots[command.Slot()]
+}
+
+// at is the part for a node, made if there is none; nil after close.
+func (n *near) at(addr string, client rueidis.Client) *nearNode {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	node := n.nodes[addr]
+	if node == nil && n.ctx.Err() == nil {
+		node = &nearNode{near: n, client: client, values: newNearValues(n.store.opt.NearCache), wanted: make(chan struct{}, 1)}
+		n.nodes[addr] = node
+		n.tasks.Go(node.run)
+	}
+	return node
+}
+
+// learnSlots asks, beside the calls, which node has which slot.
+func (n *near) learnSlots() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() != nil || time.Since(n.asked) < slotsEvery {
+		return
+	}
+	n.asked = time.Now()
+	n.tasks.Go(func() {
+		bounded, cancel := n.store.bounded(n.ctx)
+		defer cancel()
+		ranges, err := n.store.client.Do(bounded, n.store.client.B().ClusterSlots().Build()).ToArray()
+		if err != nil {
+			return
+		}
+		clients := n.store.client.Nodes()
+		slots := new(nearSlots)
+		for _, r := range ranges {
+			from, to, addr, err := readSlots(r)
+			client := clients[addr]
+			if err != nil || client == nil {
+				continue
+			}
+			node := n.at(addr, client)
+			for i := from; i <= to; i++ {
+				slots[i] = node
+			}
+		}
+		n.slots.Store(slots)
+	})
+}
+
+// readSlots reads a range of CLUSTER SLOTS, with the address of its master.
+func readSlots(m rueidis.RedisMessage) (from, to int64, addr string, err error) {
+	fields, err := m.ToArray()
+	if err != nil || len(fields) < 3 {
+		return 0, 0, "", errors.New("a range of slots in another form")
+	}
+	from, err = fields[0].AsInt64()
+	if err == nil {
+		to, err = fields[1].AsInt64()
+	}
+	if err != nil || from < 0 || to >= int64(len(nearSlots{})) {
+		return 0, 0, "", errors.New("a range of slots in another form")
+	}
+	master, err := fields[2].ToArray()
+	if err != nil || len(master) < 2 {
+		return 0, 0, "", errors.New("a node in another form")
+	}
+	host, err := master[0].ToString()
+	if err != nil {
+		return 0, 0, "", err
+	}
+	port, err := master[1].AsInt64()
+	return from, to, net.JoinHostPort(host, strconv.FormatInt(port, 10)), err
+}

@@ -1,0 +1,158 @@
+package redis
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// nearBound is how old the proof of a value may be, whatever MaxStale says.
+const nearBound = 3 * time.Second
+
+const (
+	nearProof = time.Second // how often the link proves itself, while it is in use
+	nearIdle  = time.Minute // without a read, after which it is not in use
+)
+
+// nearNode is the near cache of one server: a connection on which the server tells of changes to the keys that were read by it (CLIENT TRACKING), and
+// their values. A value is served while the last proof is young: a command that was answered on the connection proves that all
+// changes before it was sent have been told.
+type nearNode struct {
+	near   *near
+	client rueidis.Client
+	values *nearValues
+	wanted chan struct{}                           // somebody reads
+	conn   atomic.Pointer[rueidis.DedicatedClient] // nil while there is no link
+	proven atomic.Pointer[time.Time]               // when the last command that was answered was sent
+	used   atomic.Int64                            // when it was read last, about, Unix ms
+}
+
+// find gives a value from here. A nil node has none.
+func (n *nearNode) find(key string, now time.Time, maxStale time.Duration) (rpw.Value, bool) {
+	if n == nil {
+		return rpw.Value{}, false
+	}
+	n.touch(now)
+	proven := n.proven.Load()
+	if proven == nil || age(now, *proven) > min(maxStale, nearBound) {
+		return rpw.Value{}, false
+	}
+	return n.values.get(key, now)
+}
+
+// age is how long ago a time was, by the clock that says more: one stands still while the machine sleeps, the other can be set back.
+func age(now, then time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+}
+
+// touch keeps the link up.
+func (n *nearNode) touch(now time.Time) {
+	ms := now.UnixMilli()
+	if ms-n.used.Load() < nearProof.Milliseconds()/4 {
+		return
+	}
+	n.used.Store(ms)
+	select {
+	case n.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// load reads values by the link, and keeps them; without a link it only reads.
+func (n *nearNode) load(ctx context.Context, keys []string) ([]rpw.Value, error) {
+	conn := n.conn.Load()
+	if conn == nil {
+		return n.near.read(ctx, n.near.store.client, keys)
+	}
+	sent := time.Now()
+	begun := n.values.begin(keys)
+	values, err := n.near.read(ctx, *conn, keys)
+	n.values.finish(keys, begun, values, sent)
+	if err == nil {
+		n.prove(sent)
+	}
+	return values, err
+}
+
+// prove notes that a command sent then was answered.
+func (n *nearNode) prove(sent time.Time) {
+	for old := n.proven.Load(); old == nil || sent.After(*old); old = n.proven.Load() {
+		if n.proven.CompareAndSwap(old, &sent) {
+			return
+		}
+	}
+}
+
+// run keeps the link while it is in use.
+func (n *nearNode) run() {
+	for {
+		select {
+		case <-n.near.ctx.Done():
+			return
+		case <-n.wanted:
+		}
+		n.link()
+		if n.near.off.Load() || !pause(n.near.ctx, backoffCap) {
+			return
+		}
+	}
+}
+
+// link makes the connection and proves it, until it breaks or nobody reads any more.
+func (n *nearNode) link() {
+	conn, release := n.client.Dedicate()
+	defer release()
+	defer conn.Close()
+	broken := conn.SetOnInvalidations(n.values.invalidate)
+	if !n.track(conn) {
+		return
+	}
+	n.conn.Store(&conn)
+	defer n.values.clear()
+	defer n.conn.Store(nil)
+	tick := time.NewTicker(nearProof)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.near.ctx.Done():
+			return
+		case <-broken:
+			return
+		case now := <-tick.C:
+			if now.UnixMilli()-n.used.Load() > nearIdle.Milliseconds() || !n.ping(conn) {
+				return
+			}
+		}
+	}
+}
+
+// track turns tracking on. A server that does not let us ends the near cache, and is told once.
+func (n *nearNode) track(conn rueidis.DedicatedClient) bool {
+	ctx, cancel := context.WithTimeout(n.near.ctx, nearBound)
+	defer cancel()
+	for _, word := range []string{"OFF", "ON"} { // the client may have it on in another mode
+		err := conn.Do(undated{ctx}, conn.B().Arbitrary("CLIENT", "TRACKING", word).Build()).Error()
+		if _, refused := rueidis.IsRedisErr(err); refused && !n.near.off.Swap(true) {
+			n.near.store.opt.notify(rpw.Notice{Kind: rpw.NoticeDegraded, Err: rpw.Errorf(rpw.ErrPermission, "the near cache is off, since CLIENT TRACKING is refused: %w", err)})
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *nearNode) ping(conn rueidis.DedicatedClient) bool {
+	ctx, cancel := context.WithTimeout(n.near.ctx, nearBound)
+	defer cancel()
+	sent := time.Now()
+	if conn.Do(undated{ctx}, conn.B().Ping().Build()).Error() != nil {
+		return false
+	}
+	n.prove(sent)
+	return true
+}

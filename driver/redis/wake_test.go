@@ -1,0 +1,74 @@
+package redis
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/redistest"
+)
+
+// told waits for a wake-up.
+func told(t *testing.T, w *watch) string {
+	t.Helper()
+	select {
+	case payload := <-w.C:
+		return payload
+	case <-time.After(10 * time.Second):
+		t.Fatal("not woken")
+		return ""
+	}
+}
+
+func publish(t *testing.T, s *store, channel, payload string) {
+	t.Helper()
+	require.NoError(t, s.client.Do(t.Context(), s.client.B().Publish().Channel(channel).Message(payload).Build()).Error())
+}
+
+func TestWatchIsWokenByWhatComesAfterIt(t *testing.T) {
+	s := testStore(t)
+	a, err := s.waker.watch(t.Context(), "x", "y")
+	require.NoError(t, err)
+	b, err := s.waker.watch(t.Context(), "y")
+	require.NoError(t, err)
+	publish(t, s, "x", "1")
+	assert.Equal(t, "1", told(t, a))
+	publish(t, s, "y", "2")
+	assert.Equal(t, "2", told(t, a))
+	assert.Equal(t, "2", told(t, b))
+	b.close()
+	publish(t, s, "y", "3")
+	assert.Equal(t, "3", told(t, a))
+	assert.Empty(t, b.C)
+	a.close()
+}
+
+func TestWatchOutlivesItsLink(t *testing.T) {
+	server := redistest.Start(t)
+	s := storeOn(t, server, "p")
+	w, err := s.waker.watch(t.Context(), "x")
+	require.NoError(t, err)
+	server.CLI(t, "CLIENT", "KILL", "TYPE", "pubsub")
+	assert.Empty(t, told(t, w), "told to look again")
+	publish(t, s, "x", "1")
+	assert.Equal(t, "1", told(t, w))
+}
+
+func TestWatchWithoutServer(t *testing.T) {
+	server := redistest.Start(t)
+	s := storeOn(t, server, "p")
+	server.Kill()
+	_, err := s.waker.watch(t.Context(), "x")
+	assert.ErrorIs(t, err, rpw.ErrUnavailable)
+	server.Restart(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for err != nil && ctx.Err() == nil {
+		_, err = s.waker.watch(ctx, "x")
+	}
+	assert.NoError(t, err)
+}

@@ -1,0 +1,79 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Replicated is a master with replicas, and Sentinels that watch it under the name "mymaster".
+type Replicated struct {
+	Master    *Server
+	Replicas  []*Server
+	Sentinels []*Server
+}
+
+// DownAfter is how long a master is silent until the Sentinels take it for dead.
+const DownAfter = time.Second
+
+// StartReplicated starts them for the length of a test, and returns when all are connected.
+func StartReplicated(t testing.TB, replicas, sentinels int) *Replicated {
+	t.Helper()
+	r := &Replicated{Master: Start(t)}
+	for range replicas {
+		r.Replicas = append(r.Replicas, Start(t, "--replicaof", "127.0.0.1 "+r.Master.port))
+	}
+	waitFor(t, "the replicas do not connect", func() bool {
+		return strings.Count(r.Master.CLI(t, "INFO", "replication"), "state=online") == replicas
+	})
+	for range sentinels {
+		r.Sentinels = append(r.Sentinels, startSentinel(t, r.Master.port, sentinels/2+1))
+	}
+	for _, s := range r.Sentinels {
+		waitFor(t, "the Sentinels do not find each other", func() bool {
+			info := s.CLI(t, "INFO", "sentinel")
+			return strings.Contains(info, fmt.Sprintf("status=ok,address=127.0.0.1:%s,slaves=%d,sentinels=%d", r.Master.port, replicas, sentinels))
+		})
+	}
+	return r
+}
+
+func startSentinel(t testing.TB, master string, quorum int) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := startWith(dir, func(port string) []string {
+		file := filepath.Join(dir, "sentinel.conf")
+		if _, err := os.Stat(file); err != nil { // it writes there what it knows
+			os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor mymaster 127.0.0.1 %s %d\n"+
+				"sentinel down-after-milliseconds mymaster %d\nsentinel failover-timeout mymaster 10000\n",
+				port, dir, master, quorum, DownAfter.Milliseconds()), 0o600)
+		}
+		return []string{file, "--sentinel"}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// SentinelAddrs are the addresses of the Sentinels.
+func (r *Replicated) SentinelAddrs() []string {
+	addrs := make([]string, len(r.Sentinels))
+	for i, s := range r.Sentinels {
+		addrs[i] = s.Addr
+	}
+	return addrs
+}
+
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("redistest: " + what)
+		}
+	}
+}
