@@ -44,7 +44,7 @@ do
     i = i + 1
     for j = 1, count do
       local id, how, options = ARGV[i], ARGV[i + 1], nil
-      if how:byte(1) ~= 0 then
+      if how:byte(1) > 127 then -- the beginning of an array; a PLAIN record begins with a small number
         options = cmsgpack.unpack(how)
         local key = options[O_KEY]
         if key ~= '' and keys[key] == nil then wanted_keys[#wanted_keys + 1] = key end
