@@ -51,7 +51,7 @@ end
 load(wanted)
 
 -- complete_plainly completes an action to which nothing else has happened than its claim; false: this is none, or the lease does not hold.
-local hset, unrun, done = {}, {}, {}
+local hset, unrun, done, texts = {}, {}, {}, {}
 local function complete_plainly(m)
   local id = m[M_ID]
   local blob = blobs[id]
@@ -66,9 +66,14 @@ local function complete_plainly(m)
   unrun[#unrun + 1] = id
   local at = kept_until(COMPLETED, now, keep)
   if at then
-    done[#done + 1] = at
+    local written = texts[at]
+    if not written then
+      written = text(at)
+      texts[at] = written
+      sooner(RETIRE, at)
+    end
+    done[#done + 1] = written
     done[#done + 1] = id
-    sooner(RETIRE, at)
   end
   changed[#changed + 1], is_over[id] = id, true
   return true

@@ -340,9 +340,12 @@ local function find(id)
   return r
 end
 
+-- text is a time as commands take it; a number that is given to several is written out once.
+local function text(at) return string.format('%.0f', at) end
+
 -- after is the first time in a set that is still to come, or 0.
 local function after(set)
-  local head = redis.call('ZRANGE', set, string.format('(%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  local head = redis.call('ZRANGE', set, '(' .. text(now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
   return tonumber(head[2] or 0)
 end
 
