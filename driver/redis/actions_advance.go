@@ -57,8 +57,11 @@ func packMove(m *rpw.Move) string {
 		text = m.Failure.Message
 	}
 	p := make(packed, 0, 64+len(m.Lease.Ref.ID)+len(m.Data)+len(m.Output)+len(text)+len(m.Failure.Stack))
-	p = p.array(10).text(m.Lease.Ref.ID).uint(m.Lease.Token).int(int64(m.Kind)).int(micros(span)).float(m.Progress)
-	return string(p.bytes(m.Data).bytes(m.Output).text(text).text(m.Failure.Stack).bool(permanent))
+	if m.Kind == rpw.Complete {
+		return string(p.array(4).text(m.Lease.Ref.ID).uint(m.Lease.Token).int(int64(m.Kind)).bytes(m.Output))
+	}
+	p = p.array(10).text(m.Lease.Ref.ID).uint(m.Lease.Token).int(int64(m.Kind)).text("").int(micros(span)).float(m.Progress)
+	return string(p.bytes(m.Data).text(text).text(m.Failure.Stack).bool(permanent))
 }
 
 func readAdvanced(m *rpw.Move, values []rueidis.RedisMessage) rpw.Advanced {

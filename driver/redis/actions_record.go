@@ -49,16 +49,11 @@ func isPlain(spec *rpw.ActionSpec) bool {
 // packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without the times of its creation and due that the
 // store puts before.
 func packPlain(spec *rpw.ActionSpec) string {
-	p := make(packed, 0, 192)
-	p = append(p, make([]byte, 8*8+5)...) // times, lease
-	p = p.big(5, micros(grace(spec)))
+	p := make(packed, 0, 5+3*8+4+1).big(5, micros(grace(spec)))
 	for _, keep := range keeps(spec) {
 		p = p.big(8, keep)
 	}
-	p = p.big(5, 1).big(4, 0).big(4, attempts(spec)).big(4, 0) // number of changes, attempts, failures
-	p = append(p, 1, 1, 0, 0)                                  // pending, ready, no data, no lease given up
-	p = append(p, make([]byte, 8+8+3)...)                      // no token of such a lease, no progress, no worker, unique key, reason
-	return string(append(p.big(5, 1).big(4, 0), markPlain))    // all changes are within the record
+	return string(append(p.big(4, attempts(spec)), markPlain))
 }
 
 // packOptions packs what actions_enqueue.lua reads of an action that is not plain.
@@ -133,6 +128,12 @@ const (
 
 // read reads a record, and what it does not hold itself.
 func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
+	if record == "" {
+		return errUnpack
+	}
+	if record[len(record)-1] != markWritten {
+		return a.readPlain(record)
+	}
 	u := unpacker{rest: record}
 	a.Created, a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time(), u.time()
 	a.token = u.number(8)
@@ -147,12 +148,6 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 	a.Worker, a.Unique = u.zeroEnded(), u.zeroEnded()
 	u.zeroEnded() // the reason of the cancel
 	first, size := u.number(5), u.number(4)
-	if u.err != nil || u.rest == "" {
-		return errUnpack
-	}
-	if u.rest[len(u.rest)-1] != markWritten {
-		return a.readAdded(u.rest)
-	}
 	history := u.take(int(size))
 	if u.err != nil {
 		return u.err
@@ -171,41 +166,52 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 	return a.readEvents(first, history, before, ended)
 }
 
-// readAdded reads what was added to a plain record.
-func (a *storedAction) readAdded(added string) error {
+// readPlain reads a plain record, and what was added to it.
+func (a *storedAction) readPlain(record string) error {
+	u := unpacker{rest: record}
+	a.Created, a.RunAt = u.time(), u.time()
+	u.take(5 + 3*8) // grace, retention by outcome
+	a.MaxAttempts = int(u.number(4))
+	a.State, a.Seq = rpw.Pending, 1
 	a.Events = append(make([]rpw.Change, 0, 3), rpw.Change{Seq: 1, Kind: rpw.ChangeRequest, Time: a.RunAt, State: rpw.Pending, RunAt: a.RunAt})
-	mark, size := added[len(added)-1], len(added)
-	end := ""
-	if mark == markEnded && size >= endSize {
-		u := unpacker{rest: added[size-endSize:]}
-		a.Finished = u.time()
-		size -= endSize + int(u.number(4))
-		end = added[max(0, size) : len(added)-endSize]
-	}
+	mark, added := record[len(record)-1], u.rest
 	if mark == markPlain {
-		return nil
+		return u.err
 	}
-	if size < leaseSize {
-		return errUnpack
+	output := ""
+	if mark == markEnded {
+		added, u = cutTail(added, endSize)
+		a.Finished = u.time()
+		n := int(u.number(4))
+		if n > len(added) {
+			return errUnpack
+		}
+		added, output = added[:len(added)-n], added[len(added)-n:]
 	}
-	u := unpacker{rest: added[size-leaseSize:]}
+	added, u = cutTail(added, leaseSize)
 	a.token, a.Started = u.number(8), u.time()
 	lease := time.Duration(u.number(5)) * time.Microsecond
 	u.take(8) // retention
 	worker := int(u.number(1))
-	if worker > size-leaseSize {
+	if u.err != nil || worker > len(added) {
 		return errUnpack
 	}
-	a.Worker = added[size-leaseSize-worker : size-leaseSize]
+	a.Worker = added[len(added)-worker:]
 	a.State, a.Attempt, a.Seq, a.Until = rpw.Running, 1, 2, a.Started.Add(lease)
 	a.Events = append(a.Events, rpw.Change{Seq: 2, Kind: rpw.ChangeClaimed, Time: a.Started, State: rpw.Running, Attempt: 1, Worker: a.Worker})
-	if mark == markLeased {
-		return nil
+	if mark == markEnded {
+		a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, jsonOf(output)
+		a.Events = append(a.Events, rpw.Change{Seq: 3, Kind: rpw.ChangeCompleted, Time: a.Finished, State: rpw.Completed, Attempt: 1, Worker: a.Worker, Output: a.Output})
 	}
-	change, err := readChange(3, end)
-	a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, change.Output
-	a.Events = append(a.Events, change)
-	return err
+	return nil
+}
+
+// cutTail cuts the last n bytes off, to be read.
+func cutTail(s string, n int) (rest string, tail unpacker) {
+	if n > len(s) {
+		return "", unpacker{err: errUnpack}
+	}
+	return s[:len(s)-n], unpacker{rest: s[len(s)-n:]}
 }
 
 func (a *storedAction) readSpec(text string) error {

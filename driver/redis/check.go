@@ -30,7 +30,7 @@ type serverInfo struct {
 func (s *store) inspect(ctx context.Context) (info serverInfo, err error) {
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	results := s.client.DoMulti(bounded,
+	results := s.send(bounded, s.client,
 		s.client.B().Arbitrary("HELLO").Build(),
 		s.client.B().Arbitrary("CLIENT", "INFO").Build())
 	for _, result := range results {
@@ -90,7 +90,7 @@ func (s *store) suits(ctx context.Context, info serverInfo, clustered bool) erro
 func (s *store) slotsCovered(ctx context.Context) error {
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	text, err := s.client.Do(bounded, s.client.B().ClusterInfo().Build()).ToString()
+	text, err := s.send(bounded, s.client, s.client.B().ClusterInfo().Build())[0].ToString()
 	if err != nil {
 		return classify(ctx, err, false)
 	}

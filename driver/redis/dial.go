@@ -17,6 +17,7 @@ import (
 // links dials the connections of a client, and can break them all.
 type links struct {
 	network string // "" as rueidis says
+	onClose func() // a connection ended; nil: nobody asks
 	mu      sync.Mutex
 	open    map[net.Conn]struct{}
 	broken  time.Time // when they were last broken
@@ -32,6 +33,9 @@ func (l *link) Close() error {
 	l.of.mu.Lock()
 	delete(l.of.open, l)
 	l.of.mu.Unlock()
+	if l.of.onClose != nil {
+		l.of.onClose()
+	}
 	return l.Conn.Close()
 }
 

@@ -27,7 +27,8 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 	if err != nil {
 		return rpw.Parts{}, err
 	}
-	links := new(links)
+	c.notify, c.sender = req.Notify, new(sender)
+	links := &links{onClose: c.sender.suspect}
 	opt, err := c.clientOption(links)
 	if err != nil {
 		return rpw.Parts{}, err
@@ -36,7 +37,7 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 	if err != nil {
 		return rpw.Parts{}, c.explain(ctx, err)
 	}
-	c.notify, c.redial = req.Notify, links.redial
+	c.redial = links.redial
 	s, err := build(ctx, client, c.Options, c.mode == cluster)
 	if err != nil {
 		client.Close()

@@ -30,6 +30,7 @@ type Options struct {
 
 	notify func(rpw.Notice) // nil: nobody
 	redial func()           // breaks all connections, since the server is not the master any more; nil: not ours to do
+	sender *sender          // that knows of broken connections; nil: one that finds out
 }
 
 // Defaults of Options.
@@ -69,6 +70,9 @@ func (o *Options) check() error {
 	}
 	if o.redial == nil {
 		o.redial = func() {}
+	}
+	if o.sender == nil {
+		o.sender = new(sender)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (c cache) scanNode(ctx context.Context, node rueidis.Client, at uint64, req
 	if c.clustered() {
 		commands = append(commands, node.B().Role().Build())
 	}
-	results := node.DoMulti(bounded, commands...)
+	results := c.send(bounded, node, commands...)
 	for _, result := range results {
 		if err := result.Error(); err != nil {
 			return nil, 0, classify(ctx, err, false)

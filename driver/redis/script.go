@@ -139,10 +139,6 @@ func repeat(answer scriptAnswer, n int) []scriptAnswer {
 // pipeline sends the calls together. Its errors are those of rueidis.
 func (s *store) pipeline(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall, command func(scriptCall) rueidis.Completed) []scriptAnswer {
 	answers := make([]scriptAnswer, len(calls))
-	if len(calls) == 1 && !s.replicates(sc) {
-		answers[0] = readAnswer(via.Do(ctx, command(calls[0])))
-		return answers
-	}
 	commands := make([]rueidis.Completed, len(calls), len(calls)+1)
 	for i, call := range calls {
 		commands[i] = command(call)
@@ -151,7 +147,7 @@ func (s *store) pipeline(ctx context.Context, via rueidis.CommandClient, sc *scr
 	if s.replicates(sc) {
 		commands, waits = s.appendWaits(commands, calls)
 	}
-	results := via.DoMulti(ctx, commands...)
+	results := s.send(ctx, via, commands...)
 	for i := range answers {
 		if answers[i] = readAnswer(results[i]); waits != nil && answers[i].err == nil {
 			answers[i].err = s.replicated(results[waits[i]])

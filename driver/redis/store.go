@@ -15,11 +15,12 @@ type store struct {
 	keys   keyspace
 	waker  *waker
 	near   *near // nil: none
-	opt    Options
+	*sender
+	opt Options
 }
 
 func newStore(client rueidis.Client, keys keyspace, opt Options) *store {
-	s := &store{client: client, keys: keys, opt: opt, waker: newWaker(client, keys, opt)}
+	s := &store{client: client, keys: keys, sender: opt.sender, opt: opt, waker: newWaker(client, keys, opt)}
 	if opt.NearCache > 0 {
 		s.near = newNear(s, s.read)
 	}
@@ -49,7 +50,7 @@ func (s *store) health(ctx context.Context) error {
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	return classify(ctx, s.client.Do(bounded, s.client.B().Ping().Build()).Error(), false)
+	return s.fault(ctx, s.send(bounded, s.client, s.client.B().Ping().Build())[0].Error(), false)
 }
 
 // close ends what the store runs; the client is its owner's.
@@ -58,7 +59,7 @@ func (s *store) close(ctx context.Context) error {
 	if s.near != nil {
 		err = errors.Join(err, s.near.close(ctx))
 	}
-	return err
+	return errors.Join(err, s.sender.close(ctx))
 }
 
 // clustered says whether keys are spread over the nodes of a cluster, by their slots.

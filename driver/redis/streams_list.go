@@ -50,7 +50,7 @@ func (b *streamBus) Streams(ctx context.Context, req rpw.StreamsRequest) (page r
 func (b *streamBus) scan(ctx context.Context, node rueidis.Client, kind, pattern string, f func(key string)) error {
 	for cursor := uint64(0); ; {
 		bounded, cancel := b.bounded(ctx)
-		result := node.Do(bounded, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Type(kind).Build())
+		result := b.send(bounded, node, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Type(kind).Build())[0]
 		cancel()
 		if err := b.fault(ctx, result.Error(), false); err != nil {
 			return err

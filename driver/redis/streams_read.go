@@ -235,7 +235,7 @@ type streamMeta struct {
 func (b *streamBus) fetchEntries(ctx context.Context, keys streamKeys, from, to string, n int) ([]rueidis.RedisMessage, streamMeta, error) {
 	bounded, cancel := b.bounded(ctx)
 	defer cancel()
-	results := b.client.DoMulti(bounded,
+	results := b.send(bounded, b.client,
 		b.client.B().Xrange().Key(keys.main).Start(from).End(to).Count(int64(n)).Build(),
 		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka").Build(),
 	)
@@ -279,7 +279,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 	for {
 		n := b.sizes.fit(req.Stream, req.Max-len(p.events), rpw.MaxBatchBytes-p.size)
 		bounded, cancel := b.bounded(ctx)
-		results := b.client.DoMulti(bounded,
+		results := b.send(bounded, b.client,
 			b.client.B().Xrevrange().Key(keys.main).End(from).Start(to).Count(int64(n)).Build(),
 			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka").Build(),
 		)

@@ -178,6 +178,14 @@ func (w *waker) close(ctx context.Context) error {
 // run keeps the link, until close.
 func (w *waker) run() {
 	for failed := 0; ; failed++ {
+		if w.idle() { // a link that nobody needs is not made again
+			select {
+			case <-w.kick:
+				w.nudge()
+			case <-w.ctx.Done():
+				return
+			}
+		}
 		if w.link() {
 			failed = 0
 		}
@@ -185,6 +193,12 @@ func (w *waker) run() {
 			return
 		}
 	}
+}
+
+func (w *waker) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.topics) == 0
 }
 
 // retry waits before the next try, less if somebody asks for a channel in the meantime; false after close.
@@ -268,10 +282,7 @@ func (w *waker) subscribeEcho(conn rueidis.DedicatedClient) bool {
 // tryLink sends a message, by the way of all calls, that has to come back by the link before the next try: after a failover the
 // link may be to a server that lives on and hears nothing.
 func (w *waker) tryLink() {
-	w.mu.Lock()
-	idle := len(w.topics) == 0
-	w.mu.Unlock()
-	if idle {
+	if w.idle() {
 		return
 	}
 	w.tasks.Go(func() {

@@ -18,14 +18,14 @@ local FINISHED_OTHERWISE <const> = 4
 local WAS_CANCELLED <const> = 5
 local NO_CANCEL <const> = 6
 
--- Fields of a move. TEXT is the name of an event, or the message of a failure; SPAN is a lease, or how long to wait for the next attempt.
+-- Fields of a move; one that completes has the first four. TEXT is the name of an event, or the message of a failure; SPAN is a lease, or how long to wait for the next attempt.
 local M_ID <const> = 1
 local M_TOKEN <const> = 2
 local M_KIND <const> = 3
-local M_SPAN <const> = 4
-local M_PROGRESS <const> = 5
-local M_DATA <const> = 6
-local M_OUTPUT <const> = 7
+local M_OUTPUT <const> = 4
+local M_SPAN <const> = 5
+local M_PROGRESS <const> = 6
+local M_DATA <const> = 7
 local M_TEXT <const> = 8
 local M_STACK <const> = 9
 local M_PERMANENT <const> = 10
@@ -51,25 +51,29 @@ end
 load(wanted)
 
 -- complete_plainly completes an action to which nothing else has happened than its claim; false: this is none, or the lease does not hold.
-local hset, unrun, done = {}, {}, {}
+local hset, unrun, done, texts = {}, {}, {}, {}
 local function complete_plainly(m)
   local id = m[M_ID]
   local blob = blobs[id]
   if records[id] ~= nil or not blob or blob:byte(-1) ~= LEASED then return false end
-  local token, _, _, keep, length = struct.unpack(LEASE_FORMAT, blob, #blob - LEASE_SIZE + 1)
+  local token, _, _, keep = struct.unpack(LEASE_FORMAT, blob, #blob - LEASE_SIZE + 1)
   if token ~= m[M_TOKEN] then return false end
-  local worker = blob:sub(-LEASE_SIZE - length, -LEASE_SIZE - 1)
-  local change = cmsgpack.pack({'completed', now, COMPLETED, 1, worker, 0, '', m[M_OUTPUT]})
-  blob = blob .. change .. struct.pack(END_FORMAT, now, #change, ENDED_PLAINLY)
+  local output = m[M_OUTPUT]
+  blob = blob .. output .. struct.pack(END_FORMAT, now, #output, ENDED_PLAINLY)
   blobs[id] = blob
   hset[#hset + 1] = id
   hset[#hset + 1] = blob
   unrun[#unrun + 1] = id
   local at = kept_until(COMPLETED, now, keep)
   if at then
-    done[#done + 1] = at
+    local written = texts[at]
+    if not written then
+      written = text(at)
+      texts[at] = written
+      sooner(RETIRE, at)
+    end
+    done[#done + 1] = written
     done[#done + 1] = id
-    sooner(RETIRE, at)
   end
   changed[#changed + 1], is_over[id] = id, true
   return true

@@ -16,7 +16,7 @@ local function claim(members)
   local list, tokens, hset, plain, run = {}, {}, {}, {}, {}
   for i, member in ipairs(members) do list[i] = member:sub(9) end -- without the time of its creation, see handle
   load(list)
-  local token, ends = math.max(queue[LAST_TOKEN], now - 1), now + lease
+  local token, ends = math.max(queue[LAST_TOKEN], now - 1), text(now + lease)
   for i, id in ipairs(list) do
     token = token + 1
     tokens[i] = token
@@ -39,7 +39,7 @@ local function claim(members)
     each('HSET', RECORDS, hset)
     each('ZREM', READY, plain)
     each('ZADD', RUN, run)
-    sooner(NEXT, ends)
+    sooner(NEXT, now + lease)
     queue[READY_COUNT] = queue[READY_COUNT] - #plain
     queue[COUNT + PENDING], queue[COUNT + RUNNING] = queue[COUNT + PENDING] - #plain, queue[COUNT + RUNNING] + #plain
   end

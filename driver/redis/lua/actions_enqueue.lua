@@ -44,7 +44,7 @@ do
     i = i + 1
     for j = 1, count do
       local id, how, options = ARGV[i], ARGV[i + 1], nil
-      if how:byte(1) ~= 0 then
+      if how:byte(1) > 127 then -- the beginning of an array; a PLAIN record begins with a small number
         options = cmsgpack.unpack(how)
         local key = options[O_KEY]
         if key ~= '' and keys[key] == nil then wanted_keys[#wanted_keys + 1] = key end
@@ -70,6 +70,7 @@ if #wanted_keys > 0 then
 end
 
 local specs, plain, indexed, ready = {}, {}, {}, {} -- to be stored
+local now_text, now_bytes = text(now), struct.pack('>I8', now)
 local spec_of = {} -- by id: of those that this script has stored
 
 local function set_spec(id, spec)
@@ -93,12 +94,12 @@ end
 local function add_plain(item)
   local id, created, n = item[I_ID], next_created(), #plain
   local stamp = struct.pack('>I8', created)
-  local blob = stamp .. struct.pack('>I8', now) .. item[I_RECORD]
+  local blob = stamp .. now_bytes .. item[I_RECORD]
   blobs[id], records[id] = blob, nil
   plain[n + 1], plain[n + 2] = id, blob
   set_spec(id, item[I_SPEC])
   indexed[n + 1], indexed[n + 2] = created, id
-  ready[n + 1], ready[n + 2] = now, stamp .. id -- see handle
+  ready[n + 1], ready[n + 2] = now_text, stamp .. id -- see handle
 end
 
 local function add(item)

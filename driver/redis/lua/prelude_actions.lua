@@ -47,20 +47,21 @@ local RETIRE <const> = 12          -- nothing in DONE is before; 0: nothing is t
 local WATCHED_UNTIL <const> = 13   -- nobody is in WATCHED after
 
 -- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
--- is not written as a new record, but added to the one that is there, and read as if it had been (decode):
---   PLAIN   new, ready, and with nothing that needs care later; its history, the request, goes without saying
+-- is shorter, and is added to what is there; decode makes of it what would have been written. By the mark:
+--   PLAIN   new, ready, and with nothing that needs care later: created, run-at, grace, retention by outcome, attempts
 --   LEASED  a PLAIN one, then its worker, token, start, lease, retention if completed, length of the worker's name
---   ENDED   a LEASED one, then the change that completed it, when, length of that change
+--   ENDED_PLAINLY  a LEASED one, then its output, when it was completed, length of the output
 local WRITTEN <const> = 0
 local PLAIN <const> = 1
 local LEASED <const> = 2
 local ENDED_PLAINLY <const> = 3
+local PLAIN_FORMAT <const> = '>I8I8I5i8i8i8I4'
 local LEASE_FORMAT <const> = '>I8I8I5i8BB'
 local LEASE_SIZE <const> = 31
 local END_FORMAT <const> = '>I8I4B'
 local END_SIZE <const> = 13
 local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so for good
-local KEEP_COMPLETED_AT <const> = 91 -- where it stands in a record
+local KEEP_COMPLETED_AT <const> = 22 -- where it stands in a PLAIN record
 
 -- Fields of a record.
 local FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
@@ -146,28 +147,31 @@ local function begin(r, at, worker, lease, token)
 end
 
 local function decode(blob)
-  local r = {struct.unpack(FORMAT, blob)}
   local mark, size = blob:byte(-1), #blob
   if mark == WRITTEN then
+    local r = {struct.unpack(FORMAT, blob)}
     r[HISTORY] = blob:sub(r[HISTORY], -2)
     return r
   end
-  r[HISTORY] = cmsgpack.pack({'request', r[RUN_AT], PENDING, 0, '', r[RUN_AT]})
+  local created, run_at, grace, completed, failed, cancelled, attempts = struct.unpack(PLAIN_FORMAT, blob)
+  local r = {created, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
+    cmsgpack.pack({'request', run_at, PENDING, 0, '', run_at})}
   if mark == PLAIN then return r end
-  local finished, change = 0, ''
+  local finished, output = 0, ''
   if mark == ENDED_PLAINLY then
     local length
     finished, length = struct.unpack(END_FORMAT, blob, size - END_SIZE + 1)
     size = size - END_SIZE - length
-    change = blob:sub(size + 1, size + length)
+    output = blob:sub(size + 1, size + length)
   end
   local token, at, lease, _, length = struct.unpack(LEASE_FORMAT, blob, size - LEASE_SIZE + 1)
   size = size - LEASE_SIZE
   local worker = blob:sub(size - length + 1, size)
   begin(r, at, worker, lease, token)
   r[IS_READY], r[SEQ] = 0, 2
-  r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'claimed', at, RUNNING, 1, worker}) .. change
+  r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'claimed', at, RUNNING, 1, worker})
   if mark == ENDED_PLAINLY then
+    r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'completed', finished, COMPLETED, 1, worker, 0, '', output})
     r[STATE], r[SEQ], r[FINISHED], r[UNTIL], r[ENDED], r[ENDED_TOKEN] = COMPLETED, 3, finished, 0, ENDED_COMPLETED, token
   end
   return r
@@ -336,9 +340,12 @@ local function find(id)
   return r
 end
 
+-- text is a time as commands take it; a number that is given to several is written out once.
+local function text(at) return string.format('%.0f', at) end
+
 -- after is the first time in a set that is still to come, or 0.
 local function after(set)
-  local head = redis.call('ZRANGE', set, string.format('(%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  local head = redis.call('ZRANGE', set, '(' .. text(now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
   return tonumber(head[2] or 0)
 end
 

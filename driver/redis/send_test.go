@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/redistest"
+)
+
+// TestContextIsHeardWhileDialling is E1: also when a link is being made to a server that is silent, a call ends with its context.
+func TestContextIsHeardWhileDialling(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr)
+	h, err := rpw.Open(t.Context(), "redis://"+proxy.Addr)
+	require.NoError(t, err)
+	defer h.Close()
+	proxy.Blackhole(true)
+	proxy.Cut()
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		began := time.Now()
+		_, _, err := rpw.Get[int](ctx, h, "k")
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Less(t, time.Since(began), 500*time.Millisecond)
+		cancel()
+	}
+	proxy.Blackhole(false)
+	proxy.Cut()
+	assert.Eventually(t, func() bool { _, _, err := rpw.Get[int](t.Context(), h, "k"); return err == nil }, 10*time.Second, time.Millisecond)
+}
+
+// TestRestart is F1: who waited goes on, and calls work again at once.
+func TestRestart(t *testing.T) {
+	server := redistest.Start(t)
+	h, err := rpw.Open(t.Context(), "redis://"+server.Addr)
+	require.NoError(t, err)
+	defer h.Close()
+	for range 3 {
+		server.Kill()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, _, err = rpw.Get[int](ctx, h, "k")
+		assert.Error(t, err)
+		cancel()
+		server.Restart(t)
+		began := time.Now()
+		require.NoError(t, rpw.Set(t.Context(), h, "k", 1, rpw.TTL(time.Minute)))
+		assert.Less(t, time.Since(began), 3*time.Second)
+	}
+}
+
+// TestDemotedServer is F21: connections to a server that is the master no more are given up.
+func TestDemotedServer(t *testing.T) {
+	servers := redistest.StartReplicated(t, 1, 0)
+	h, err := rpw.Open(t.Context(), "redis://"+servers.Master.Addr)
+	require.NoError(t, err)
+	defer h.Close()
+	before := servers.Master.CLI(t, "CLIENT", "LIST", "TYPE", "normal")
+	servers.Master.CLI(t, "REPLICAOF", "127.0.0.1", "1")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	err = rpw.Set(ctx, h, "k", 1, rpw.TTL(time.Minute))
+	assert.ErrorIs(t, err, rpw.ErrUnavailable)
+	servers.Master.CLI(t, "REPLICAOF", "NO", "ONE")
+	assert.NoError(t, rpw.Set(t.Context(), h, "k", 1, rpw.TTL(time.Minute)))
+	assert.NotEqual(t, before, servers.Master.CLI(t, "CLIENT", "LIST", "TYPE", "normal"), "other connections")
+}
