@@ -61,7 +61,7 @@ func newActionListCommand(a *app) *cobra.Command {
 			items := actionsOf(ctx, hub, rpw.ListActions{ActionFilter: filter.selection(), Reverse: reverse})
 			view := func(x rpw.Action) any { return x }
 			return list(a, atMost(limit, items), "ACTION\tNAME\tSTATE\tATTEMPT\tCREATED\tARG\tNOTE", view, func(x rpw.Action) []any {
-				return []any{x.Ref, x.Name, x.State, attempts(x), x.Created, short(string(x.Arg), 40), note(x)}
+				return []any{x.Ref, x.Name, x.State, attempts(x), x.Created, short(string(x.Arg), 40), remark(x)}
 			})
 		}),
 	}
@@ -82,8 +82,8 @@ func actionsOf(ctx context.Context, hub *rpw.Hub, req rpw.ListActions) iter.Seq2
 
 func attempts(x rpw.Action) string { return fmt.Sprintf("%d/%d", x.Attempt, x.MaxAttempts) }
 
-// note is what is worth a word beside an action's state.
-func note(x rpw.Action) string {
+// remark is what is worth a word beside an action's state.
+func remark(x rpw.Action) string {
 	switch {
 	case x.Failure != nil:
 		return short(x.Failure.Message, 80)

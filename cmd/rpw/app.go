@@ -92,11 +92,11 @@ func (a *app) warn(text string) {
 	fmt.Fprintln(a.stderr, "rpw: "+logs.Escape(text))
 }
 
-// action is what a command does with an open Hub.
-type action func(ctx context.Context, hub *rpw.Hub, args []string) error
+// command is what a command does with an open Hub.
+type command func(ctx context.Context, hub *rpw.Hub, args []string) error
 
 // over runs f over the Hub that the flags name.
-func (a *app) over(f action, opts ...rpw.Option) func(*cobra.Command, []string) error {
+func (a *app) over(f command, opts ...rpw.Option) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
 		a.started = true
 		ctx := cmd.Context()

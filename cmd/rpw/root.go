@@ -49,7 +49,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newGetCommand(a), newSetCommand(a), newDelCommand(a), newKeysCommand(a),
 		newLogCommand(a),
 		newActionCommand(a), newQueueCommand(a), newWorkerCommand(a),
-		newVersionCommand(a), newExitCodesTopic(),
+		newDoctorCommand(a), newVersionCommand(a), newExitCodesTopic(),
 	)
 	return root
 }
