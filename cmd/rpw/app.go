@@ -88,8 +88,13 @@ var passwords = regexp.MustCompile(`://\S*@`)
 
 // warn writes one line to stderr.
 func (a *app) warn(text string) {
-	text = passwords.ReplaceAllString(strings.TrimPrefix(text, "rpw: "), "://***@")
+	text = passwords.ReplaceAllString(bare(text), "://***@")
 	fmt.Fprintln(a.stderr, "rpw: "+logs.Escape(text))
+}
+
+// bare takes off the mark that each error of rpw begins with, also within others.
+func bare(text string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(text, "rpw: "), ": rpw: ", ": ")
 }
 
 // command is what a command does with an open Hub.

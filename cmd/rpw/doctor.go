@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +21,8 @@ func newDoctorCommand(a *app) *cobra.Command {
 		Long: `Check the backend and what lives in it, and say what to do about each finding:
 
   backend   does it answer; what it lacks
-  redis     version, memory and eviction, persistence, clients, replicas, its clock (needs the commands INFO, CONFIG GET
-            and TIME; what the user may not run is told)
+  redis     version, memory and eviction, persistence, clients, replicas, its clock (needs the commands INFO and
+            CONFIG GET; what the user may not run is told)
   streams   groups that nobody consumes, that lag or are about to lose events, old pending events, consumers that are gone,
             dead letters
   actions   queues that are paused, that no worker serves, or where actions wait long; handlers that run long
@@ -107,7 +106,7 @@ func (d *doctor) run(ctx context.Context, hub *rpw.Hub, _ []string) error {
 	}{{"redis", d.redis}, {"streams", d.streams}, {"actions", d.actions}} {
 		switch err := part.check(ctx); {
 		case errors.Is(err, errors.ErrUnsupported), errors.Is(err, rpw.ErrPermission):
-			d.tell(note, part.name, d.hub.Driver(), "not checked to the end: "+strings.TrimPrefix(err.Error(), "rpw: "), "")
+			d.tell(note, part.name, d.hub.Driver(), "not checked to the end: "+bare(err.Error()), "")
 		case err != nil:
 			return err
 		}
@@ -160,7 +159,7 @@ func (d *doctor) backend(ctx context.Context) error {
 	defer d.mu.Unlock()
 	d.listened = true
 	for _, n := range d.notices {
-		d.tell(note, "backend", d.hub.Driver(), strings.TrimPrefix(n.Err.Error(), "rpw: "), "")
+		d.tell(note, "backend", d.hub.Driver(), bare(n.Err.Error()), "")
 	}
 	return nil
 }

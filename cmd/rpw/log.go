@@ -39,7 +39,7 @@ told on stderr, and the tail goes on.
 	}
 	flags := cmd.Flags()
 	l.register(flags)
-	flags.Var(&l.from, "from", "where to begin: now, start, a record's position (what follows it), a time, or how long ago (10m)")
+	flags.Var(&l.from, "from", "where to begin: now, start, a record's position or its id in the stream (what follows it), a time, or how long ago (10m)")
 	flags.IntVar(&l.last, "last", 0, "begin with this many of the newest records that match")
 	flags.IntVar(&l.count, "count", 0, "stop after this many records")
 	cmd.MarkFlagsMutuallyExclusive("from", "last")
@@ -161,6 +161,12 @@ func (l *logTail) run(ctx context.Context, hub *rpw.Hub, _ []string) error {
 	}
 	if l.last > 0 {
 		l.from.Start = rpw.Last(l.last)
+	}
+	if at := l.from.Start; at.Kind == rpw.StartAfter && at.Position.Epoch == 0 { // an id
+		var err error
+		if l.from.Position, err = hub.Streams().Locate(ctx, l.log, at); err != nil {
+			return err
+		}
 	}
 	n := 0
 	for rec, err := range logs.Tail(ctx, hub, l.selection(), l.from.Start, logs.FromLog(l.log)) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -289,6 +290,22 @@ func TestHelp(t *testing.T) {
 			}
 		}
 		check(nil)
+	})
+}
+
+// The commands that the README shows run.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	withBackend(t, func(t *testing.T, b *backend) {
+		n := 0
+		for line := range strings.Lines(string(readme)) {
+			if command, ok := strings.CutPrefix(line, "go run ./cmd/rpw "); ok {
+				n++
+				b.ok(strings.Fields(strings.ReplaceAll(command, "'", ""))...)
+			}
+		}
+		assert.Greater(t, n, 5)
 	})
 }
 
