@@ -80,7 +80,14 @@ func (a *app) report(err error) {
 		}
 		return
 	}
-	a.warn(err.Error())
+	switch rpw.Code(err) {
+	case "canceled":
+		a.warn("interrupted")
+	case "deadline_exceeded":
+		a.warn(fmt.Sprintf("--timeout passed: not done within %v", a.timeout))
+	default:
+		a.warn(err.Error())
+	}
 }
 
 // passwords finds the user and password in what looks like a URL: some errors quote what was typed.

@@ -39,7 +39,7 @@ func (d *doctor) queue(q rpw.QueueInfo, c crew) {
 	oldest := fmt.Sprintf("%s ready, the oldest for %s", counted(q.Ready, "action"), roughly(q.Oldest))
 	switch {
 	case q.Paused:
-		d.tell(warning, "actions", q.Name, fmt.Sprintf("it is paused; %s ready", counted(q.Ready, "action")), fmt.Sprintf("rpw queue resume %q", q.Name))
+		d.tell(warning, "actions", q.Name, fmt.Sprintf("it is paused; %s ready", counted(q.Ready, "action")), "rpw queue resume "+words(q.Name))
 	case q.Ready > 0 && c.workers == 0:
 		level := warning // perhaps a worker is about to start
 		if late {
@@ -65,7 +65,7 @@ func (d *doctor) handlers(ctx context.Context) error {
 		case !x.CancelAt.IsZero() && d.since(x.CancelAt) > d.old:
 			d.tell(warning, "actions", x.Ref.String(), "it was asked to stop "+roughly(d.since(x.CancelAt))+" ago and still runs on "+x.Worker, "see what its handler waits for; it must end with its ctx")
 		case x.Timeout == 0 && ran > runsLong*d.old:
-			d.tell(note, "actions", x.Ref.String(), "it runs for "+roughly(ran)+" on "+x.Worker+", and has no timeout", fmt.Sprintf("if it hangs: rpw action cancel %q; give the definition a Timeout", x.Ref))
+			d.tell(note, "actions", x.Ref.String(), "it runs for "+roughly(ran)+" on "+x.Worker+", and has no timeout", "if it hangs: rpw action cancel "+words(x.Ref.String())+"; give the definition a Timeout")
 		}
 	}
 	return nil
@@ -92,7 +92,7 @@ func (d *doctor) workers(ctx context.Context) (map[string]crew, error) {
 			crews[queue] = crew{c.workers + 1, c.slots + w.Slots}
 		}
 		if w.Status == rpw.WorkerError {
-			d.tell(warning, "workers", w.ID, "it reports an error: "+w.Error, fmt.Sprintf("see its log: rpw log query --worker %q --level warn", w.Name))
+			d.tell(warning, "workers", w.ID, "it reports an error: "+w.Error, "see its log: rpw log query --level warn --worker="+quote(w.Name))
 		}
 	}
 	for _, w := range gone {

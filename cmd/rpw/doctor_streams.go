@@ -44,6 +44,7 @@ func (d *doctor) group(s rpw.StreamInfo, g rpw.GroupInfo) {
 	tell := func(level severity, do, format string, args ...any) {
 		d.tell(level, "streams", target, fmt.Sprintf(format, args...), do)
 	}
+	names := words(s.Name, g.Group)
 	seen := d.lastSeen(g)
 	switch abandoned := seen < 0 || seen > d.old; {
 	case s.Keep.Events > 0 && float64(g.Lag) >= almostTrimmed*float64(s.Keep.Events):
@@ -54,13 +55,13 @@ func (d *doctor) group(s rpw.StreamInfo, g rpw.GroupInfo) {
 		if seen >= 0 {
 			when = "no consumer was seen for " + roughly(seen)
 		}
-		tell(warning, fmt.Sprintf("start a consumer, or delete the group if nobody needs it: rpw group delete %q %q", s.Name, g.Group),
+		tell(warning, "start a consumer, or delete the group if nobody needs it: rpw group delete "+names,
 			"%s wait and %d are pending, but %s", counted(g.Lag, "event"), g.Pending, when)
 	case g.Lag > d.lag:
 		tell(warning, "start more consumers, or make them faster", "it lags by %s", counted(g.Lag, "event"))
 	}
 	if g.OldestPending > max(d.old, 2*g.Lease) {
-		tell(warning, fmt.Sprintf("see who holds it and why it fails: rpw group pending %q %q", s.Name, g.Group),
+		tell(warning, "see who holds it and why it fails: rpw group pending "+names,
 			"the oldest pending event was first delivered %s ago", roughly(g.OldestPending))
 	}
 	for _, c := range g.Consumers {
@@ -70,8 +71,8 @@ func (d *doctor) group(s rpw.StreamInfo, g rpw.GroupInfo) {
 		}
 	}
 	if g.DeadLetters > 0 {
-		tell(warning, fmt.Sprintf("look at the reasons: rpw tail %q --from start --no-follow; then hand them out again: rpw group redrive %q %q",
-			rpw.DeadLetter(s.Name, g.Group), s.Name, g.Group), "%s", counted(g.DeadLetters, "dead letter"))
+		tell(warning, fmt.Sprintf("look at the reasons: rpw tail --from start --no-follow %s; then hand them out again: rpw group redrive %s",
+			words(rpw.DeadLetter(s.Name, g.Group)), names), "%s", counted(g.DeadLetters, "dead letter"))
 	}
 }
 

@@ -74,7 +74,7 @@ func TestDoctorStreams(t *testing.T) {
 		groupOf(t, b, 30, 4, 2)
 		d := b.diagnose()
 		assert.Equal(t, exitWarnings, d.code)
-		assert.Contains(t, d.says("warning", "streams", target, "2 dead letters"), `rpw group redrive "orders" "billing"`)
+		assert.Contains(t, d.says("warning", "streams", target, "2 dead letters"), "rpw tail --from start --no-follow 'orders!dead!billing'; then hand them out again: rpw group redrive orders billing")
 		b.ok("group", "redrive", "orders", "billing")
 		d = b.diagnose()
 		d.without("note", "warning", "problem")
@@ -82,7 +82,7 @@ func TestDoctorStreams(t *testing.T) {
 
 		time.Sleep(time.Hour) // virtual
 		d = b.diagnose()
-		assert.Contains(t, d.says("warning", "streams", target, "26 events wait and 4 are pending, but no consumer was seen for 1h"), `rpw group delete "orders" "billing"`)
+		assert.Contains(t, d.says("warning", "streams", target, "26 events wait and 4 are pending, but no consumer was seen for 1h"), "rpw group delete orders billing")
 		assert.Contains(t, d.says("warning", "streams", target, "the oldest pending event was first delivered 1h ago"), "rpw group pending")
 
 		_, err := b.hub.Streams().Fetch(t.Context(), rpw.FetchRequest{Stream: "orders", Group: "billing", Consumer: "host-2", Max: 1})
@@ -116,11 +116,11 @@ func TestDoctorActions(t *testing.T) {
 		time.Sleep(2 * time.Hour) // virtual
 		d = b.diagnose()
 		d.says("warning", "actions", "echo", "2 actions ready, the oldest for 2h, and all 2 slots are busy")
-		assert.Contains(t, d.says("note", "actions", "echo/1", "it runs for 2h on echoer-1, and has no timeout"), `rpw action cancel "echo/1"`)
+		assert.Contains(t, d.says("note", "actions", "echo/1", "it runs for 2h on echoer-1, and has no timeout"), "rpw action cancel echo/1")
 		stop()
 
 		b.ok("queue", "pause", "echo")
-		assert.Equal(t, `rpw queue resume "echo"`, b.diagnose().says("warning", "actions", "echo", "it is paused; 4 actions ready"))
+		assert.Equal(t, "rpw queue resume echo", b.diagnose().says("warning", "actions", "echo", "it is paused; 4 actions ready"))
 	})
 }
 
@@ -242,6 +242,17 @@ func TestDoctorRedisReplicas(t *testing.T) {
 	r := redistest.StartReplicated(t, 1, 0)
 	d := doctorOn(t, "redis://"+r.Master.Addr)
 	d.says("ok", "redis", r.Master.Addr, "its replica "+r.Replicas[0].Addr+" is online")
+}
+
+// Each node of a cluster is checked.
+func TestDoctorRedisCluster(t *testing.T) {
+	var shared redistest.Shared
+	t.Cleanup(shared.Stop)
+	nodes := shared.Cluster(t).Nodes
+	d := doctorOn(t, "redis+cluster://"+nodes[0].Addr)
+	for _, node := range nodes {
+		d.says("ok", "redis", node.Addr, ", cluster, master")
+	}
 }
 
 // A user with no more rights than the driver needs.

@@ -146,6 +146,7 @@ func TestUsageErrors(t *testing.T) {
 		}{
 			{`unknown command "frob"`, []string{"frob"}},
 			{`unknown command "frob" for "rpw action"`, []string{"action", "frob"}},
+			{`no help for "action frob"`, []string{"help", "action", "frob"}},
 			{"--frm", []string{"tail", "s", "--frm", "start"}},
 			{"the form is rpw tail STREAM", []string{"tail"}},
 			{"2 arguments; the form is rpw get KEY", []string{"get", "a", "b"}},
@@ -230,9 +231,9 @@ func TestNamespace(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	withBackend(t, func(t *testing.T, b *backend) {
-		b.fails(9, "deadline", "tail", "s", "--timeout", "1h")
-		b.fails(9, "deadline", "log", "tail", "--timeout", "1h")
-		b.fails(9, "deadline", "action", "start", "x", "--wait", "--timeout", "1h")
+		b.fails(9, "not done within 1h0m0s", "tail", "s", "--timeout", "1h")
+		b.fails(9, "not done within 1h0m0s", "log", "tail", "--timeout", "1h")
+		b.fails(9, "not done within 1h0m0s", "action", "start", "x", "--wait", "--timeout", "1h")
 	})
 }
 
@@ -269,6 +270,7 @@ func TestHelp(t *testing.T) {
 			assert.Contains(t, out, word)
 		}
 		assert.Contains(t, b.ok(), "RPW_URL")
+		assert.Contains(t, b.ok("help", "action", "start"), "--on-unique")
 		assert.Contains(t, b.ok("action"), "Available Commands")
 		assert.Contains(t, b.ok("completion", "bash"), "__start_rpw")
 		assert.Contains(t, b.ok("version"), "rpw ")

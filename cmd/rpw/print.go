@@ -170,6 +170,28 @@ func short(s string, n int) string {
 	return s
 }
 
+// words are names as arguments of a command line that is safe to paste into a shell; they come last in it.
+func words(names ...string) string {
+	dashed := false
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		dashed = dashed || strings.HasPrefix(name, "-")
+		quoted[i] = quote(name)
+	}
+	if dashed { // not a flag
+		quoted = append([]string{"--"}, quoted...)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// quote is s as one word of a shell.
+func quote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,:/@%+") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // millis is a duration in JSON.
 func millis(d time.Duration) int64 { return d.Milliseconds() }
 

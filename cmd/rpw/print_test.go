@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -28,6 +29,17 @@ func TestText(t *testing.T) {
 	harmless(t, text(json.RawMessage(hostile)))
 	assert.Equal(t, "äöü…", short("äöüß", 3))
 	assert.Equal(t, "äöüß", short("äöüß", 4))
+}
+
+// What doctor tells to type is safe to paste, whatever the names are.
+func TestWords(t *testing.T) {
+	for _, s := range []string{"plain-1.2:a/b", "orders!dead!billing", "$(touch x)`id`", "it's", "a b", "-x", "", `"`, "~/a", "a;b&c|d>e", "日本"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+quote(s)).Output()
+		require.NoError(t, err, s)
+		assert.Equal(t, s, string(out))
+	}
+	assert.Equal(t, "plain-1.2:a/b 'a b'", words("plain-1.2:a/b", "a b"))
+	assert.Equal(t, "-- orders --url", words("orders", "--url"))
 }
 
 // JSON on a terminal is harmless, and is the same value.

@@ -35,6 +35,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Args:               cobra.NoArgs,
 		RunE:               func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -51,6 +52,15 @@ func newRootCommand(a *app) *cobra.Command {
 		newActionCommand(a), newQueueCommand(a), newWorkerCommand(a),
 		newDoctorCommand(a), newVersionCommand(a), newExitCodesTopic(),
 	)
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			if _, rest, _ := root.Find(args); len(rest) > 0 {
+				return misuse("no help for %q, which is no command", strings.Join(args, " "))
+			}
+			return nil
+		}
+	}
 	return root
 }
 

@@ -30,7 +30,7 @@ func newStreamListCommand(a *app) *cobra.Command {
 		RunE: a.over(func(ctx context.Context, hub *rpw.Hub, args []string) error {
 			names := atMost(limit, streamNames(ctx, hub, rpw.StreamsRequest{Prefix: optional(args), DeadLetters: dead}))
 			return list(a, infos(ctx, hub, names), "STREAM\tEVENTS\tBYTES\tGROUPS\tLAST", viewStream, func(s rpw.StreamInfo) []any {
-				return []any{s.Name, s.Events, s.Bytes, s.Groups, timeOf(s.Last.ID)}
+				return []any{s.Name, s.Events, known(s.Bytes), s.Groups, timeOf(s.Last.ID)}
 			})
 		}),
 	}
@@ -56,7 +56,7 @@ func newStreamInfoCommand(a *app) *cobra.Command {
 			t := newTable(a.stdout, "")
 			t.row("stream", s.Name)
 			t.row("events", s.Events)
-			t.row("bytes", s.Bytes)
+			t.row("bytes", known(s.Bytes))
 			t.row("ever added", s.Added)
 			t.row("oldest after", s.First)
 			t.row("newest", s.Last)
@@ -176,6 +176,14 @@ func timeOf(id rpw.ID) time.Time {
 		return time.Time{}
 	}
 	return id.Time().UTC()
+}
+
+// known is a number that is 0 if the store cannot tell.
+func known(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // bound is a number that may say there is none.
