@@ -80,18 +80,18 @@ func (a *app) report(err error) {
 		}
 		return
 	}
-	switch rpw.Code(err) {
-	case "canceled":
+	switch code := rpw.Code(err); {
+	case code == "canceled":
 		a.warn("interrupted")
-	case "deadline_exceeded":
+	case code == "deadline_exceeded" && a.timeout > 0:
 		a.warn(fmt.Sprintf("--timeout passed: not done within %v", a.timeout))
 	default:
 		a.warn(err.Error())
 	}
 }
 
-// passwords finds the user and password in what looks like a URL: some errors quote what was typed.
-var passwords = regexp.MustCompile(`://\S*@`)
+// passwords finds user and password in what looks like a URL: some errors quote what was typed. It rather takes too much than too little.
+var passwords = regexp.MustCompile(`(?s)://.*@`)
 
 // warn writes one line to stderr.
 func (a *app) warn(text string) {
@@ -122,7 +122,7 @@ func (a *app) over(f command, opts ...rpw.Option) func(*cobra.Command, []string)
 		}
 		url := cmp.Or(a.url, a.env("RPW_URL"))
 		if url == "" {
-			return misuse("which backend? Give its URL by --url or in the environment as RPW_URL: redis://host:6379/0, rediss://user:password@host, redis+cluster://host:port,host:port")
+			return misuse("which backend? Give its URL by --url or in the environment as RPW_URL: redis://host:6379/0, rediss://host, redis+cluster://host:port,host:port")
 		}
 		hub, err := a.open(ctx, url, append(opts, rpw.WithNamespace(a.namespace))...)
 		if err != nil {

@@ -205,6 +205,7 @@ func TestFlagBeatsEnvironment(t *testing.T) {
 func TestPasswordsStaySecret(t *testing.T) {
 	for _, args := range [][]string{
 		{"redis://user:geheim@host"},
+		{"redis://us er:geh eim@\ngeheim@host"},
 		{"-redis://user:geheim@host"},
 		{"tail", "s", "--from", "redis://:geheim@host"},
 		{"tail", "s", "--url", "redis://user:geheim@127.0.0.1:1"},
