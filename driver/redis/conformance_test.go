@@ -42,6 +42,24 @@ func TestConformanceOnSentinel(t *testing.T) {
 	}})
 }
 
+// TestConformanceOfTheOriginalsLayout runs it on keys that programs of the original share, which is why some cases cannot hold there.
+func TestConformanceOfTheOriginalsLayout(t *testing.T) {
+	const onlyJSON = "payloads and values are JSON, as the original reads nothing else"
+	skip := map[string]string{
+		"Streams/Publish/AnyBytesSurvive":     onlyJSON,
+		"Original/Streams/NoEventEndsAReader": onlyJSON + "; an event that is not would end its readers",
+		"Logs/Stored/ReadsTheOriginal":        onlyJSON + "; one of the entries is not",
+		"Cache/Get/SameBytesBack":             onlyJSON,
+		"Cache/Set/IfEqual":                   onlyJSON + "; this compares any bytes",
+		"Names/Good/OneNameManyKinds":         "a stream and a cache value have the same key, so a name is of one kind",
+		"Streams/Retention/HasADefaultBound":  "the original keeps everything, so a stream has no bound unless a publisher gives it one",
+	}
+	conformance.Run(t, conformance.Harness{Unit: 30 * time.Millisecond, Parallel: true, Skip: skip, Open: func(t testing.TB) conformance.Backend {
+		server := shared.Server(t)
+		return backend(t, Options{Original: true}, dial(t, server), func() rueidis.Client { return dial(t, server) })
+	}})
+}
+
 func standalone(t testing.TB) conformance.Backend {
 	server := shared.Server(t)
 	return backend(t, Options{}, dial(t, server), func() rueidis.Client { return dial(t, server) })
