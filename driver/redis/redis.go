@@ -93,7 +93,8 @@
 // CLIENT TRACKING, in +@connection, is needed for the near cache alone. CONFIG GET, which is in no line, lets Open check that the server evicts no keys, and
 // with the channels &__keyspace@* lets events of others wake at once. What is missing of these two the Observer is told (rpw.NoticeDegraded). For
 // a cluster add +role +cluster|slots +cluster|shards +cluster|info, for Sentinel +role, for durability=replicated +wait. In another database the channels of an observer's
-// last rule are &rpw:n@<db>:e:*. With layout=original and the prefix p write p:* for rpw:s:* and rpw:c:*, {p:* for {rpw:s:*, {p^ for {rpw: before a and w, and p^ for rpw: in channels.
+// last rule are &rpw:n@<db>:e:*. With layout=original and the prefix p, rpw:*, rpw:s:* and rpw:c:* are p:*, {rpw:s:* is {p:*, {rpw:a and {rpw:w are {p^a and {p^w, {rpw:* is
+// both of {p:* and {p^*, and channels begin with p^.
 //
 // # Native access
 //

@@ -292,8 +292,12 @@ func answersErr(answers []rpw.Published) (errs []error) {
 // grant makes the user of a role, with just the documented rules.
 func grant(t *testing.T, server *redistest.Server, role string, more ...string) (url string) {
 	t.Helper()
-	rules := append([]string{"ACL", "SETUSER", role, "reset", "on", ">CANARY"}, documentedRoles(t)[role]...)
-	server.CLI(t, append(rules, more...)...)
+	return grantRules(t, server, role, append(documentedRoles(t)[role], more...))
+}
+
+func grantRules(t *testing.T, server *redistest.Server, role string, rules []string) (url string) {
+	t.Helper()
+	server.CLI(t, append([]string{"ACL", "SETUSER", role, "reset", "on", ">CANARY"}, rules...)...)
 	return "redis://" + role + ":CANARY@" + server.Addr
 }
 
@@ -307,11 +311,30 @@ func open(t *testing.T, url string, opts ...rpw.Option) *rpw.Hub {
 
 // TestRoles: with the documented rules each role can do what it is for, and what it is not for is refused, with nothing done.
 func TestRoles(t *testing.T) {
+	testRoles(t, "", func(rules []string) []string { return rules })
+}
+
+// TestRolesOfTheOriginalsLayout: so it is with the prefix "p" and the original's layout, with the rules changed as documented.
+func TestRolesOfTheOriginalsLayout(t *testing.T) {
+	names := strings.NewReplacer("&rpw:", "&p^", "{rpw:s:", "{p:", "{rpw:a", "{p^a", "{rpw:w", "{p^w", "rpw:s:", "p:", "rpw:c:", "p:", "rpw:", "p:")
+	testRoles(t, "?layout=original&prefix=p", func(rules []string) (changed []string) {
+		for _, rule := range rules {
+			if begin, ok := strings.CutSuffix(rule, "{rpw:*"); ok {
+				changed = append(changed, begin+"{p:*", begin+"{p^*")
+			} else {
+				changed = append(changed, names.Replace(rule))
+			}
+		}
+		return changed
+	})
+}
+
+func testRoles(t *testing.T, params string, change func(rules []string) []string) {
 	for i, role := range roleOrder {
 		t.Run(role, func(t *testing.T) {
 			server := redistest.Start(t, "--enable-debug-command", "yes")
-			s := setScene(t, open(t, "redis://"+server.Addr))
-			h := open(t, grant(t, server, role))
+			s := setScene(t, open(t, "redis://"+server.Addr+params))
+			h := open(t, grantRules(t, server, role, change(documentedRoles(t)[role]))+params)
 			digest := func() string { return server.CLI(t, "DEBUG", "DIGEST") }
 			before := digest()
 			for _, d := range deeds {
