@@ -475,14 +475,16 @@ func TestObserverOfForeignStreams(t *testing.T) {
 	assert.Len(t, events, 1)
 }
 
-// TestRolesElsewhere: the rules hold in a cluster and with replicas, with what the documentation adds.
+// TestRolesElsewhere: the rules hold in a cluster, by Sentinels and with replicas, with what the documentation adds.
 func TestRolesElsewhere(t *testing.T) {
 	node := redistest.StartCluster(t, 1).Nodes[0]
-	servers := redistest.StartReplicated(t, 1, 0)
+	servers := redistest.StartReplicated(t, 1, 1)
 	for _, role := range roleOrder {
 		url := grant(t, node, role, "+role", "+cluster|slots", "+cluster|shards", "+cluster|info")
 		read(t, open(t, strings.Replace(url, "redis://", "redis+cluster://", 1)))
 		read(t, open(t, grant(t, servers.Master, role, "+wait")+"?durability=replicated"))
+		grant(t, servers.Master, role, "+role")
+		read(t, open(t, "redis+sentinel://"+role+":CANARY@"+servers.Sentinels[0].Addr+"/mymaster"))
 	}
 }
 
