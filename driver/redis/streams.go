@@ -41,7 +41,7 @@ var (
 	infoScript         = harmless(newScript("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
 	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	deleteStreamScript = newScript("stream_delete.lua")
+	deleteStreamScript = newScript("stream_delete.lua", "stream_lib.lua")
 )
 
 // harmless marks a script that writes nothing a caller could miss, so that a lost answer leaves nothing uncertain: it
