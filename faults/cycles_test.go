@@ -67,7 +67,7 @@ func cycle(t *testing.T, server *redistest.Server, i int) time.Duration {
 		}
 	})
 	waiting.Go(func() {
-		err := numbers.Consume(t.Context(), hub, rpw.Consumer{Group: "group", From: rpw.Oldest(), Grace: 100 * time.Millisecond}, func(_ context.Context, m rpw.Message[int]) error {
+		err := numbers.Consume(t.Context(), hub, rpw.Consumer{Group: "group", From: rpw.Oldest(), Grace: time.Second}, func(_ context.Context, m rpw.Message[int]) error {
 			if m.Data == i {
 				got <- m.Data
 			}
@@ -75,7 +75,7 @@ func cycle(t *testing.T, server *redistest.Server, i int) time.Duration {
 		})
 		assert.ErrorIs(t, err, rpw.ErrClosed)
 	})
-	worker := workers.New(hub, workers.Config{Grace: 100 * time.Millisecond, Logger: quiet})
+	worker := workers.New(hub, workers.Config{Grace: time.Second, Logger: quiet})
 	require.NoError(t, workers.Handle(worker, double, func(_ context.Context, n int) (int, error) { return 2 * n, nil }))
 	waiting.Go(func() { assert.NoError(t, worker.Run(t.Context())) })
 	log := slog.New(logs.NewHandler(hub, logs.WithFallback(slog.DiscardHandler)))

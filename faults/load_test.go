@@ -35,7 +35,7 @@ type publisher struct {
 	stall  atomic.Int64 // the longest time from the first call for a number to its storing, ns
 }
 
-// run publishes, a number each pace, until stop is closed; what is on its way is stored still.
+// run publishes, a number each pace, until stop is closed; what is on its way is stored still, unless ctx ends.
 func (p *publisher) run(ctx context.Context, t testing.TB, stop <-chan struct{}, pace time.Duration) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
@@ -50,6 +50,9 @@ func (p *publisher) run(ctx context.Context, t testing.TB, stop <-chan struct{},
 			_, err := p.stream.Publish(ctx, p.hub, "number", n, rpw.WithKey(strconv.Itoa(n)))
 			if err == nil {
 				break
+			}
+			if ctx.Err() != nil {
+				return
 			}
 			p.failed.Add(1)
 			if !errors.Is(err, rpw.ErrUnavailable) && !errors.Is(err, rpw.ErrUncertain) {

@@ -202,6 +202,9 @@ func (w *worker) enqueue(ctx context.Context, t testing.TB, hub *rpw.Hub, stop <
 			if err == nil {
 				break
 			}
+			if ctx.Err() != nil {
+				return
+			}
 			if code := rpw.Code(err); code != "unavailable" && code != "uncertain" {
 				t.Errorf("start %d: %v", n, err)
 				return
@@ -330,7 +333,7 @@ func (c *crowd) finish(t *testing.T) {
 	c.all.Wait()
 }
 
-// check says what was lost or doubled. Group members, workers and the log may get something again: then it is told from something new.
+// check says what was lost or doubled. Groups and actions may come again, as at least once means; a log line too, with its id.
 func (c *crowd) check(t *testing.T) {
 	wrong, again, twice, ids := 0, 0, 0, make(map[string]string)
 	for _, f := range c.followers {
