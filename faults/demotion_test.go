@@ -33,7 +33,7 @@ func TestDemotion(t *testing.T) {
 	before := linksMade(t, server)
 	server.CLI(t, "REPLICAOF", "127.0.0.1", "1")
 	cpu := startProcessor(t)
-	began, tried, unknown := time.Now(), 0, 0
+	began, tried, cut := time.Now(), 0, 0
 	var slowest time.Duration
 	for time.Since(began) < demoted {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -41,16 +41,19 @@ func TestDemotion(t *testing.T) {
 		err := rpw.Set(ctx, hub, "k", 1, rpw.TTL(time.Minute))
 		slowest = max(slowest, time.Since(asked))
 		cancel()
-		if code := rpw.Code(err); code == "uncertain" { // its time ended while links were made
-			unknown++
-		} else {
-			require.Equal(t, "unavailable", code, err)
+		switch rpw.Code(err) {
+		case "unavailable":
+		case "uncertain", "deadline_exceeded": // its time ended while it was under way, or before it could be
+			cut++
+		default:
+			require.NoError(t, err)
+			t.Fatal("a replica took a write")
 		}
 		tried++
 	}
 	atMost(t, "the slowest answer to a call that has 200 ms", slowest, 400*time.Millisecond)
 	note(t, "calls refused", tried)
-	atMost(t, "of them with an unknown outcome", unknown, tried/5)
+	atMost(t, "of them cut short by their own time", cut, tried/5)
 	atMost(t, "links made a second", (linksMade(t, server)-before)/int(demoted.Seconds()), 20)
 	atMost(t, "processor while it is a replica", cpu.share(t), 5)
 

@@ -63,11 +63,11 @@ func (b *streamBus) glance(ctx context.Context, req *rpw.ReadRequest, here, mess
 	return nil, over, err
 }
 
-// readBeside is readOn for a caller who will wait. The way through a cluster's client takes so much stack that he would keep twice as much of
-// it while he waits, so there another goroutine goes it.
+// readBeside is readOn for a caller who will wait. The way through the client takes so much stack that he would keep twice as much of it while
+// he waits, so another goroutine goes it.
 func (b *streamBus) readBeside(ctx context.Context, req *rpw.ReadRequest) (events []rpw.Event, err error) {
 	done := make(chan struct{})
-	if !b.clustered() || !b.beside(func() {
+	if !b.beside(func() {
 		defer close(done)
 		events, err = b.readOn(ctx, req)
 	}) {
