@@ -37,6 +37,7 @@
 // An acknowledged write is as durable as the server makes it: appendfsync says what a crash of the machine may take. A failover may take
 // what the new master had not received yet; with durability=replicated a write is acknowledged when that many replicas have it, and is
 // rpw.ErrUncertain when they do not in time, for about a round trip more for each call. While slots of a cluster move, that holds for the node that had them.
+// Most verbs whose slot moves are rpw.ErrUnavailable, with nothing done, until its last key has moved; reading streams goes on.
 // What a failover, a restore or a FLUSHALL took, readers of a stream are told as a gap before they go on.
 //
 // The driver repeats nothing; the Hub does, where that is safe. A full server (maxmemory) refuses what adds, with rpw.ErrFull and nothing done, and lets everything

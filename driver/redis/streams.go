@@ -41,7 +41,7 @@ var (
 	infoScript         = newReader("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	deleteStreamScript = newScript("stream_delete.lua")
+	deleteStreamScript = newScript("stream_delete.lua", "stream_lib.lua")
 )
 
 // streamKeys are the KEYS of all scripts about a stream: itself and its meta hash.

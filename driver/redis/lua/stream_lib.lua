@@ -10,6 +10,11 @@
 -- where the latter two are its origin's. Entries without the second pair are of others.
 local call = redis.call
 
+-- While a slot of a cluster moves, keys that are not among KEYS may be on the other node, and it would seem that there are none. Here the
+-- script ends then, before it has done anything: the node that a slot leaves refuses to look for a key that is not there, the one that it comes to,
+-- for two.
+call('EXISTS', KEYS[2] .. '-', KEYS[2] .. '+')
+
 -- fail ends the script with an error of a kind of rpw. Nothing may have been written.
 local function fail(code, text) error({err = 'RPW ' .. code .. ' ' .. text}) end
 
