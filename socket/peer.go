@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -32,6 +33,9 @@ func (p *peer) begin(waits bool) (done func(), err error) { return func() {}, ni
 
 // refresh takes another credential for the rest of the connection. The error is ErrPermission.
 func (p *peer) refresh(ctx context.Context, token string) error { return nil }
+
+// expires is when the present credential ends; zero: never.
+func (p *peer) expires() time.Time { return time.Time{} }
 
 // leave is closed when the client should go and come back elsewhere; session tells it so in its protocol, and goes on serving until
 // the connection ends.
