@@ -30,13 +30,16 @@ type link struct {
 	pings  bucket // of the client
 	sent   traffic
 
+	reading, writing heeded // contexts
+
 	expiring sync.Mutex
 	expiry   *time.Timer // nil: the credential does not end
 }
 
 const (
-	lingerTime = 2 * time.Second // for the last answer under way, and again for the closing handshake
-	pingRate   = 10              // a second, of a client, with a burst of ten times as many
+	lastWriteTime = 500 * time.Millisecond // for a message under way when the connection is to end
+	lingerTime    = 2 * time.Second        // for the closing handshake
+	pingRate      = 10                     // a second, of a client, with a burst of ten times as many
 )
 
 // The reasons of the server for ending a connection, beside those of the sessions.
@@ -59,20 +62,16 @@ func (l *link) end(why error) { l.cancel(why) }
 
 // run runs the session until the connection is over. The error says why it is.
 func (l *link) run(session func(context.Context, conn, *peer) error) error {
-	unblocked := make(chan struct{})
-	stop := context.AfterFunc(l.ctx, func() {
-		defer close(unblocked)
-		l.unblock()
-	})
 	var watching sync.WaitGroup
 	watching.Go(l.watch)
 	err := session(l.ctx, l, l.peer)
-	if !stop() {
-		<-unblocked
+	if l.ctx.Err() != nil {
 		err = context.Cause(l.ctx)
 	}
 	l.end(errGone)
 	watching.Wait()
+	l.reading.forget()
+	l.writing.forget()
 	return err
 }
 
@@ -89,35 +88,27 @@ func (l *link) expireAt(t time.Time) {
 	}
 }
 
-// unblock lets the session's Read and Write return when the connection is to end.
-func (l *link) unblock() {
-	l.tcp.finish(lingerTime)
-	l.tcp.SetReadDeadline(time.Now())
-}
-
 // Read returns the next message.
-func (l *link) Read(context.Context) (websocket.MessageType, []byte, error) {
+func (l *link) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
+	l.reading.heed(ctx, l.unblock)
 	typ, r, err := l.ws.Reader(context.Background())
 	if err != nil {
-		return 0, nil, l.readError(err)
+		return 0, nil, l.readError(ctx, err)
 	}
 	l.tcp.SetReadDeadline(time.Now().Add(l.peer.limits.MessageTime))
 	data, err := io.ReadAll(r)
 	l.tcp.SetReadDeadline(time.Time{})
-	if l.ctx.Err() != nil { // whose deadline may have been taken away just now
-		return 0, nil, context.Cause(l.ctx)
-	}
-	if err != nil {
-		return 0, nil, l.readError(err)
+	if err != nil || ctx.Err() != nil { // whose deadline may have been taken away just now
+		return 0, nil, l.readError(ctx, err)
 	}
 	return typ, data, nil
 }
 
 // readError says why there is no message: a websocket.CloseError, of the client or for it, or errGone.
-func (l *link) readError(err error) error {
+func (l *link) readError(ctx context.Context, err error) error {
 	switch closed, ok := errors.AsType[websocket.CloseError](err); {
-	case l.ctx.Err() != nil:
-		return context.Cause(l.ctx)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case ok:
 		return closed
 	case errors.Is(err, websocket.ErrMessageTooBig):
@@ -136,21 +127,56 @@ func isGone(err error) bool {
 }
 
 // Write sends a message. A client that takes nothing of it for WriteTime is slow.
-func (l *link) Write(_ context.Context, typ websocket.MessageType, data []byte) error {
-	if l.ctx.Err() != nil {
-		return context.Cause(l.ctx)
+func (l *link) Write(ctx context.Context, typ websocket.MessageType, data []byte) error {
+	l.writing.heed(ctx, l.unblock)
+	err := context.Cause(ctx)
+	if err == nil {
+		err = l.ws.Write(context.Background(), typ, data)
 	}
-	switch err := l.ws.Write(context.Background(), typ, data); {
+	switch {
 	case err == nil:
 		l.sent.add(len(data))
 		return nil
-	case l.ctx.Err() != nil:
-		return context.Cause(l.ctx)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSlow
 	default:
 		return errGone
 	}
+}
+
+// unblock lets Read and Write return, because their context has ended: Read at once, Write when it is done with its message, or soon.
+func (l *link) unblock() {
+	l.tcp.finish(lastWriteTime)
+	l.tcp.SetReadDeadline(time.Now())
+}
+
+// heeded is a context that something is to be done about when it ends. Of a session's reader, or its writer, it is always the same one.
+type heeded struct {
+	ctx  context.Context
+	stop func() bool
+	done chan struct{}
+}
+
+func (h *heeded) heed(ctx context.Context, f func()) {
+	if ctx == h.ctx {
+		return
+	}
+	h.forget()
+	done := make(chan struct{})
+	*h = heeded{ctx, context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	}), done}
+}
+
+// forget heeds the context no more. It waits for what is being done.
+func (h *heeded) forget() {
+	if h.ctx != nil && !h.stop() {
+		<-h.done
+	}
+	*h = heeded{}
 }
 
 // Ping waits for a pong.
@@ -223,7 +249,7 @@ func (c *tcp) Write(p []byte) (n int, err error) {
 		if !c.finishing.Load() {
 			c.SetWriteDeadline(time.Now().Add(c.writeTime))
 			if c.finishing.Load() { // finish's deadline may have been overwritten
-				c.SetWriteDeadline(time.Now().Add(lingerTime))
+				c.SetWriteDeadline(time.Now().Add(lastWriteTime))
 			}
 		}
 		m, err := c.Conn.Write(p[n:min(len(p), n+chunk)])
