@@ -374,6 +374,27 @@ func TestSilentServer(t *testing.T) {
 	})
 }
 
+// TestCloseWithoutServer: a Hub whose server is gone without a word closes at once, in whatever state its calls are.
+func TestCloseWithoutServer(t *testing.T) {
+	u, err := url.Parse(listen(t, memoryHub(t), everything(Config{})))
+	require.NoError(t, err)
+	proxy := redistest.NewProxy(t, u.Host)
+	parts, err := New(t.Context(), "ws://"+proxy.Addr, Options{})
+	require.NoError(t, err)
+	remote, err := rpw.New(parts)
+	require.NoError(t, err)
+	proxy.Blackhole(true)
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := remote.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+		waiting <- err
+	}()
+	began := time.Now()
+	require.NoError(t, remote.Close())
+	assert.Less(t, time.Since(began), 3*time.Second)
+	assert.ErrorIs(t, <-waiting, rpw.ErrClosed)
+}
+
 // TestLimitsAreKept: callers beyond the server's limits wait for their turn, instead of being refused; waits share what places there are.
 func TestLimitsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
