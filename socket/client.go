@@ -18,6 +18,7 @@ const (
 	clientPingEvery = 25 * time.Second
 	clientPongTime  = 10 * time.Second
 	clientCloseTime = 250 * time.Millisecond // for the server to take leave
+	lateness        = 20 * time.Millisecond  // how long a caller who leaves waits for the server to see it
 	maxPlaces       = 1 << 16
 )
 
@@ -266,7 +267,8 @@ func (c *client) forget(id uint64) {
 	<-x.places
 }
 
-// abandon tells the server that the caller has left, unless the reply is there.
+// abandon tells the server that the caller has left, unless the reply is there. Where the answer would have to be handed back the caller stays a moment longer, until
+// the server has seen it: then nothing that happens from now on is given to him.
 func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply packet, ok bool) {
 	c.mu.Lock()
 	_, waiting := c.calls[id]
@@ -276,6 +278,15 @@ func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply packe
 		return <-x.reply, true
 	}
 	c.out.urge(packetCancel, id)
+	if late != nil {
+		timer := time.NewTimer(lateness)
+		defer timer.Stop()
+		select {
+		case <-x.reply:
+		case <-c.ctx.Done():
+		case <-timer.C:
+		}
+	}
 	return reply, false
 }
 
