@@ -70,7 +70,7 @@ func serveOriginal(ctx context.Context, c conn, p *peer) error {
 
 // read reads messages until the connection is over.
 func (s *originalSession) read(ctx context.Context) error {
-	share := max(1, s.peer.limits.Queue/max(1, s.peer.limits.Requests)) // so that no more requests than allowed wait, however small
+	share := max(1, s.peer.limits.Queue/max(1, s.peer.limits.Requests)) // of the queue, so that no more requests than allowed wait, however small
 	for {
 		typ, data, err := s.conn.Read(ctx)
 		if err != nil {
@@ -130,15 +130,6 @@ func (s *originalSession) work(ctx context.Context) {
 
 // do carries out requests of one verb.
 func (s *originalSession) do(ctx context.Context, run []originalRequest) {
-	verb := run[0].verb
-	done, err := s.peer.begin(false)
-	if err != nil {
-		for i := range run {
-			s.fail(&run[i], err)
-		}
-		return
-	}
-	defer done()
 	allowed := make([]*originalRequest, 0, len(run))
 	for i := range run {
 		r := &run[i]
@@ -149,7 +140,7 @@ func (s *originalSession) do(ctx context.Context, run []originalRequest) {
 		allowed = append(allowed, r)
 	}
 	if len(allowed) > 0 {
-		verb.do(s, ctx, allowed)
+		run[0].verb.do(s, ctx, allowed)
 	}
 }
 

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"maps"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -36,6 +37,9 @@ func (s *originalSession) listen(ctx context.Context, run []*originalRequest) {
 	if err != nil {
 		s.fail(r, err)
 		return
+	}
+	if len(s.listens) >= s.peer.limits.Waits {
+		maps.DeleteFunc(s.listens, func(_ string, l *originalListen) bool { return l.over() })
 	}
 	s.listens[r.name] = l
 	s.send(ack)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -64,55 +65,63 @@ func (s *originalSession) values(ctx context.Context, r *originalRequest) ([]byt
 		return nil, err
 	}
 	b := []byte{'['}
-	add := func(e rpw.Event) error {
-		if e.Type == "" || count == 0 {
-			return nil
+	for e, err := range s.entries(ctx, r.name, from, until, count) {
+		switch {
+		case err != nil:
+			return nil, err
+		case e.Type == "": // nothing that the original would send
+			continue
+		case len(b)+len(e.Data) > originalValuesBytes:
+			return nil, errOriginalValues
 		}
-		count--
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
 		b = append(append(append(b, `{"id":"`...), e.ID.String()...), `","type":`...)
 		b = append(appendPayload(append(appendText(b, e.Type), `,"data":`...), e.Data, json.Valid(e.Data)), '}')
-		if len(b) > originalValuesBytes {
-			return errOriginalValues
+		if count--; count == 0 {
+			break
 		}
-		return nil
 	}
-	err = s.eachIn(ctx, r.name, from, until, &count, add)
-	return append(b, ']'), err
+	return append(b, ']'), nil
 }
 
-// eachIn calls f for the events of a stream from one id to another, as long as count is not 0.
-func (s *originalSession) eachIn(ctx context.Context, stream string, from, until rpw.ID, count *int, f func(rpw.Event) error) error {
-	if until.Compare(from) < 0 || until.IsZero() {
-		return nil
-	}
-	bus := s.peer.hub.Streams()
-	var after rpw.Position
-	if before := idBefore(from); !before.IsZero() {
-		var err error
-		if after, err = bus.Locate(ctx, stream, rpw.After(rpw.Position{ID: before})); err != nil {
-			return err
+// entries returns the events of a stream from one id to another, of which about count are wanted.
+func (s *originalSession) entries(ctx context.Context, stream string, from, until rpw.ID, count int) iter.Seq2[rpw.Event, error] {
+	return func(yield func(rpw.Event, error) bool) {
+		if until.Compare(from) < 0 || until.IsZero() {
+			return
 		}
-	}
-	for *count > 0 && after.ID.Compare(until) < 0 {
-		events, err := bus.Read(ctx, rpw.ReadRequest{Stream: stream, After: after, Until: until, Max: min(*count, rpw.MaxPage)})
-		if gap, ok := errors.AsType[*rpw.GapError](err); ok {
-			after = gap.Resume // with what is there
-			continue
-		}
-		if err != nil || len(events) == 0 {
-			return err
-		}
-		for _, e := range events {
-			if err := f(e); err != nil {
-				return err
+		bus := s.peer.hub.Streams()
+		var after rpw.Position
+		if before := idBefore(from); !before.IsZero() {
+			var err error
+			if after, err = bus.Locate(ctx, stream, rpw.After(rpw.Position{ID: before})); err != nil {
+				yield(rpw.Event{}, err)
+				return
 			}
 		}
-		after = events[len(events)-1].Position()
+		for after.ID.Compare(until) < 0 {
+			events, err := bus.Read(ctx, rpw.ReadRequest{Stream: stream, After: after, Until: until, Max: min(count, rpw.MaxPage)})
+			if gap, ok := errors.AsType[*rpw.GapError](err); ok {
+				after = gap.Resume // with what is there
+				continue
+			}
+			if err != nil {
+				yield(rpw.Event{}, err)
+				return
+			}
+			for _, e := range events {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if len(events) == 0 {
+				return
+			}
+			after = events[len(events)-1].Position()
+		}
 	}
-	return nil
 }
 
 // countOf reads how many entries a client wants: a number, or one in a string.
