@@ -165,12 +165,12 @@ func (s *originalSession) send(frame []byte) bool { return s.frames.put(frame, l
 // fail answers a request with an error.
 func (s *originalSession) fail(r *originalRequest, err error) { s.send(r.failure(err)) }
 
-// write sends frames until there are no more. A client that does not take them in time is cut off; what it listened to goes on without it.
+// write sends frames until there are no more. A client that does not take them in time is cut off, alone.
 func (s *originalSession) write(ctx context.Context) error {
 	var frames [][]byte
 	for frames = s.frames.take(frames); len(frames) > 0; frames = s.frames.take(frames) {
 		for _, frame := range frames {
-			if err := s.writeFrame(ctx, frame); err != nil {
+			if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
 				s.frames.drop()
 				s.requests.close()
 				_ = s.conn.CloseNow() // ends the reading
@@ -179,14 +179,4 @@ func (s *originalSession) write(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (s *originalSession) writeFrame(ctx context.Context, frame []byte) error {
-	bounded, cancel := context.WithTimeout(ctx, s.peer.limits.WriteTime)
-	defer cancel()
-	err := s.conn.Write(bounded, websocket.MessageText, frame)
-	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		return websocket.CloseError{Code: closeSlow, Reason: "the client does not read"}
-	}
-	return err
 }

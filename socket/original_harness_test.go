@@ -3,7 +3,7 @@ package socket
 import (
 	"context"
 	"encoding/json"
-	"net/http"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -30,31 +30,26 @@ func memoryHub(t testing.TB, opts ...rpw.Option) *rpw.Hub {
 	return h
 }
 
-// originalServer serves hub to clients of the original, and returns where.
-func originalServer(t testing.TB, hub *rpw.Hub, _ Config) string {
+// originalServer serves hub to clients of the original, anonymous ones if config does not say otherwise, and returns where.
+func originalServer(t testing.TB, hub *rpw.Hub, config Config) (url string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var sessions sync.WaitGroup
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		c.SetReadLimit(9 << 20)
-		sessions.Go(func() {
-			defer c.CloseNow()
-			err := serveOriginal(ctx, c, &peer{hub: hub, limits: Limits{Requests: 256, Waits: 1024, Queue: 1 << 20, WriteTime: 5 * time.Second}})
-			if closing, ok := err.(websocket.CloseError); ok {
-				c.Close(closing.Code, closing.Reason)
-			}
-		})
-	}))
+	_, url = startOriginal(t, hub, config)
+	return url
+}
+
+func startOriginal(t testing.TB, hub *rpw.Hub, config Config) (s *Server, url string) {
+	t.Helper()
+	config.Original = true
+	config.AllowAnonymous = config.Authenticate == nil
+	config.Logger = slog.New(slog.DiscardHandler)
+	s, err := NewServer(hub, config)
+	require.NoError(t, err)
+	web := httptest.NewServer(s)
 	t.Cleanup(func() {
-		cancel()
-		sessions.Wait()
-		server.Close()
+		assert.NoError(t, s.Close())
+		web.Close()
 	})
-	return "ws" + strings.TrimPrefix(server.URL, "http")
+	return s, "ws" + strings.TrimPrefix(web.URL, "http")
 }
 
 // rawClient talks in frames.

@@ -129,23 +129,13 @@ func (r *originalRequest) failure(err error) []byte {
 	return append(append(append(r.head(len(text)+16), `,"error":`...), text...), '}')
 }
 
-// originalText is what a client is told of an error: why it was refused, nothing about the backend.
+// originalText is what a client is told of an error: why it was refused, and nothing about the backend.
 func originalText(err error) string {
-	switch rpw.Code(err) {
-	case "unavailable":
-		return "unavailable: the store cannot be reached at the moment; nothing was done, try again"
-	case "uncertain", "canceled", "deadline_exceeded":
-		return "outcome unknown: the store did not answer in time; look before you try again"
-	case "internal":
-		if err == errOriginalJSON || err == errOriginalFormat || err == errOriginalMessage {
-			return err.Error()
-		}
-		return "the server failed"
+	switch err {
+	case errOriginalJSON, errOriginalFormat, errOriginalMessage:
+		return err.Error()
 	}
-	if e, ok := errors.AsType[*rpw.Error](err); ok { // without the driver's name
-		return (&rpw.Error{Kind: e.Kind, Err: e.Err}).Error()
-	}
-	return err.Error()
+	return failureOf(err).err().Error()
 }
 
 // appendText appends a JSON string. It escapes what must be, as JavaScript does; encoding/json escapes <, > and & too.
