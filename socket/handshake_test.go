@@ -58,9 +58,9 @@ func TestServerNeedsToKnowWhoMayComeIn(t *testing.T) {
 // TestCredentials is B50 and B52: each way that a token may come, and what is refused before the upgrade. It protects K2.
 func TestCredentials(t *testing.T) {
 	config := Config{Authenticate: tokens(t).Authenticate}
-	s := open(t, config)
+	s := openSite(t, config)
 	config.TokenParameter = "token"
-	byQuery := open(t, config)
+	byQuery := openSite(t, config)
 	inProtocol := func(token string) func(*http.Request) {
 		return func(r *http.Request) {
 			r.Header.Set("Sec-WebSocket-Protocol", Subprotocol+", auth."+base64.RawURLEncoding.EncodeToString([]byte(token)))
@@ -100,7 +100,7 @@ func TestCredentials(t *testing.T) {
 // TestAuthenticateSeesOneForm: the token is in the header, and nowhere else.
 func TestAuthenticateSeesOneForm(t *testing.T) {
 	asked := make(chan *http.Request, 1)
-	s := open(t, Config{TokenParameter: "token", Authenticate: func(r *http.Request) (Identity, error) {
+	s := openSite(t, Config{TokenParameter: "token", Authenticate: func(r *http.Request) (Identity, error) {
 		asked <- r
 		return Identity{Name: "edge"}, nil
 	}})
@@ -115,15 +115,15 @@ func TestAuthenticateSeesOneForm(t *testing.T) {
 
 // TestAnonymous: who sends no token may come in where that is allowed, but a wrong token never becomes none.
 func TestAnonymous(t *testing.T) {
-	both := open(t, Config{AllowAnonymous: true, Authenticate: tokens(t).Authenticate})
+	both := openSite(t, Config{AllowAnonymous: true, Authenticate: tokens(t).Authenticate})
 	both.connect(nil)
 	both.connect(bearer(edgeToken))
 	both.refused(http.StatusUnauthorized, bearer("CANARY-wrong"))
-	open(t, Config{AllowAnonymous: true}).refused(http.StatusUnauthorized, bearer(edgeToken))
+	openSite(t, Config{AllowAnonymous: true}).refused(http.StatusUnauthorized, bearer(edgeToken))
 
-	nameless := open(t, Config{AllowAnonymous: true, Authenticate: func(*http.Request) (Identity, error) { return Identity{}, nil }})
+	nameless := openSite(t, Config{AllowAnonymous: true, Authenticate: func(*http.Request) (Identity, error) { return Identity{}, nil }})
 	nameless.refused(http.StatusUnauthorized, bearer(edgeToken))
-	expired := open(t, Config{Authenticate: func(*http.Request) (Identity, error) {
+	expired := openSite(t, Config{Authenticate: func(*http.Request) (Identity, error) {
 		return Identity{Name: "edge", Expires: time.Now().Add(-time.Second)}, nil
 	}})
 	expired.refused(http.StatusUnauthorized, bearer(edgeToken))
@@ -131,7 +131,7 @@ func TestAnonymous(t *testing.T) {
 
 // TestOrigins is B53 and B55: web pages connect only if they are listed, ports included. It protects K2.
 func TestOrigins(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://localhost:3000"}})
+	s := openSite(t, Config{AllowAnonymous: true, Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://localhost:3000"}})
 	origin := func(values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header["Origin"] = values }
 	}
@@ -154,7 +154,7 @@ func TestOrigins(t *testing.T) {
 // TestHosts is B54: a page whose name was resolved to this server is refused, also where it lists itself as its origin. It protects K2.
 func TestHosts(t *testing.T) {
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
-	local := open(t, Config{AllowAnonymous: true})
+	local := openSite(t, Config{AllowAnonymous: true})
 	_, port, err := net.SplitHostPort(local.addr)
 	require.NoError(t, err)
 	for _, ok := range []string{"localhost", "127.0.0.1:" + port, "LocalHost:" + port, "[::1]:" + port, "127.1.2.3"} {
@@ -165,14 +165,14 @@ func TestHosts(t *testing.T) {
 	}
 	local.refused(http.StatusForbidden, func(r *http.Request) { r.Host = "evil.com"; r.Header.Set("Origin", "http://evil.com") })
 
-	named := open(t, Config{AllowAnonymous: true, Hosts: []string{"rpw.example.com", "*.example.org:8443"}})
+	named := openSite(t, Config{AllowAnonymous: true, Hosts: []string{"rpw.example.com", "*.example.org:8443"}})
 	for _, ok := range []string{"rpw.example.com", "RPW.example.com:80", "a.example.org:8443"} {
 		named.connect(host(ok))
 	}
 	for _, bad := range []string{"localhost", "rpw.example.com:8443", "a.example.org", "example.org:8443", "evilexample.org:8443", ""} {
 		named.refused(http.StatusForbidden, host(bad))
 	}
-	open(t, Config{Authenticate: tokens(t).Authenticate}).connect(func(r *http.Request) { r.Host = "any.example.net"; bearer(edgeToken)(r) })
+	openSite(t, Config{Authenticate: tokens(t).Authenticate}).connect(func(r *http.Request) { r.Host = "any.example.net"; bearer(edgeToken)(r) })
 }
 
 // TestPatternsThatCannotBeMeant is B55, too.
@@ -193,7 +193,7 @@ func TestPatternsThatCannotBeMeant(t *testing.T) {
 
 // TestWhatIsNoHandshake: each is answered with a fixed text that repeats nothing of the request.
 func TestWhatIsNoHandshake(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true})
+	s := openSite(t, Config{AllowAnonymous: true})
 	without := func(name string) func(*http.Request) { return func(r *http.Request) { r.Header.Del(name) } }
 	with := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
@@ -218,7 +218,7 @@ func TestWhatIsNoHandshake(t *testing.T) {
 
 // TestOriginalHandshake: with Original, clients without a subprotocol come in, and plain HTTP is answered as the original does.
 func TestOriginalHandshake(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Original: true})
+	s := openSite(t, Config{AllowAnonymous: true, Original: true})
 	s.connect(func(r *http.Request) { r.Header.Del("Sec-WebSocket-Protocol") })
 	s.connect(nil)
 	assert.Equal(t, "WebSocket endpoint only\n", s.refused(http.StatusBadRequest, func(r *http.Request) { r.Header.Del("Upgrade") }))
@@ -228,7 +228,7 @@ func TestOriginalHandshake(t *testing.T) {
 // TestSlowHandshakes is B57: whoever sends his request slowly, or too much of it, or waits too long for his authentication, holds nothing.
 func TestSlowHandshakes(t *testing.T) {
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	s := open(t, Config{
+	s := openSite(t, Config{
 		Limits: Limits{Handshakes: 2, HandshakeTime: 200 * time.Millisecond},
 		Authenticate: func(r *http.Request) (Identity, error) {
 			asked <- struct{}{}
@@ -262,7 +262,7 @@ func TestSlowHandshakes(t *testing.T) {
 // TestHandshakesAreBounded is B57, too.
 func TestHandshakesAreBounded(t *testing.T) {
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	s := open(t, Config{
+	s := openSite(t, Config{
 		Limits: Limits{Handshakes: 2, HandshakeTime: soon},
 		Authenticate: func(r *http.Request) (Identity, error) {
 			asked <- struct{}{}
@@ -292,7 +292,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 // TestAuthenticatorThatPanics: it costs its own handshake only.
 func TestAuthenticatorThatPanics(t *testing.T) {
 	calm := false
-	s := open(t, Config{Limits: Limits{Handshakes: 1}, Authenticate: func(*http.Request) (Identity, error) {
+	s := openSite(t, Config{Limits: Limits{Handshakes: 1}, Authenticate: func(*http.Request) (Identity, error) {
 		if !calm {
 			calm = true
 			panic("out of order")
@@ -312,7 +312,7 @@ func TestAuthenticatorThatPanics(t *testing.T) {
 
 // TestConnections: one more than allowed is told to come back later.
 func TestConnections(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Limits: Limits{Connections: 2}})
+	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{Connections: 2}})
 	first := s.connect(nil)
 	s.connect(nil)
 	res, _ := s.knock(nil)
@@ -326,7 +326,7 @@ func TestConnections(t *testing.T) {
 
 // TestConnectFlood is B43: an address may connect so often only, and its refusals are no flood of log lines.
 func TestConnectFlood(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 1}})
+	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 1}})
 	for range 10 {
 		_, c := s.knock(nil)
 		c.Close()
@@ -365,7 +365,7 @@ func TestSecretsStayOut(t *testing.T) {
 		token, _ := Bearer(r)
 		return Identity{}, fmt.Errorf("what is %s?", token)
 	}
-	s := open(t, Config{Authenticate: talkative, TokenParameter: "token"})
+	s := openSite(t, Config{Authenticate: talkative, TokenParameter: "token"})
 	var told bytes.Buffer
 	for _, edit := range []func(*http.Request){
 		bearer("CANARY-1"),

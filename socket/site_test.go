@@ -34,15 +34,15 @@ type site struct {
 	log  *lockedBuffer
 }
 
-// open starts a server over a fresh memory Hub; serve, over any.
-func open(t testing.TB, config Config) *site {
+// openSite starts a server over a fresh memory Hub; serveSite, over any.
+func openSite(t testing.TB, config Config) *site {
 	hub, err := rpw.Open(t.Context(), "memory://")
 	require.NoError(t, err)
 	t.Cleanup(func() { hub.Close() })
-	return serve(t, hub, config)
+	return serveSite(t, hub, config)
 }
 
-func serve(t testing.TB, hub *rpw.Hub, config Config) *site {
+func serveSite(t testing.TB, hub *rpw.Hub, config Config) *site {
 	s := &site{t: t, hub: hub, log: new(lockedBuffer)}
 	config.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
@@ -104,13 +104,33 @@ func (s *site) connect(edit func(*http.Request)) *rawConn {
 	return c
 }
 
-// client returns a Hub over the server.
-func (s *site) client(query string, opts ...rpw.Option) *rpw.Hub {
+// client returns a Hub over the server, with a token if there is one.
+func (s *site) client(token string) *rpw.Hub {
 	s.t.Helper()
-	hub, err := rpw.Open(s.t.Context(), "ws://"+s.addr+"/"+query, opts...)
+	l, err := open(s.t.Context(), linkConfig{
+		dial:        func(ctx context.Context) (conn, error) { return s.dial(ctx, token) },
+		timeout:     defaultTimeout,
+		dialTimeout: defaultDialTimeout,
+		notify:      func(rpw.Notice) {},
+	})
+	require.NoError(s.t, err)
+	hub, err := rpw.New(l.parts())
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { hub.Close() })
 	return hub
+}
+
+func (s *site) dial(ctx context.Context, token string) (conn, error) {
+	header := http.Header{}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	c, _, err := websocket.Dial(ctx, "ws://"+s.addr, &websocket.DialOptions{Subprotocols: []string{Subprotocol}, HTTPHeader: header})
+	if err != nil {
+		return nil, err
+	}
+	c.SetReadLimit(maxAnswer + 1<<20)
+	return c, nil
 }
 
 // eventually waits until what is true.
@@ -141,13 +161,13 @@ type rawConn struct {
 	r *bufio.Reader
 }
 
-// frame returns a masked frame; the mask is zero.
-func frame(head byte, payload []byte) []byte {
-	return append(header(head, uint64(len(payload))), payload...)
+// rawFrame returns a masked frame; the mask is zero.
+func rawFrame(head byte, payload []byte) []byte {
+	return append(rawHeader(head, uint64(len(payload))), payload...)
 }
 
-// header returns the header of a masked frame.
-func header(head byte, length uint64) []byte {
+// rawHeader returns the header of a masked frame.
+func rawHeader(head byte, length uint64) []byte {
 	const masked = 0x80
 	b := []byte{head}
 	switch {
