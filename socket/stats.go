@@ -37,20 +37,20 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	now := s.totals
 	now.Refused, now.Closed = maps.Clone(now.Refused), maps.Clone(now.Closed)
-	now.Connections, now.Handshakes, now.Draining = len(s.links), s.handshakes, s.draining
-	for l := range s.links {
-		now.add(l)
-		now.Requests += int(l.peer.requests.taken.Load())
-		now.Waits += int(l.peer.waits.taken.Load())
+	now.Connections, now.Handshakes, now.Draining = len(s.conns), s.handshakes, s.draining
+	for c := range s.conns {
+		now.add(c)
+		now.Requests += int(c.peer.requests.taken.Load())
+		now.Waits += int(c.peer.waits.taken.Load())
 	}
 	return now
 }
 
-func (s *Stats) add(l *link) {
-	s.MessagesIn += l.peer.received.messages.Load()
-	s.BytesIn += l.peer.received.bytes.Load()
-	s.MessagesOut += l.sent.messages.Load()
-	s.BytesOut += l.sent.bytes.Load()
+func (s *Stats) add(c *connection) {
+	s.MessagesIn += c.peer.received.messages.Load()
+	s.BytesIn += c.peer.received.bytes.Load()
+	s.MessagesOut += c.sent.messages.Load()
+	s.BytesOut += c.sent.bytes.Load()
 }
 
 func count(m *map[string]uint64, key string) {
@@ -114,7 +114,7 @@ func (j *journal) refused(remote, what string, why error, token string) {
 	j.line(slog.LevelWarn, "socket: refused", attrs...)
 }
 
-func (j *journal) closed(l *link, closed websocket.CloseError, err error) {
+func (j *journal) closed(c *connection, closed websocket.CloseError, err error) {
 	level := slog.LevelInfo
 	switch closed.Code {
 	case 0, websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd, closeRestart:
@@ -122,7 +122,7 @@ func (j *journal) closed(l *link, closed websocket.CloseError, err error) {
 	case websocket.StatusInternalError:
 		level = slog.LevelError
 	}
-	attrs := []slog.Attr{slog.String("remote", l.remote), slog.String("client", l.peer.who().Name), slog.Int("code", int(closed.Code))}
+	attrs := []slog.Attr{slog.String("remote", c.remote), slog.String("client", c.peer.who().Name), slog.Int("code", int(closed.Code))}
 	if err != nil && !errors.Is(err, errGone) {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
