@@ -19,8 +19,6 @@ import (
 	"github.com/redis-process-worker/rpw/driver/memory"
 )
 
-// patience is how long tests wait for what must come.
-const patience = 20 * time.Second
 
 func memoryHub(t testing.TB, opts ...rpw.Option) *rpw.Hub {
 	t.Helper()
@@ -29,6 +27,9 @@ func memoryHub(t testing.TB, opts ...rpw.Option) *rpw.Hub {
 	t.Cleanup(func() { assert.NoError(t, h.Close()) })
 	return h
 }
+
+// inTime is how long tests wait for what must come.
+const inTime = 20 * time.Second
 
 // originalServer serves hub to clients of the original, anonymous ones if config does not say otherwise, and returns where.
 func originalServer(t testing.TB, hub *rpw.Hub, config Config) (url string) {
@@ -60,7 +61,7 @@ type rawClient struct {
 
 func dialOriginal(t testing.TB, url string) rawClient {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), inTime)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, url, nil)
 	require.NoError(t, err)
@@ -79,7 +80,7 @@ func (c rawClient) send(frames ...string) {
 // next returns the next frame.
 func (c rawClient) next() string {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), inTime)
 	defer cancel()
 	typ, data, err := c.conn.Read(ctx)
 	require.NoError(c.t, err)
@@ -97,7 +98,7 @@ func (c rawClient) ask(frame string) string {
 // closed waits for the end of the connection, and returns its code.
 func (c rawClient) closed() websocket.StatusCode {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), inTime)
 	defer cancel()
 	for {
 		if _, _, err := c.conn.Read(ctx); err != nil {
@@ -205,7 +206,7 @@ func (c *originalClient) request(message map[string]any) originalFrame {
 	select {
 	case frame := <-c.start(message):
 		return frame
-	case <-time.After(patience):
+	case <-time.After(inTime):
 		require.Fail(c.t, "no reply", "to %v", message)
 		panic("unreachable")
 	}
@@ -244,7 +245,7 @@ func event(t testing.TB, events <-chan originalFrame) originalFrame {
 	select {
 	case frame := <-events:
 		return frame
-	case <-time.After(patience):
+	case <-time.After(inTime):
 		require.Fail(t, "no event")
 		panic("unreachable")
 	}

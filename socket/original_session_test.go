@@ -176,7 +176,7 @@ func TestOriginalLeaver(t *testing.T) {
 	require.Eventually(t, func() bool {
 		info, err := hub.Streams().StreamInfo(t.Context(), "s")
 		return err == nil && info.Events == 200
-	}, patience, time.Millisecond)
+	}, inTime, time.Millisecond)
 }
 
 // TestOriginalStreamValues: which entries a range has.
@@ -461,7 +461,7 @@ func TestOriginalSlowClientIsClosedAlone(t *testing.T) {
 	for i := range n {
 		assert.Equal(t, fmt.Sprint("e", i), event(t, events).EventType)
 	}
-	require.Eventually(t, func() bool { return s.Stats().Closed["4008"] == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Stats().Closed["4008"] == 1 }, inTime, time.Millisecond)
 	assert.Equal(t, 1, s.Stats().Connections)
 }
 
