@@ -34,7 +34,8 @@ type originalSession struct {
 	writeErr  error // of the writer, once it has ended
 }
 
-// serveOriginal serves the original's protocol until the connection is over.
+// serveOriginal serves the original's protocol until the connection is over. There is nothing in it to tell a client to leave: when the server
+// stops, clients are closed, and the original's comes back by itself after a second.
 func serveOriginal(ctx context.Context, c conn, p *peer) error {
 	s := &originalSession{
 		conn:     c,
@@ -62,8 +63,8 @@ func serveOriginal(ctx context.Context, c conn, p *peer) error {
 	s.listeners.Wait()
 	s.frames.close()
 	writer.Wait()
-	if s.writeErr != nil {
-		return s.writeErr
+	if closing, ok := errors.AsType[websocket.CloseError](s.writeErr); ok {
+		return closing
 	}
 	return err
 }
@@ -80,17 +81,16 @@ func (s *originalSession) read(ctx context.Context) error {
 			return err
 		}
 		r, err := parseOriginal(typ, data)
-		var closing websocket.CloseError
-		switch {
-		case errors.As(err, &closing):
-			return err
-		case err == nil:
+		if err == nil {
 			if !s.requests.put(r, max(len(data), share)) {
 				return net.ErrClosed // by the writer, who knows why
 			}
 			continue
 		}
-		s.send(r.failure(err))
+		if _, closing := errors.AsType[websocket.CloseError](err); closing {
+			return err
+		}
+		s.fail(&r, err)
 		if r.verb == nil {
 			if err := s.peer.bad(); err != nil {
 				return err

@@ -19,7 +19,6 @@ import (
 	"github.com/redis-process-worker/rpw/driver/memory"
 )
 
-
 func memoryHub(t testing.TB, opts ...rpw.Option) *rpw.Hub {
 	t.Helper()
 	h, err := rpw.New(memory.New(memory.Options{}).Parts(), opts...)

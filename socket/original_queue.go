@@ -2,13 +2,13 @@ package socket
 
 import "sync"
 
-// boundedQueue hands items from some goroutines to one, in order. Who puts waits while the items that wait weigh the limit or more, so it
-// holds at most the limit and one item, whatever that weighs. The zero boundedQueue holds one item.
+// boundedQueue hands items to one goroutine, in order. Who puts an item waits while those that are there leave no room for it, so
+// the queue holds no more than its limit, or one item, whatever that weighs.
 type boundedQueue[T any] struct {
 	limit int
 
 	mu     sync.Mutex
-	filled sync.Cond // of mu, by init
+	filled sync.Cond
 	room   sync.Cond
 	items  []T
 	weight int
@@ -21,7 +21,7 @@ func newBoundedQueue[T any](limit int) *boundedQueue[T] {
 	return q
 }
 
-// put adds an item, and waits for room. false: the queue was closed, the item is not in it.
+// put adds an item as soon as there is room. false: the queue is closed, and the item is not in it.
 func (q *boundedQueue[T]) put(item T, weight int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -37,17 +37,23 @@ func (q *boundedQueue[T]) put(item T, weight int) bool {
 	return true
 }
 
-// take waits for items, takes all of them and leaves used, which it was given the last time, for those to come. No items: the queue was
-// closed and is empty.
-func (q *boundedQueue[T]) take(used []T) []T {
-	clear(used)
+// keptItems is for how many items a queue keeps the memory of those that were taken.
+const keptItems = 1024
+
+// take waits for items and takes all there are. It reuses the memory of those that were taken before. No items: the queue was closed
+// and is empty.
+func (q *boundedQueue[T]) take(before []T) []T {
+	clear(before)
+	if cap(before) > keptItems {
+		before = nil
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.items) == 0 && !q.closed {
 		q.filled.Wait()
 	}
 	items := q.items
-	q.items, q.weight = used[:0], 0
+	q.items, q.weight = before[:0], 0
 	q.room.Broadcast()
 	return items
 }
@@ -64,7 +70,5 @@ func (q *boundedQueue[T]) close() {
 // drop closes the queue and forgets what is in it.
 func (q *boundedQueue[T]) drop() {
 	q.close()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.items, q.weight = nil, 0
+	q.take(nil)
 }

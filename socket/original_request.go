@@ -115,18 +115,17 @@ func (r *originalRequest) ok(field string, value []byte) []byte {
 	return append(b, '}')
 }
 
-// failure answers with an error.
+// failure answers with an error. The original's client tells it by that field alone; some have a type, too.
 func (r *originalRequest) failure(err error) []byte {
-	text := appendText(nil, originalText(err))
-	switch {
-	case err == errOriginalEcho:
-		text = r.message[fieldError]
-		fallthrough
-	case err == errOriginalJSON || err == errOriginalFormat:
-		b := append(r.head(len(text)+32), `,"type":"error"`...)
-		return append(append(append(b, `,"error":`...), text...), '}')
+	text := []byte(r.message[fieldError])
+	if err != errOriginalEcho {
+		text = appendText(nil, originalText(err))
 	}
-	return append(append(append(r.head(len(text)+16), `,"error":`...), text...), '}')
+	b := r.head(len(text) + 32)
+	if err == errOriginalEcho || err == errOriginalJSON || err == errOriginalFormat {
+		b = append(b, `,"type":"error"`...)
+	}
+	return append(append(append(b, `,"error":`...), text...), '}')
 }
 
 // originalText is what a client is told of an error: why it was refused, and nothing about the backend.

@@ -111,6 +111,17 @@ func TestOriginalKeepsOrder(t *testing.T) {
 	}
 }
 
+// TestOriginalEndedListen: a listen that cannot go on says so, in a frame that no listener of the original's client gets, and can be made anew.
+func TestOriginalEndedListen(t *testing.T) {
+	hub := memoryHub(t)
+	c := dialOriginal(t, originalServer(t, hub, Config{}))
+	c.ask(`{"type":"listen","stream":"s","requestId":"i"}`)
+	require.NoError(t, hub.Close())
+	assert.Equal(t, `{"response":true,"requestId":"i","type":"error","stream":"s","error":"rpw: unavailable: the server is stopping"}`, c.next())
+	assert.Equal(t, `{"response":true,"error":"rpw: unavailable: the server is stopping"}`, c.ask(`{"type":"listen","stream":"s"}`), "it is tried again")
+	assert.Equal(t, `{"response":true,"ok":true,"unsubscribed":"s"}`, c.ask(`{"type":"unlisten","stream":"s"}`))
+}
+
 // TestOriginalOneMistakeIsOneError: requests that are done together with a wrong one succeed.
 func TestOriginalOneMistakeIsOneError(t *testing.T) {
 	hub := memoryHub(t)
