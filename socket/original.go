@@ -3,7 +3,6 @@ package socket
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -82,9 +81,7 @@ func (s *originalSession) read(ctx context.Context) error {
 		}
 		r, err := parseOriginal(typ, data)
 		if err == nil {
-			if !s.requests.put(r, max(len(data), share)) {
-				return net.ErrClosed // by the writer, who knows why
-			}
+			s.requests.put(r, max(len(data), share))
 			continue
 		}
 		if _, closing := errors.AsType[websocket.CloseError](err); closing {
@@ -172,7 +169,6 @@ func (s *originalSession) write(ctx context.Context) error {
 		for _, frame := range frames {
 			if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
 				s.frames.drop()
-				s.requests.close()
 				_ = s.conn.CloseNow() // ends the reading
 				return err
 			}

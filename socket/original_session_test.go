@@ -65,20 +65,22 @@ func TestOriginalListenIsPinned(t *testing.T) {
 	}
 }
 
-// TestOriginalUnlisten: when it is acknowledged no event follows, and listening again works.
+// TestOriginalUnlisten: when it is acknowledged no event follows, also none that waited for room, and listening again works.
 func TestOriginalUnlisten(t *testing.T) {
 	hub := memoryHub(t)
-	c := dialOriginal(t, originalServer(t, hub, Config{}))
-	for range 20 {
-		require.Contains(t, c.ask(`{"type":"listen","stream":"s"}`), "subscribed")
+	conn := serveTestConn(t, hub, Limits{Queue: 512, Requests: 8, Waits: 8})
+	for range 50 {
+		conn.in <- `{"type":"listen","stream":"s"}`
+		require.Contains(t, <-conn.out, "subscribed")
 		for range 10 {
 			publish(t, hub, "s", "e", `1`)
 		}
-		c.send(`{"type":"unlisten","stream":"s"}`)
-		for !strings.Contains(c.next(), "unsubscribed") {
+		conn.in <- `{"type":"unlisten","stream":"s"}`
+		for !strings.Contains(<-conn.out, "unsubscribed") {
 		}
 		publish(t, hub, "s", "late", `1`)
-		require.Equal(t, `{"response":true,"ok":true}`, c.ask(`{"type":"getVal","key":"none"}`))
+		conn.in <- `{"type":"getVal","key":"none"}`
+		require.Equal(t, `{"response":true,"ok":true}`, <-conn.out)
 	}
 }
 
@@ -409,30 +411,22 @@ func TestOriginalLimits(t *testing.T) {
 // TestOriginalListensEndWithTheirConnection: nothing of a client is left behind. The original kept a connection to Redis for each listen.
 func TestOriginalListensEndWithTheirConnection(t *testing.T) {
 	hub := memoryHub(t)
-	var ended sync.WaitGroup
 	for range 20 {
-		conn := newTestConn()
-		ended.Go(func() {
-			_ = serveOriginal(t.Context(), conn, &peer{hub: hub, limits: Limits{Queue: 1 << 20, Requests: 256, Waits: 1024}})
+		t.Run("", func(t *testing.T) { // whose end waits for the session and all it has started
+			conn := serveTestConn(t, hub, Limits{Queue: 1 << 20, Requests: 256, Waits: 1024})
+			for i := range 10 {
+				conn.in <- fmt.Sprintf(`{"type":"listen","stream":"s%d"}`, i)
+				<-conn.out
+			}
 		})
-		for i := range 10 {
-			conn.in <- fmt.Sprintf(`{"type":"listen","stream":"s%d"}`, i)
-			<-conn.out
-		}
-		close(conn.in)
 	}
-	ended.Wait() // returns only when no goroutine of a session is left
 }
 
-// TestOriginalSlowReader: a client that does not read for a while misses what was trimmed meanwhile, and goes on with what is there, in order; it
-// holds no more than its queue (S6).
+// TestOriginalSlowReader: a client that does not read for a while misses what was trimmed meanwhile, and goes on with what is there, in order; no
+// more waits for it than its queue holds (S6).
 func TestOriginalSlowReader(t *testing.T) {
 	hub := memoryHub(t)
-	conn := newTestConn()
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		_ = serveOriginal(t.Context(), conn, &peer{hub: hub, limits: Limits{Queue: 4 << 10, Requests: 256, Waits: 1024}})
-	})
+	conn := serveTestConn(t, hub, Limits{Queue: 4 << 10, Requests: 256, Waits: 1024})
 	conn.in <- `{"type":"listen","stream":"s"}`
 	<-conn.out
 	for i := range 3000 {
@@ -452,8 +446,6 @@ func TestOriginalSlowReader(t *testing.T) {
 	assert.Less(t, len(got), 1000)
 	publish(t, hub, "s", "e", `3000`)
 	assert.Contains(t, <-conn.out, `"data":3000`)
-	close(conn.in)
-	serving.Wait()
 }
 
 // TestOriginalSlowClientIsClosedAlone: who takes nothing is cut off, and the others get everything (K4).
@@ -476,16 +468,25 @@ func TestOriginalSlowClientIsClosedAlone(t *testing.T) {
 	assert.Equal(t, 1, s.Stats().Connections)
 }
 
-// testConn is a connection to a client that takes frames from out one by one, when it likes, and closes in to leave.
+// testConn is a connection to a client that takes frames from out one by one, when it likes, and closes
+// in to leave.
 type testConn struct {
 	in, out chan string
 	gone    context.Context
 	drop    context.CancelFunc
 }
 
-func newTestConn() *testConn {
+// serveTestConn serves a client until the test ends.
+func serveTestConn(t *testing.T, hub *rpw.Hub, limits Limits) *testConn {
 	gone, drop := context.WithCancel(context.Background())
-	return &testConn{in: make(chan string), out: make(chan string), gone: gone, drop: drop}
+	c := &testConn{in: make(chan string), out: make(chan string), gone: gone, drop: drop}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = serveOriginal(context.Background(), c, &peer{hub: hub, limits: limits}) })
+	t.Cleanup(func() {
+		close(c.in)
+		serving.Wait()
+	})
+	return c
 }
 
 var errTestGone = errors.New("gone")
