@@ -32,6 +32,6 @@
 //
 // # The protocol
 //
-// The subprotocol is rpw.v1: binary messages of frames, one operation for each method of the contracts. A peer that sets a field or asks for an operation which the other does
+// The subprotocol is rpw.v1: binary messages of packets, one operation for each method of the contracts. A peer that sets a field or asks for an operation which the other does
 // not know yet gets errors.ErrUnsupported; see testdata/schema.txt for all of them.
 package socket

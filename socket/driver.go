@@ -81,7 +81,7 @@ func (opts Options) over(base Options) Options {
 
 // connect opens the link to a place: a URL without a secret and without parameters.
 func connect(ctx context.Context, place *url.URL, opts Options) (rpw.Parts, error) {
-	if opts.Token != nil && place.Scheme == "ws" && !opts.Insecure && !loopback(place.Hostname()) {
+	if opts.Token != nil && place.Scheme == "ws" && !opts.Insecure && !isLoopback(place.Hostname()) {
 		return rpw.Parts{}, rpw.Errorf(rpw.ErrInvalid, "a token would cross the network for all to read: use wss, or say insecure=true if the network is safe")
 	}
 	if opts.DialTimeout < 0 || opts.Timeout < 0 {
@@ -91,7 +91,7 @@ func connect(ctx context.Context, place *url.URL, opts Options) (rpw.Parts, erro
 		opts.Notify = func(rpw.Notice) {}
 	}
 	d := newDialer(place, opts)
-	l, err := open(ctx, linkConfig{
+	l, err := newRemote(ctx, remoteConfig{
 		dial: d.dial, token: opts.Token, timeout: opts.Timeout, dialTimeout: opts.DialTimeout, notify: opts.Notify,
 	})
 	if err != nil {

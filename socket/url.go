@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"maps"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -153,10 +152,4 @@ func (o *urlOptions) readTLS(u *url.URL) error {
 		return rpw.Errorf(rpw.ErrInvalid, "the file of tls_ca holds no certificate in PEM")
 	}
 	return nil
-}
-
-// loopback reports whether a host is this machine.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
