@@ -1,8 +1,8 @@
 package socket
 
 import (
-	"cmp"
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"

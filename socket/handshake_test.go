@@ -37,6 +37,7 @@ func tokens(t testing.TB) *Tokens {
 
 // TestServerNeedsToKnowWhoMayComeIn is B66.
 func TestServerNeedsToKnowWhoMayComeIn(t *testing.T) {
+	t.Parallel()
 	hub, err := rpw.Open(t.Context(), "memory://")
 	require.NoError(t, err)
 	defer hub.Close()
@@ -57,6 +58,7 @@ func TestServerNeedsToKnowWhoMayComeIn(t *testing.T) {
 
 // TestCredentials is B50 and B52: each way that a token may come, and what is refused before the upgrade. It protects K2.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	config := Config{Authenticate: tokens(t).Authenticate}
 	s := openSite(t, config)
 	config.TokenParameter = "token"
@@ -99,6 +101,7 @@ func TestCredentials(t *testing.T) {
 
 // TestAuthenticateSeesOneForm: the token is in the header, and nowhere else.
 func TestAuthenticateSeesOneForm(t *testing.T) {
+	t.Parallel()
 	asked := make(chan *http.Request, 1)
 	s := openSite(t, Config{TokenParameter: "token", Authenticate: func(r *http.Request) (Identity, error) {
 		asked <- r
@@ -115,6 +118,7 @@ func TestAuthenticateSeesOneForm(t *testing.T) {
 
 // TestAnonymous: who sends no token may come in where that is allowed, but a wrong token never becomes none.
 func TestAnonymous(t *testing.T) {
+	t.Parallel()
 	both := openSite(t, Config{AllowAnonymous: true, Authenticate: tokens(t).Authenticate})
 	both.connect(nil)
 	both.connect(bearer(edgeToken))
@@ -131,6 +135,7 @@ func TestAnonymous(t *testing.T) {
 
 // TestOrigins is B53 and B55: web pages connect only if they are listed, ports included. It protects K2.
 func TestOrigins(t *testing.T) {
+	t.Parallel()
 	s := openSite(t, Config{AllowAnonymous: true, Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://localhost:3000"}})
 	origin := func(values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header["Origin"] = values }
@@ -153,6 +158,7 @@ func TestOrigins(t *testing.T) {
 
 // TestHosts is B54: a page whose name was resolved to this server is refused, also where it lists itself as its origin. It protects K2.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	local := openSite(t, Config{AllowAnonymous: true})
 	_, port, err := net.SplitHostPort(local.addr)
@@ -177,6 +183,7 @@ func TestHosts(t *testing.T) {
 
 // TestPatternsThatCannotBeMeant is B55, too.
 func TestPatternsThatCannotBeMeant(t *testing.T) {
+	t.Parallel()
 	hub, err := rpw.Open(t.Context(), "memory://")
 	require.NoError(t, err)
 	defer hub.Close()
@@ -193,6 +200,7 @@ func TestPatternsThatCannotBeMeant(t *testing.T) {
 
 // TestWhatIsNoHandshake: each is answered with a fixed text that repeats nothing of the request.
 func TestWhatIsNoHandshake(t *testing.T) {
+	t.Parallel()
 	s := openSite(t, Config{AllowAnonymous: true})
 	without := func(name string) func(*http.Request) { return func(r *http.Request) { r.Header.Del(name) } }
 	with := func(name, value string) func(*http.Request) {
@@ -218,6 +226,7 @@ func TestWhatIsNoHandshake(t *testing.T) {
 
 // TestOriginalHandshake: with Original, clients without a subprotocol come in, and plain HTTP is answered as the original does.
 func TestOriginalHandshake(t *testing.T) {
+	t.Parallel()
 	s := openSite(t, Config{AllowAnonymous: true, Original: true})
 	s.connect(func(r *http.Request) { r.Header.Del("Sec-WebSocket-Protocol") })
 	s.connect(nil)
@@ -227,6 +236,7 @@ func TestOriginalHandshake(t *testing.T) {
 
 // TestSlowHandshakes is B57: whoever sends his request slowly, or too much of it, or waits too long for his authentication, holds nothing.
 func TestSlowHandshakes(t *testing.T) {
+	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
 	s := openSite(t, Config{
 		Limits: Limits{Handshakes: 2, HandshakeTime: 200 * time.Millisecond},
@@ -261,6 +271,7 @@ func TestSlowHandshakes(t *testing.T) {
 
 // TestHandshakesAreBounded is B57, too.
 func TestHandshakesAreBounded(t *testing.T) {
+	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
 	s := openSite(t, Config{
 		Limits: Limits{Handshakes: 2, HandshakeTime: soon},
@@ -291,6 +302,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 
 // TestAuthenticatorThatPanics: it costs its own handshake only.
 func TestAuthenticatorThatPanics(t *testing.T) {
+	t.Parallel()
 	calm := false
 	s := openSite(t, Config{Limits: Limits{Handshakes: 1}, Authenticate: func(*http.Request) (Identity, error) {
 		if !calm {
@@ -312,6 +324,7 @@ func TestAuthenticatorThatPanics(t *testing.T) {
 
 // TestConnections: one more than allowed is told to come back later.
 func TestConnections(t *testing.T) {
+	t.Parallel()
 	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{Connections: 2}})
 	first := s.connect(nil)
 	s.connect(nil)
@@ -326,6 +339,7 @@ func TestConnections(t *testing.T) {
 
 // TestConnectFlood is B43: an address may connect so often only, and its refusals are no flood of log lines.
 func TestConnectFlood(t *testing.T) {
+	t.Parallel()
 	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 1}})
 	for range 10 {
 		_, c := s.knock(nil)
@@ -339,6 +353,7 @@ func TestConnectFlood(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	p := newPerAddress(clock{time.Now()}, 0.0001)
 	p.rate.burst = 0
 	for _, a := range []struct {
@@ -361,6 +376,7 @@ func TestAddresses(t *testing.T) {
 
 // TestSecretsStayOut is B60 for the server: whatever goes wrong, no token is in a log, an error or an answer.
 func TestSecretsStayOut(t *testing.T) {
+	t.Parallel()
 	talkative := func(r *http.Request) (Identity, error) {
 		token, _ := Bearer(r)
 		return Identity{}, fmt.Errorf("what is %s?", token)

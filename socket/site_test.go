@@ -218,6 +218,12 @@ func (c *rawConn) next() (opcode byte, payload []byte, err error) {
 
 // closed reads until the server closes the connection, and returns with which code; 0 without one.
 func (c *rawConn) closed() (code websocket.StatusCode, reason string) {
+	defer c.Close()
+	return c.ending()
+}
+
+// ending is like closed, but the close frame is not answered.
+func (c *rawConn) ending() (code websocket.StatusCode, reason string) {
 	for {
 		opcode, payload, err := c.next()
 		switch {
