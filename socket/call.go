@@ -11,7 +11,7 @@ import (
 
 // call makes a call over the link. A request that waits is sent again over the next connection when one is lost: it holds the position or the lane
 // that keep it from losing or doubling anything. Any other is not: the Hub repeats what is safe to repeat.
-func call[Q, A any](ctx context.Context, l *link, v *verb[Q, A], q Q) (answer A, err error) {
+func call[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q) (answer A, err error) {
 	if err := ctx.Err(); err != nil {
 		return answer, err
 	}
@@ -31,7 +31,7 @@ func call[Q, A any](ctx context.Context, l *link, v *verb[Q, A], q Q) (answer A,
 	return v.read(reply)
 }
 
-func callWaiting[Q, A any](ctx context.Context, l *link, v *verb[Q, A], q Q, wait *time.Duration) (answer A, err error) {
+func callWaiting[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q, wait *time.Duration) (answer A, err error) {
 	p := patience{*wait, time.Now()}
 	for {
 		c, err := l.await(ctx, p)
@@ -65,7 +65,7 @@ func (p patience) left() time.Duration {
 }
 
 // await is connected for a call that waits: as long as it does, but not shorter than others.
-func (l *link) await(ctx context.Context, p patience) (*client, error) {
+func (l *remote) await(ctx context.Context, p patience) (*client, error) {
 	if p.wait == rpw.Forever {
 		return l.connected(ctx)
 	}
@@ -75,8 +75,8 @@ func (l *link) await(ctx context.Context, p patience) (*client, error) {
 }
 
 // toSend is a request for a verb.
-func (v *verb[Q, A]) toSend(l *link, q *Q, waits bool) request {
-	r := request{kind: frameRequest, waits: waits, body: func(b []byte) []byte {
+func (v *verb[Q, A]) toSend(l *remote, q *Q, waits bool) request {
+	r := request{kind: packetRequest, waits: waits, body: func(b []byte) []byte {
 		return v.request.append(binary.AppendUvarint(b, v.number), q)
 	}}
 	if v.undo != nil {
@@ -93,8 +93,8 @@ func (v *verb[Q, A]) toSend(l *link, q *Q, waits bool) request {
 }
 
 // read takes the answer out of a reply.
-func (v *verb[Q, A]) read(reply frame) (answer A, err error) {
-	if reply.kind == frameFailure {
+func (v *verb[Q, A]) read(reply packet) (answer A, err error) {
+	if reply.kind == packetFailure {
 		var f failure
 		if err = failurePlan.parse(reply.body, &f); err == nil {
 			err = f.err()

@@ -43,7 +43,7 @@ type client struct {
 // exchange is a request on its way.
 type exchange struct {
 	places chan struct{}
-	reply  chan frame   // holds one
+	reply  chan packet  // holds one
 	late   func([]byte) // set when the caller has left: takes the answer
 }
 
@@ -57,26 +57,34 @@ func newClient(ctx context.Context, conn conn) (*client, error) {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	for i, n := range [...]int{c.hello.Requests, c.hello.Waits} {
-		c.places[i] = make(chan struct{}, min(max(n, 1), maxPlaces))
+		c.places[i] = make(chan struct{}, atMost(n, maxPlaces))
 	}
-	c.out = newWriter(c.ctx, conn, c.hello.Message, clientQueue, clientWriteTime)
+	c.out = newWriter(c.ctx, conn, atMost(c.hello.Message, maxAnswer), clientQueue, clientWriteTime)
 	c.tasks.Go(func() { c.end(c.out.run()) })
 	c.tasks.Go(func() { c.end(keepAlive(c.ctx, conn, clientPingEvery, clientPongTime)) })
 	c.tasks.Go(func() { c.end(c.read(rest)) })
 	return c, nil
 }
 
-// welcome reads the hello, which is the first frame of the first message.
+// atMost is a limit that the server tells, 0 being none, or most.
+func atMost(limit, most int) int {
+	if limit < 1 {
+		return most
+	}
+	return min(limit, most)
+}
+
+// welcome reads the hello, which is the first packet of the first message.
 func (c *client) welcome(ctx context.Context) (rest []byte, err error) {
 	_, message, err := c.conn.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f, rest, err := nextFrame(message)
-	if err == nil && f.kind == frameHello {
+	f, rest, err := nextPacket(message)
+	if err == nil && f.kind == packetHello {
 		err = helloPlan.parse(f.body, &c.hello)
 	}
-	if err != nil || f.kind != frameHello {
+	if err != nil || f.kind != packetHello {
 		return nil, rpw.Errorf(rpw.ErrUnavailable, "the server does not greet as one of rpw does")
 	}
 	return rest, nil
@@ -110,6 +118,28 @@ func (c *client) retire(ctx context.Context) {
 	c.close()
 }
 
+// keepAlive pings the peer. It returns when the peer does not answer in time, or ctx ends.
+func keepAlive(ctx context.Context, c conn, every, within time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := ping(ctx, c, within); err != nil {
+			return rpw.Errorf(rpw.ErrUnavailable, "no sign of life from the peer within %v", within)
+		}
+	}
+}
+
+func ping(ctx context.Context, c conn, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return c.Ping(ctx)
+}
+
 // read takes messages until the connection ends.
 func (c *client) read(message []byte) error {
 	for {
@@ -125,14 +155,14 @@ func (c *client) read(message []byte) error {
 
 func (c *client) handle(message []byte) error {
 	for len(message) > 0 {
-		f, rest, err := nextFrame(message)
+		f, rest, err := nextPacket(message)
 		if err != nil {
 			return err
 		}
 		switch f.kind {
-		case frameReply, frameFailure:
+		case packetReply, packetFailure:
 			c.deliver(f)
-		case frameLeave:
+		case packetLeave:
 			var l leave
 			if err := leavePlan.parse(f.body, &l); err != nil {
 				return err
@@ -142,7 +172,7 @@ func (c *client) handle(message []byte) error {
 			default:
 			}
 		default:
-			return rpw.Errorf(rpw.ErrInvalid, "the server sent a frame of kind %d", f.kind)
+			return rpw.Errorf(rpw.ErrInvalid, "the server sent a packet of kind %d", f.kind)
 		}
 		message = rest
 	}
@@ -150,7 +180,7 @@ func (c *client) handle(message []byte) error {
 }
 
 // deliver hands a reply to its caller, and his place to another.
-func (c *client) deliver(f frame) {
+func (c *client) deliver(f packet) {
 	c.mu.Lock()
 	x := c.calls[f.id]
 	delete(c.calls, f.id)
@@ -164,14 +194,14 @@ func (c *client) deliver(f frame) {
 	}
 	<-x.places
 	x.reply <- f
-	if late != nil && f.kind == frameReply {
+	if late != nil && f.kind == packetReply {
 		late(f.body)
 	}
 }
 
 // request is what a client sends and is replied to.
 type request struct {
-	kind  frameKind
+	kind  packetKind
 	waits bool
 	body  func([]byte) []byte
 	late  func([]byte) // takes an answer that comes when the caller has left; nil: nobody does
@@ -179,7 +209,7 @@ type request struct {
 
 // ask sends a request and waits for the reply, within ctx. sent says whether the request may have left, so that it may have been done; after an error of
 // ctx it still may leave. The error is errLost, that of ctx, or ErrTooLarge.
-func (c *client) ask(ctx context.Context, r request) (reply frame, sent bool, err error) {
+func (c *client) ask(ctx context.Context, r request) (reply packet, sent bool, err error) {
 	places := c.places[0]
 	if r.waits {
 		places = c.places[1]
@@ -191,7 +221,7 @@ func (c *client) ask(ctx context.Context, r request) (reply frame, sent bool, er
 	case <-ctx.Done():
 		return reply, false, ctx.Err()
 	}
-	x := &exchange{places: places, reply: make(chan frame, 1)}
+	x := &exchange{places: places, reply: make(chan packet, 1)}
 	c.mu.Lock()
 	c.last++
 	id := c.last
@@ -233,7 +263,7 @@ func (c *client) forget(id uint64) {
 }
 
 // abandon tells the server that the caller has left, unless the reply is there.
-func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply frame, ok bool) {
+func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply packet, ok bool) {
 	c.mu.Lock()
 	_, waiting := c.calls[id]
 	x.late = late
@@ -241,7 +271,7 @@ func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply frame
 	if !waiting {
 		return <-x.reply, true
 	}
-	c.out.urge(frameCancel, id)
+	c.out.urge(packetCancel, id)
 	return reply, false
 }
 

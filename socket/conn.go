@@ -6,7 +6,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Subprotocol is the native protocol: binary messages, see frame.go. A later version gets a name of its own, and a server may speak both.
+// Subprotocol is the native protocol: binary messages, see packet.go. A later version gets a name of its own, and a server may speak both.
 const Subprotocol = "rpw.v1"
 
 // conn carries messages between two peers: a *websocket.Conn, or one end of a pipe within the process. One goroutine reads, one

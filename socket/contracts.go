@@ -7,7 +7,7 @@ import (
 )
 
 // parts are the contracts over a link.
-func (l *link) parts() rpw.Parts {
+func (l *remote) parts() rpw.Parts {
 	return rpw.Parts{
 		Name:    "socket",
 		Streams: remoteStreams{l},
@@ -22,7 +22,7 @@ func (l *link) parts() rpw.Parts {
 	}
 }
 
-type remoteStreams struct{ l *link }
+type remoteStreams struct{ l *remote }
 
 var _ rpw.StreamBus = remoteStreams{}
 
@@ -83,7 +83,7 @@ func (r remoteStreams) Administer(ctx context.Context, req rpw.GroupCommands) ([
 	return call(ctx, r.l, opAdminister, req)
 }
 
-type remoteCache struct{ l *link }
+type remoteCache struct{ l *remote }
 
 var _ rpw.Cache = remoteCache{}
 
@@ -107,7 +107,7 @@ func (r remoteCache) Scan(ctx context.Context, req rpw.ScanRequest) (rpw.ScanPag
 	return call(ctx, r.l, opScan, req)
 }
 
-type remoteLogs struct{ l *link }
+type remoteLogs struct{ l *remote }
 
 var _ rpw.LogSink = remoteLogs{}
 
@@ -120,7 +120,7 @@ func (r remoteLogs) Query(ctx context.Context, q rpw.LogQuery) (rpw.LogPage, err
 	return call(ctx, r.l, opQueryLog, q)
 }
 
-type remoteActions struct{ l *link }
+type remoteActions struct{ l *remote }
 
 var _ rpw.ActionStore = remoteActions{}
 

@@ -100,7 +100,7 @@ func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
 	}
 	if err = ctx.Err(); err == nil { // the client is there
 		var message uint64
-		message, err = s.out.send(frameReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
+		message, err = s.out.send(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
 		if err == nil && v.undo != nil {
 			err = s.out.written(message)
 		}

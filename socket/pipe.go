@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -17,12 +16,12 @@ import (
 func Pipe(hub *rpw.Hub) (rpw.Parts, error) {
 	serving, stop := context.WithCancel(context.Background())
 	var sessions sync.WaitGroup
-	l, err := open(context.Background(), linkConfig{
+	l, err := newRemote(context.Background(), remoteConfig{
 		dial: func(context.Context) (conn, error) {
 			near, far := newPipe()
 			sessions.Go(func() {
 				defer far.CloseNow()
-				serveNative(serving, far, newPipePeer(hub))
+				serveNative(serving, far, &peer{hub: hub})
 			})
 			return near, nil
 		},
@@ -41,14 +40,6 @@ func Pipe(hub *rpw.Hub) (rpw.Parts, error) {
 		return err
 	}
 	return parts, nil
-}
-
-// newPipePeer is a peer that may do everything.
-func newPipePeer(hub *rpw.Hub) *peer {
-	return &peer{hub: hub, limits: Limits{
-		Message: rpw.MaxBatchBytes + 1<<20, Requests: 256, Waits: 1024, Queue: 1 << 20, WriteTime: 5 * time.Second,
-		PingEvery: 25 * time.Second, PongTime: 10 * time.Second,
-	}}
 }
 
 // pipeEnd is one end of a connection within the process.

@@ -15,6 +15,9 @@ import (
 // maxAnswer bounds an answer, in bytes on the wire: that of a page with many large items is ErrTooLarge, and says to ask for fewer.
 const maxAnswer = 64 << 20
 
+// defaultQueue is how many bytes of answers wait to be sent, where no limit says it.
+const defaultQueue = 1 << 20
+
 // undoTime bounds how long a session takes to hand back what its client left behind.
 const undoTime = 3 * time.Second
 
@@ -35,7 +38,7 @@ func serveNative(ctx context.Context, c conn, p *peer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &session{
 		ctx: ctx, conn: c, peer: p,
-		out:      newWriter(ctx, c, maxAnswer, p.limits.Queue, p.limits.WriteTime),
+		out:      newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
 		inFlight: make(map[uint64]context.CancelFunc),
 	}
 	s.greet()
@@ -43,39 +46,16 @@ func serveNative(ctx context.Context, c conn, p *peer) error {
 		cancel(cmp.Or(err, errors.New("the connection ended")))
 	}
 	s.tasks.Go(func() { end(s.out.run()) })
-	s.tasks.Go(func() { end(keepAlive(ctx, c, p.limits.PingEvery, p.limits.PongTime)) })
 	s.tasks.Go(s.farewell)
 	end(s.read())
 	s.tasks.Wait()
 	return context.Cause(ctx)
 }
 
-// keepAlive pings the peer. It returns when the peer does not answer in time, or ctx ends.
-func keepAlive(ctx context.Context, c conn, every, within time.Duration) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if err := ping(ctx, c, within); err != nil {
-			return rpw.Errorf(rpw.ErrUnavailable, "no sign of life from the peer within %v", within)
-		}
-	}
-}
-
-func ping(ctx context.Context, c conn, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	return c.Ping(ctx)
-}
-
 func (s *session) greet() {
 	l := s.peer.limits
 	h := hello{Requests: l.Requests, Waits: l.Waits, Message: l.Message, Lifetime: s.lifetime()}
-	s.out.send(frameHello, 0, func(b []byte) []byte { return helloPlan.append(b, &h) })
+	s.out.send(packetHello, 0, func(b []byte) []byte { return helloPlan.append(b, &h) })
 }
 
 // lifetime is what is left of the client's credential. Clocks differ, so it is no time.
@@ -91,7 +71,7 @@ func (s *session) farewell() {
 	select {
 	case <-s.peer.leave():
 		l := leave{After: s.peer.limits.DrainTime}
-		s.out.send(frameLeave, 0, func(b []byte) []byte { return leavePlan.append(b, &l) })
+		s.out.send(packetLeave, 0, func(b []byte) []byte { return leavePlan.append(b, &l) })
 	case <-s.ctx.Done():
 	}
 }
@@ -115,14 +95,14 @@ func (s *session) read() error {
 	}
 }
 
-// handle takes the frames of a message. What follows a broken one is lost.
+// handle takes the packets of a message. What follows a broken one is lost.
 func (s *session) handle(message []byte) error {
 	for len(message) > 0 {
-		f, rest, err := nextFrame(message)
+		f, rest, err := nextPacket(message)
 		if err != nil {
 			return s.refuse(0, err)
 		}
-		if err := s.handleFrame(f); err != nil {
+		if err := s.handlePacket(f); err != nil {
 			return err
 		}
 		message = rest
@@ -130,26 +110,26 @@ func (s *session) handle(message []byte) error {
 	return nil
 }
 
-func (s *session) handleFrame(f frame) error {
+func (s *session) handlePacket(f packet) error {
 	switch f.kind {
-	case frameRequest:
+	case packetRequest:
 		d := decoder{b: f.body}
 		op := lookup(d.uvarint())
 		if op == nil {
 			return s.refuse(f.id, rpw.Errorf(errors.ErrUnsupported, "the server does not know this operation; it is older than the client"))
 		}
 		return op.serve(s, f.id, d.b)
-	case frameCancel:
+	case packetCancel:
 		s.cancel(f.id)
 		return nil
-	case frameRefresh:
+	case packetRefresh:
 		var r refresh
 		if err := refreshPlan.parse(f.body, &r); err != nil {
 			return s.refuse(f.id, err)
 		}
 		return s.start(f.id, false, func(ctx context.Context) { s.refresh(ctx, f.id, r.Token) })
 	}
-	return s.refuse(f.id, rpw.Errorf(rpw.ErrInvalid, "a frame of kind %d has no place here", f.kind))
+	return s.refuse(f.id, rpw.Errorf(rpw.ErrInvalid, "a packet of kind %d has no place here", f.kind))
 }
 
 // refuse answers what is no request, and counts it.
@@ -161,7 +141,7 @@ func (s *session) refuse(id uint64, err error) error {
 // fail answers a request with an error.
 func (s *session) fail(id uint64, err error) {
 	f := failureOf(err)
-	s.out.send(frameFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
+	s.out.send(packetFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
 }
 
 // start runs a request in a goroutine of its own, if there is a place for it.
@@ -212,7 +192,7 @@ func (s *session) refresh(ctx context.Context, id uint64, token string) {
 		return
 	}
 	r := refreshed{Lifetime: s.lifetime()}
-	s.out.send(frameReply, id, func(b []byte) []byte { return refreshedPlan.append(b, &r) })
+	s.out.send(packetReply, id, func(b []byte) []byte { return refreshedPlan.append(b, &r) })
 }
 
 // allow checks the names of accesses, then whether the client may use them: nothing is told about a name that is none.

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,16 +12,19 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// coalesce is the size up to which frames that wait share a message.
+// coalesce is the size up to which packets that wait share a message.
 const coalesce = 64 << 10
 
-// writer sends frames over a connection, in order, from one goroutine. What waits to be sent is bounded: senders wait.
+// errDeaf: the peer takes nothing.
+var errDeaf = errors.New("the peer does not read what is sent")
+
+// writer sends packets over a connection, in order, from one goroutine. What waits to be sent is bounded: senders wait.
 type writer struct {
 	ctx      context.Context // of the connection
 	conn     conn
 	most     int           // bytes of a message
-	limit    int           // bytes that may wait, but always one frame
-	patience time.Duration // for the peer to take a message, for each MiB of it
+	limit    int           // bytes that may wait, but always one packet
+	patience time.Duration // for the peer to take a message, for each MiB of it; 0: the connection looks after that
 
 	mu      sync.Mutex
 	queue   [][]byte      // messages; the last one grows
@@ -36,14 +40,14 @@ func newWriter(ctx context.Context, c conn, most, limit int, patience time.Durat
 	return &writer{ctx: ctx, conn: c, most: most, limit: limit, patience: patience, work: make(chan struct{}, 1)}
 }
 
-// send queues a frame as soon as there is room. It returns the number of the message that carries it. The error is ErrTooLarge or
+// send queues a packet as soon as there is room. It returns the number of the message that carries it. The error is ErrTooLarge or
 // why the connection ended; then nothing was queued.
-func (w *writer) send(kind frameKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
+func (w *writer) send(kind packetKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
 	return w.sendWithin(w.ctx, kind, id, body)
 }
 
 // sendWithin is send for a caller who may leave before; then the error is that of ctx.
-func (w *writer) sendWithin(ctx context.Context, kind frameKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
+func (w *writer) sendWithin(ctx context.Context, kind packetKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.waiting >= w.limit {
@@ -54,8 +58,8 @@ func (w *writer) sendWithin(ctx context.Context, kind frameKind, id uint64, body
 	return w.add(kind, id, body)
 }
 
-// urge queues a small frame at once.
-func (w *writer) urge(kind frameKind, id uint64) {
+// urge queues a small packet at once.
+func (w *writer) urge(kind packetKind, id uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.add(kind, id, nil)
@@ -79,14 +83,14 @@ func (w *writer) await(ctx context.Context) error {
 	}
 }
 
-func (w *writer) add(kind frameKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
+func (w *writer) add(kind packetKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
 	if n := len(w.queue); n == 0 || len(w.queue[n-1]) >= coalesce {
 		w.queue = append(w.queue, w.spare)
 		w.spare = nil
 	}
 	last := &w.queue[len(w.queue)-1]
 	before := len(*last)
-	*last = appendFrame(*last, kind, id, body)
+	*last = appendPacket(*last, kind, id, body)
 	size := len(*last) - before
 	switch {
 	case size > w.most:
@@ -124,12 +128,11 @@ func (w *writer) written(message uint64) error {
 	return nil
 }
 
-// run writes until the connection ends. A peer that takes nothing in time costs the connection; the error
-// is then a CloseError with closeSlow.
+// run writes until the connection ends; a peer that takes nothing in time ends it.
 func (w *writer) run() error {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(w.patience, func() { cancel(websocket.CloseError{Code: closeSlow, Reason: "the peer does not read"}) })
+	late := time.AfterFunc(time.Hour, func() { cancel(errDeaf) })
 	defer late.Stop()
 	for {
 		late.Stop()
@@ -139,7 +142,9 @@ func (w *writer) run() error {
 			return context.Cause(ctx)
 		}
 		for message := w.next(nil); message != nil; message = w.next(message) {
-			late.Reset(w.patience * time.Duration(1+len(message)>>20))
+			if w.patience > 0 {
+				late.Reset(w.patience * time.Duration(1+len(message)>>20))
+			}
 			if err := w.conn.Write(ctx, websocket.MessageBinary, message); err != nil {
 				if ctx.Err() != nil {
 					err = context.Cause(ctx)

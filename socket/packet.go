@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// A message is a run of frames, so that many small ones share one. A frame is its length, as a varint, then the kind in one byte, the id of the request as a
+// A message is a run of packets, so that many small ones share one. A packet is its length, as a varint, then the kind in one byte, the id of the request as a
 // varint (0 if it belongs to none), and the body.
 
-// frameKind says what a frame is.
-type frameKind byte
+// packetKind says what a packet is.
+type packetKind byte
 
 // The kinds. A receiver closes the connection on kinds it does not know: a newer peer asks first, by the subprotocol.
 const (
-	_            frameKind = iota
-	frameHello             // server: first of all; body: hello
-	frameRequest           // client: the number of an operation, and its request
-	frameReply             // server: the answer of the operation
-	frameFailure           // server: the operation failed; body: failure
-	frameCancel            // client: the caller has left; the request is still replied to
-	frameRefresh           // client: another credential, replied to like a request; body: refresh
-	frameLeave             // server: come back elsewhere; body: leave
+	_             packetKind = iota
+	packetHello              // server: first of all; body: hello
+	packetRequest            // client: the number of an operation, and its request
+	packetReply              // server: the answer of the operation
+	packetFailure            // server: the operation failed; body: failure
+	packetCancel             // client: the caller has left; the request is still replied to
+	packetRefresh            // client: another credential, replied to like a request; body: refresh
+	packetLeave              // server: come back elsewhere; body: leave
 )
 
 // hello is what a server says first.
@@ -50,34 +50,34 @@ var (
 	leavePlan     = planOf(reflect.TypeFor[leave]())
 )
 
-// frame is a frame that has come. Its body is part of the message.
-type frame struct {
-	kind frameKind
+// packet is a packet that has come. Its body is part of the message.
+type packet struct {
+	kind packetKind
 	id   uint64
 	body []byte
 }
 
-// nextFrame takes the first frame off a message.
-func nextFrame(message []byte) (f frame, rest []byte, err error) {
+// nextPacket takes the first packet off a message.
+func nextPacket(message []byte) (f packet, rest []byte, err error) {
 	d := decoder{b: message}
 	inner := decoder{b: d.take(d.uvarint())}
 	if d.err == nil && len(inner.b) == 0 {
-		d.fail("a frame is empty")
+		d.fail("a packet is empty")
 	}
 	if d.err != nil {
 		return f, nil, d.err
 	}
-	f.kind = frameKind(inner.b[0])
+	f.kind = packetKind(inner.b[0])
 	inner.b = inner.b[1:]
 	f.id = inner.uvarint()
 	f.body = inner.b
 	return f, d.b, inner.err
 }
 
-// appendFrame appends a frame to a message; body appends its body.
-func appendFrame(b []byte, kind frameKind, id uint64, body func([]byte) []byte) []byte {
+// appendPacket appends a packet to a message; body appends its body.
+func appendPacket(b []byte, kind packetKind, id uint64, body func([]byte) []byte) []byte {
 	start := len(b)
-	b = append(b, 0, byte(kind)) // the length of most frames takes one byte
+	b = append(b, 0, byte(kind)) // the length of most packets takes one byte
 	b = binary.AppendUvarint(b, id)
 	if body != nil {
 		b = body(b)

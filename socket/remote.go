@@ -10,7 +10,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/redis-process-worker/rpw"
-	"github.com/redis-process-worker/rpw/internal/closing"
 )
 
 // Times of a link.
@@ -28,8 +27,8 @@ const (
 	crowdedWait  = 250 * time.Millisecond // of a wait while there are more of them than places
 )
 
-// linkConfig is what a link needs.
-type linkConfig struct {
+// remoteConfig is what a link needs.
+type remoteConfig struct {
 	dial        func(ctx context.Context) (conn, error)
 	token       func(ctx context.Context) (string, error) // nil: the credential cannot be refreshed
 	timeout     time.Duration                             // of a request, with the time until it can be sent
@@ -37,9 +36,9 @@ type linkConfig struct {
 	notify      func(rpw.Notice)
 }
 
-// link is a connection to a server that is made again when it is lost, with the calls that go over it.
-type link struct {
-	linkConfig
+// remote is a server: a connection to a server that is made again when it is lost, with the calls that go over it.
+type remote struct {
+	remoteConfig
 	ctx    context.Context // ends with the link
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -51,9 +50,9 @@ type link struct {
 	changed chan struct{} // closed when one of the two has changed
 }
 
-// open makes a link. The first connection is made within ctx; its error is that of open.
-func open(ctx context.Context, cfg linkConfig) (*link, error) {
-	l := &link{linkConfig: cfg, urgent: make(chan struct{}, 1), changed: make(chan struct{})}
+// newRemote makes a link. The first connection is made within ctx; its error is its own.
+func newRemote(ctx context.Context, cfg remoteConfig) (*remote, error) {
+	l := &remote{remoteConfig: cfg, urgent: make(chan struct{}, 1), changed: make(chan struct{})}
 	if l.dialTimeout == 0 {
 		l.dialTimeout = defaultDialTimeout
 	}
@@ -67,23 +66,27 @@ func open(ctx context.Context, cfg linkConfig) (*link, error) {
 	return l, nil
 }
 
-// close ends the link and everything that goes over it.
-func (l *link) close(ctx context.Context) error {
+// close ends the link and everything that goes over it. When ctx ends it drops the connection, and waits no longer.
+func (l *remote) close(ctx context.Context) error {
 	l.cancel()
 	done := make(chan struct{})
 	go func() {
 		l.tasks.Wait()
 		close(done)
 	}()
-	return closing.Await(ctx, done, 0, func() {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
 		if c := l.present(); c != nil {
 			c.conn.CloseNow()
 		}
-	})
+		return ctx.Err()
+	}
 }
 
 // connect makes a connection.
-func (l *link) connect(ctx context.Context) (*client, error) {
+func (l *remote) connect(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.dialTimeout)
 	defer cancel()
 	c, err := l.dial(ctx)
@@ -94,7 +97,7 @@ func (l *link) connect(ctx context.Context) (*client, error) {
 }
 
 // run keeps the link up, beginning with c, until it is closed.
-func (l *link) run(c *client) {
+func (l *remote) run(c *client) {
 	var old *client // which c replaces
 	for c != nil {
 		l.set(c, nil)
@@ -120,7 +123,7 @@ func (l *link) run(c *client) {
 }
 
 // set makes c the connection for all calls, or tells them that there is none.
-func (l *link) set(c *client, refused error) {
+func (l *remote) set(c *client, refused error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.client, l.refused = c, refused
@@ -128,14 +131,14 @@ func (l *link) set(c *client, refused error) {
 	l.changed = make(chan struct{})
 }
 
-func (l *link) present() *client {
+func (l *remote) present() *client {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.client
 }
 
 // stay looks after a connection until it is lost, whose error it returns, or it is time to leave it: nil.
-func (l *link) stay(c *client) error {
+func (l *remote) stay(c *client) error {
 	var refresh, leave <-chan time.Time
 	if l.token != nil {
 		refresh = refreshAfter(c.hello.Lifetime)
@@ -165,25 +168,25 @@ func refreshAfter(lifetime time.Duration) <-chan time.Time {
 }
 
 // refresh brings the server another credential. It returns how long that lives; after a failure, when to try again.
-func (l *link) refresh(c *client) time.Duration {
+func (l *remote) refresh(c *client) time.Duration {
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 	defer cancel()
 	token, err := l.token(ctx)
 	if err != nil {
 		return refreshLeast
 	}
-	reply, _, err := c.ask(ctx, request{kind: frameRefresh, body: func(b []byte) []byte {
+	reply, _, err := c.ask(ctx, request{kind: packetRefresh, body: func(b []byte) []byte {
 		return refreshPlan.append(b, &refresh{Token: token})
 	}})
 	var r refreshed
-	if err != nil || reply.kind != frameReply || refreshedPlan.parse(reply.body, &r) != nil {
+	if err != nil || reply.kind != packetReply || refreshedPlan.parse(reply.body, &r) != nil {
 		return refreshLeast // until the server closes the connection, and the next one brings its own credential
 	}
 	return r.Lifetime
 }
 
 // reconnect makes the next connection, after err, or because the server asked for it: nil. It returns nil when the link is closed.
-func (l *link) reconnect(err error) *client {
+func (l *remote) reconnect(err error) *client {
 	patient := false // a restarting server must not meet all its clients at once
 	switch websocket.CloseStatus(err) {
 	case closeRestart, closeBusy:
@@ -219,7 +222,7 @@ func (l *link) reconnect(err error) *client {
 }
 
 // pause waits before a try to connect. A user's call ends it, unless there was a try just before; false if the link is closed.
-func (l *link) pause(d time.Duration, hasty bool) bool {
+func (l *remote) pause(d time.Duration, hasty bool) bool {
 	least := d
 	if hasty {
 		least = min(d, redialLeast)
@@ -245,7 +248,7 @@ func (l *link) pause(d time.Duration, hasty bool) bool {
 }
 
 // connected waits for a connection, within ctx, and asks for one at once.
-func (l *link) connected(ctx context.Context) (*client, error) {
+func (l *remote) connected(ctx context.Context) (*client, error) {
 	for asked := false; ; {
 		l.mu.Lock()
 		c, refused, changed := l.client, l.refused, l.changed
