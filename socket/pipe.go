@@ -25,8 +25,7 @@ func Pipe(hub *rpw.Hub) (rpw.Parts, error) {
 			})
 			return near, nil
 		},
-		timeout: defaultTimeout,
-		notify:  func(rpw.Notice) {},
+		notify: func(rpw.Notice) {},
 	})
 	if err != nil { // the Hub is closed, at the most
 		stop()

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -31,8 +32,8 @@ const (
 type remoteConfig struct {
 	dial        func(ctx context.Context) (conn, error)
 	token       func(ctx context.Context) (string, error) // nil: the credential cannot be refreshed
-	timeout     time.Duration                             // of a request, with the time until it can be sent
-	dialTimeout time.Duration
+	timeout     time.Duration                             // of a request, with the time until it can be sent; 0: defaultTimeout
+	dialTimeout time.Duration                             // 0: defaultDialTimeout
 	notify      func(rpw.Notice)
 }
 
@@ -53,9 +54,7 @@ type remote struct {
 // newRemote makes a link. The first connection is made within ctx; its error is its own.
 func newRemote(ctx context.Context, cfg remoteConfig) (*remote, error) {
 	l := &remote{remoteConfig: cfg, urgent: make(chan struct{}, 1), changed: make(chan struct{})}
-	if l.dialTimeout == 0 {
-		l.dialTimeout = defaultDialTimeout
-	}
+	l.timeout, l.dialTimeout = cmp.Or(l.timeout, defaultTimeout), cmp.Or(l.dialTimeout, defaultDialTimeout)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	c, err := l.connect(ctx)
 	if err != nil {
