@@ -107,9 +107,9 @@ func (s *site) connect(edit func(*http.Request)) *rawConn {
 // client returns a Hub over the server, with a token if there is one.
 func (s *site) client(token string) *rpw.Hub {
 	s.t.Helper()
-	url := "ws://" + s.addr + "?timeout=5s"
+	url := "ws://" + s.addr
 	if token != "" {
-		url = "ws://:" + token + "@" + s.addr + "?timeout=5s"
+		url = "ws://:" + token + "@" + s.addr
 	}
 	hub, err := rpw.Open(s.t.Context(), url)
 	require.NoError(s.t, err)
