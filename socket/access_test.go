@@ -338,8 +338,8 @@ func TestRequestFlood(t *testing.T) {
 	}
 	var full int
 	for full < 7 {
-		for _, f := range c.frames(t) {
-			if f.kind == frameFailure {
+		for _, f := range c.packets(t) {
+			if f.kind == packetFailure {
 				assert.Equal(t, "full", failed(t, f).Code)
 				full++
 			}
@@ -360,8 +360,8 @@ func TestRequestIDs(t *testing.T) {
 	c.Write(rawFrame(fin|opBinary, wait))
 	c.Write(rawFrame(fin|opBinary, rawRequest(0, opStreamInfo, "x")))
 	for n := 0; n < 2; {
-		for _, f := range c.frames(t) {
-			if f.kind == frameFailure {
+		for _, f := range c.packets(t) {
+			if f.kind == packetFailure {
 				assert.Equal(t, "invalid", failed(t, f).Code)
 				n++
 			}
@@ -372,27 +372,27 @@ func TestRequestIDs(t *testing.T) {
 
 // rawRequest returns a message with one request.
 func rawRequest[Q, A any](id uint64, v *verb[Q, A], q Q) []byte {
-	return appendFrame(nil, frameRequest, id, func(b []byte) []byte {
+	return appendPacket(nil, packetRequest, id, func(b []byte) []byte {
 		return v.info().request.append(binary.AppendUvarint(b, v.number), &q)
 	})
 }
 
-// frames reads a message of the native protocol.
-func (c *rawConn) frames(t testing.TB) (list []frame) {
+// packets reads a message of the native protocol.
+func (c *rawConn) packets(t testing.TB) (list []packet) {
 	opcode, message, err := c.next()
 	require.NoError(t, err)
 	if opcode != opBinary {
 		return nil
 	}
 	for len(message) > 0 {
-		f, rest, err := nextFrame(message)
+		f, rest, err := nextPacket(message)
 		require.NoError(t, err)
 		list, message = append(list, f), rest
 	}
 	return list
 }
 
-func failed(t testing.TB, f frame) (out failure) {
+func failed(t testing.TB, f packet) (out failure) {
 	require.NoError(t, failurePlan.parse(f.body, &out))
 	return out
 }
@@ -410,8 +410,8 @@ func TestLargePayload(t *testing.T) {
 	c := s.connect(nil) // a client without a guard
 	c.Write(rawFrame(fin|opBinary, rawRequest(1, opSet, []rpw.CacheSet{{Key: "y", Data: make([]byte, rpw.MaxPayload+1), TTL: rpw.NoTTL}})))
 	for answered := false; !answered; {
-		for _, f := range c.frames(t) {
-			if f.kind == frameFailure {
+		for _, f := range c.packets(t) {
+			if f.kind == packetFailure {
 				assert.Equal(t, "too_large", failed(t, f).Code)
 				answered = true
 			}

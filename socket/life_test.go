@@ -35,11 +35,11 @@ func (c *rawConn) alive(t testing.TB) {
 	}
 }
 
-// until reads frames of the native protocol until there is one of a kind.
-func (c *rawConn) until(t testing.TB, kind frameKind) frame {
+// until reads packets until there is one of a kind.
+func (c *rawConn) until(t testing.TB, kind packetKind) packet {
 	t.Helper()
 	for {
-		for _, f := range c.frames(t) {
+		for _, f := range c.packets(t) {
 			if f.kind == kind {
 				return f
 			}
@@ -94,16 +94,16 @@ func TestExpiry(t *testing.T) {
 		},
 	})
 	refreshing, waiting := s.connect(bearer("short")), s.connect(bearer("short"))
-	first := refreshing.until(t, frameHello)
+	first := refreshing.until(t, packetHello)
 	var greeting hello
 	require.NoError(t, helloPlan.parse(first.body, &greeting))
 	assert.Positive(t, greeting.Lifetime)
 
-	bring := func(token string) frame {
+	bring := func(token string) packet {
 		r := refresh{Token: token}
-		refreshing.Write(rawFrame(fin|opBinary, appendFrame(nil, frameRefresh, 9, func(b []byte) []byte { return refreshPlan.append(b, &r) })))
+		refreshing.Write(rawFrame(fin|opBinary, appendPacket(nil, packetRefresh, 9, func(b []byte) []byte { return refreshPlan.append(b, &r) })))
 		for {
-			for _, f := range refreshing.frames(t) {
+			for _, f := range refreshing.packets(t) {
 				if f.id == 9 {
 					return f
 				}
@@ -112,11 +112,11 @@ func TestExpiry(t *testing.T) {
 	}
 	for _, token := range []string{"CANARY", "other", ""} {
 		f := bring(token)
-		require.Equal(t, frameFailure, f.kind, token)
+		require.Equal(t, packetFailure, f.kind, token)
 		assert.Equal(t, "permission", failed(t, f).Code)
 		assert.NotContains(t, string(f.body), "CANARY")
 	}
-	assert.Equal(t, frameReply, bring("long").kind)
+	assert.Equal(t, packetReply, bring("long").kind)
 
 	waiting.Write(rawFrame(fin|opBinary, rawRequest(1, opRead, rpw.ReadRequest{Stream: "x", Wait: time.Minute})))
 	code, reason := waiting.ending()
@@ -141,15 +141,9 @@ func TestRefreshKeepsGoing(t *testing.T) {
 		},
 		Authorize: func(context.Context, Identity, Access) error { return nil },
 	})
-	l, err := open(t.Context(), linkConfig{
-		dial:        func(ctx context.Context) (conn, error) { return s.dial(ctx, "first") },
-		token:       func(context.Context) (string, error) { return "next", nil },
-		timeout:     defaultTimeout,
-		dialTimeout: defaultDialTimeout,
-		notify:      func(rpw.Notice) {},
-	})
+	parts, err := New(t.Context(), "ws://"+s.addr, Options{Token: func(context.Context) (string, error) { return "next", nil }})
 	require.NoError(t, err)
-	hub, err := rpw.New(l.parts())
+	hub, err := rpw.New(parts)
 	require.NoError(t, err)
 	defer hub.Close()
 	s.eventually(func(Stats) bool { return asked.Load() >= 4 })
@@ -243,7 +237,7 @@ func TestBackendDown(t *testing.T) {
 	away.Store(true)
 	c := s.connect(nil)
 	c.Write(rawFrame(fin|opBinary, rawRequest(1, opGet, rpw.GetRequest{Keys: []string{"x"}})))
-	told := c.until(t, frameFailure)
+	told := c.until(t, packetFailure)
 	assert.Equal(t, "unavailable", failed(t, told).Code)
 	assert.NotContains(t, string(told.body), "CANARY")
 	require.Eventually(t, func() bool { return status(s.srv.Readyz) == http.StatusServiceUnavailable }, soon, 10*time.Millisecond)
@@ -299,14 +293,14 @@ func TestShutdown(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 	assert.NotEmpty(t, res.Header.Get("Retry-After"))
 
-	conns[0].until(t, frameLeave)
+	conns[0].until(t, packetLeave)
 	conns[0].Write(rawFrame(fin|opBinary, rawRequest(1, opStreams, rpw.StreamsRequest{})))
-	conns[0].until(t, frameReply) // it is still served
+	conns[0].until(t, packetReply) // it is still served
 	conns[0].Write(rawFrame(fin|opClose, []byte{3, 232}))
 	code, _ := conns[0].closed()
 	assert.Equal(t, websocket.StatusNormalClosure, code)
 	for _, c := range conns[1:] {
-		c.until(t, frameLeave)
+		c.until(t, packetLeave)
 		code, _ := c.closed()
 		assert.Equal(t, closeRestart, code)
 		c.Close()

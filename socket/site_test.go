@@ -107,30 +107,14 @@ func (s *site) connect(edit func(*http.Request)) *rawConn {
 // client returns a Hub over the server, with a token if there is one.
 func (s *site) client(token string) *rpw.Hub {
 	s.t.Helper()
-	l, err := open(s.t.Context(), linkConfig{
-		dial:        func(ctx context.Context) (conn, error) { return s.dial(ctx, token) },
-		timeout:     defaultTimeout,
-		dialTimeout: defaultDialTimeout,
-		notify:      func(rpw.Notice) {},
-	})
-	require.NoError(s.t, err)
-	hub, err := rpw.New(l.parts())
+	url := "ws://" + s.addr
+	if token != "" {
+		url = "ws://:" + token + "@" + s.addr
+	}
+	hub, err := rpw.Open(s.t.Context(), url)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { hub.Close() })
 	return hub
-}
-
-func (s *site) dial(ctx context.Context, token string) (conn, error) {
-	header := http.Header{}
-	if token != "" {
-		header.Set("Authorization", "Bearer "+token)
-	}
-	c, _, err := websocket.Dial(ctx, "ws://"+s.addr, &websocket.DialOptions{Subprotocols: []string{Subprotocol}, HTTPHeader: header})
-	if err != nil {
-		return nil, err
-	}
-	c.SetReadLimit(maxAnswer + 1<<20)
-	return c, nil
 }
 
 // eventually waits until what is true.
