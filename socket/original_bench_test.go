@@ -22,7 +22,7 @@ func BenchmarkOriginal(b *testing.B) {
 		frame := []byte(each.frame)
 		for _, inFlight := range []int{1, 20_000} {
 			b.Run(fmt.Sprintf("%s/inFlight=%d", each.name, inFlight), func(b *testing.B) {
-				c := dialOriginal(b, originalServer(b, memoryHub(b), Config{Limits: Limits{Messages: 1e9}})).conn
+				c := dialOriginal(b, originalServer(b, originalHub(b), Config{Limits: Limits{Messages: 1e9}})).conn
 				slots := make(chan struct{}, inFlight)
 				b.ReportAllocs()
 				b.ResetTimer()

@@ -19,7 +19,7 @@ import (
 	"github.com/redis-process-worker/rpw/driver/memory"
 )
 
-func memoryHub(t testing.TB, opts ...rpw.Option) *rpw.Hub {
+func originalHub(t testing.TB, opts ...rpw.Option) *rpw.Hub {
 	t.Helper()
 	h, err := rpw.New(memory.New(memory.Options{}).Parts(), opts...)
 	require.NoError(t, err)
@@ -238,8 +238,8 @@ func (c *originalClient) unlisten(stream string) {
 	c.send(map[string]any{"type": "unlisten", "stream": stream})
 }
 
-// event takes the next event.
-func event(t testing.TB, events <-chan originalFrame) originalFrame {
+// nextEvent takes the next event.
+func nextEvent(t testing.TB, events <-chan originalFrame) originalFrame {
 	t.Helper()
 	select {
 	case frame := <-events:

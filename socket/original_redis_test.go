@@ -40,7 +40,7 @@ func TestOriginalSharesRedis(t *testing.T) {
 	redis.CLI(t, "XADD", "p:st", "*", "u", "")
 	var got []string
 	for range 4 {
-		e := event(t, events)
+		e := nextEvent(t, events)
 		got = append(got, e.EventType+" "+string(e.Data)+" "+string(e.Error))
 	}
 	assert.Equal(t, []string{`evt {"a":1,"s":"é<&>"} `, `evt null "the data of this event is no JSON"`, "complete 1 ", "u {} "}, got)
@@ -49,7 +49,7 @@ func TestOriginalSharesRedis(t *testing.T) {
 	entry := strings.Split(redis.CLI(t, "XREVRANGE", "p:st", "+", "-", "COUNT", "1"), "\n")
 	require.GreaterOrEqual(t, len(entry), 3)
 	assert.Equal(t, []string{"mine", `{"b":2}`}, entry[1:3], "the first field is type and JSON")
-	assert.Equal(t, entry[0], event(t, events).ID)
+	assert.Equal(t, entry[0], nextEvent(t, events).ID)
 
 	c.ok(map[string]any{"type": "setVal", "key": "k", "value": map[string]any{"v": 1}})
 	assert.Equal(t, `{"v":1}`, redis.CLI(t, "GET", "p:k"))
@@ -111,7 +111,7 @@ func TestOriginalSurvivesAnOutage(t *testing.T) {
 	c := connectOriginal(t, url)
 	events := c.listen("st")
 	c.ok(map[string]any{"type": "publish", "stream": "st", "eventType": "e", "data": 1})
-	event(t, events)
+	nextEvent(t, events)
 	redis.Kill()
 	away := c.request(map[string]any{"type": "setVal", "key": "k", "value": 1})
 	assert.NotContains(t, string(away.Error), redis.Addr)
@@ -120,7 +120,7 @@ func TestOriginalSurvivesAnOutage(t *testing.T) {
 	assert.Eventually(t, func() bool {
 		return c.request(map[string]any{"type": "publish", "stream": "st", "eventType": "back", "data": 1}).OK
 	}, inTime, 10*time.Millisecond)
-	assert.Equal(t, "back", event(t, events).EventType)
+	assert.Equal(t, "back", nextEvent(t, events).EventType)
 }
 
 // originalScript is a client written with the WebSocket of JavaScript, as the original's is.
@@ -171,7 +171,7 @@ func TestOriginalFromJavaScript(t *testing.T) {
 	}
 	script := filepath.Join(t.TempDir(), "client.mjs")
 	require.NoError(t, os.WriteFile(script, []byte(originalScript), 0o600))
-	command := exec.CommandContext(t.Context(), node, "--experimental-websocket", script, originalServer(t, memoryHub(t), Config{}))
+	command := exec.CommandContext(t.Context(), node, "--experimental-websocket", script, originalServer(t, originalHub(t), Config{}))
 	var failed strings.Builder
 	command.Stderr = &failed
 	out, err := command.Output()

@@ -21,14 +21,14 @@ import (
 
 // TestOriginalClient is a day in the life of the original's browser client (K5).
 func TestOriginalClient(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	url := originalServer(t, hub, Config{})
 	alice, bob := connectOriginal(t, url), connectOriginal(t, url)
 
 	events := bob.listen("chat")
 	bob.ok(map[string]any{"type": "getVal", "key": "k"}) // behind the listen
 	alice.ok(map[string]any{"type": "publish", "stream": "chat", "eventType": "message", "data": map[string]any{"text": "hello"}})
-	got := event(t, events)
+	got := nextEvent(t, events)
 	assert.Equal(t, "message", got.EventType)
 	assert.JSONEq(t, `{"text":"hello"}`, string(got.Data))
 
@@ -49,13 +49,13 @@ func TestOriginalClient(t *testing.T) {
 	again := bob.listen("chat")
 	bob.ok(map[string]any{"type": "getVal", "key": "k"})
 	alice.ok(map[string]any{"type": "publish", "stream": "chat", "eventType": "message", "data": 2})
-	assert.Equal(t, "2", string(event(t, again).Data))
+	assert.Equal(t, "2", string(nextEvent(t, again).Data))
 	assert.Empty(t, events)
 }
 
 // TestOriginalListenIsPinned: what is published after the acknowledgement of a listen arrives, without a pause in between.
 func TestOriginalListenIsPinned(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := dialOriginal(t, originalServer(t, hub, Config{}))
 	for i := range 50 {
 		stream := fmt.Sprint("s", i)
@@ -67,7 +67,7 @@ func TestOriginalListenIsPinned(t *testing.T) {
 
 // TestOriginalUnlisten: when it is acknowledged no event follows, also none that waited for room, and listening again works.
 func TestOriginalUnlisten(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	conn := serveTestConn(t, hub, Limits{Queue: 512, Requests: 8, Waits: 8})
 	for range 50 {
 		conn.in <- `{"type":"listen","stream":"s"}`
@@ -87,7 +87,7 @@ func TestOriginalUnlisten(t *testing.T) {
 // TestOriginalKeepsOrder: without waiting for answers a client reads what it has written, and its events keep their order, also
 // where requests are done together (K5).
 func TestOriginalKeepsOrder(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := connectOriginal(t, originalServer(t, hub, Config{Limits: Limits{Requests: 8}}))
 	var gets, publishes []<-chan originalFrame
 	for i := range 500 {
@@ -115,7 +115,7 @@ func TestOriginalKeepsOrder(t *testing.T) {
 
 // TestOriginalEndedListen: a listen that cannot go on says so, in a frame that no listener of the original's client gets, and can be made anew.
 func TestOriginalEndedListen(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := dialOriginal(t, originalServer(t, hub, Config{}))
 	c.ask(`{"type":"listen","stream":"s","requestId":"i"}`)
 	require.NoError(t, hub.Close())
@@ -126,7 +126,7 @@ func TestOriginalEndedListen(t *testing.T) {
 
 // TestOriginalOneMistakeIsOneError: requests that are done together with a wrong one succeed.
 func TestOriginalOneMistakeIsOneError(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := connectOriginal(t, originalServer(t, hub, Config{}))
 	var good, bad []<-chan originalFrame
 	large := strings.Repeat("x", rpw.MaxPayload)
@@ -157,7 +157,7 @@ func TestOriginalOneMistakeIsOneError(t *testing.T) {
 
 // TestOriginalAckMeansStored: the acknowledgements of publish, setVal and delKey come after the deed. The original's came before.
 func TestOriginalAckMeansStored(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := connectOriginal(t, originalServer(t, hub, Config{}))
 	for i := range 100 {
 		c.ok(map[string]any{"type": "publish", "stream": "s", "eventType": "e", "data": i + 1})
@@ -177,7 +177,7 @@ func TestOriginalAckMeansStored(t *testing.T) {
 
 // TestOriginalLeaver: what a page sends before it is closed is carried out, as by the original.
 func TestOriginalLeaver(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	url := originalServer(t, hub, Config{})
 	for range 10 {
 		c := dialOriginal(t, url)
@@ -194,7 +194,7 @@ func TestOriginalLeaver(t *testing.T) {
 
 // TestOriginalStreamValues: which entries a range has.
 func TestOriginalStreamValues(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := connectOriginal(t, originalServer(t, hub, Config{}))
 	var ids []rpw.ID
 	for i := range 1200 {
@@ -266,7 +266,7 @@ func TestOriginalStreamValues(t *testing.T) {
 
 // TestOriginalValuesAreBounded: an answer that would not fit is an error that says what to do.
 func TestOriginalValuesAreBounded(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := connectOriginal(t, originalServer(t, hub, Config{}))
 	data := `"` + strings.Repeat("x", 1<<20-10) + `"`
 	for range 9 {
@@ -278,7 +278,7 @@ func TestOriginalValuesAreBounded(t *testing.T) {
 
 // TestOriginalCacheOfOthers: values that programs of others stored.
 func TestOriginalCacheOfOthers(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := dialOriginal(t, originalServer(t, hub, Config{}))
 	for key, data := range map[string]string{"empty": "", "text": "no JSON", "bytes": "\"\xff\""} {
 		errs, err := hub.Cache().Set(t.Context(), []rpw.CacheSet{{Key: key, Data: []byte(data), TTL: rpw.NoTTL}})
@@ -299,7 +299,7 @@ func TestOriginalCacheOfOthers(t *testing.T) {
 
 // TestOriginalDelKeys: patterns are of the names that clients see, many keys go in bounded steps, and the namespace of the server is no pattern.
 func TestOriginalDelKeys(t *testing.T) {
-	hub := memoryHub(t, rpw.WithNamespace("o"))
+	hub := originalHub(t, rpw.WithNamespace("o"))
 	url := originalServer(t, hub, Config{})
 	keys := func() (all []string) {
 		for key, err := range rpw.Keys(t.Context(), hub, "") {
@@ -340,7 +340,7 @@ func TestOriginalDelKeys(t *testing.T) {
 
 // TestOriginalRights: every message needs the right to what it names, and delKeys passes over what its client may not delete (B48, B49).
 func TestOriginalRights(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	asked := make(chan Access, 100)
 	url := originalServer(t, hub, Config{
 		Authenticate: func(*http.Request) (Identity, error) { return Identity{Name: "page"}, nil },
@@ -385,7 +385,7 @@ func TestOriginalRights(t *testing.T) {
 
 // TestOriginalLimits: what a client can ask for is bounded, and who goes beyond is refused or closed alone (K4).
 func TestOriginalLimits(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	url := originalServer(t, hub, Config{Limits: Limits{Waits: 2, Bad: 10, Message: 64 << 10}})
 	c := dialOriginal(t, url)
 	for i, want := range []string{"subscribed", "subscribed", "store full"} {
@@ -410,7 +410,7 @@ func TestOriginalLimits(t *testing.T) {
 
 // TestOriginalListensEndWithTheirConnection: nothing of a client is left behind. The original kept a connection to Redis for each listen.
 func TestOriginalListensEndWithTheirConnection(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	for range 20 {
 		t.Run("", func(t *testing.T) { // whose end waits for the session and all it has started
 			conn := serveTestConn(t, hub, Limits{Queue: 1 << 20, Requests: 256, Waits: 1024})
@@ -425,7 +425,7 @@ func TestOriginalListensEndWithTheirConnection(t *testing.T) {
 // TestOriginalSlowReader: a client that does not read for a while misses what was trimmed meanwhile, and goes on with what is there, in order; no
 // more waits for it than its queue holds (S6).
 func TestOriginalSlowReader(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	conn := serveTestConn(t, hub, Limits{Queue: 4 << 10, Requests: 256, Waits: 1024})
 	conn.in <- `{"type":"listen","stream":"s"}`
 	<-conn.out
@@ -450,7 +450,7 @@ func TestOriginalSlowReader(t *testing.T) {
 
 // TestOriginalSlowClientIsClosedAlone: who takes nothing is cut off, and the others get everything (K4).
 func TestOriginalSlowClientIsClosedAlone(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	s, url := startOriginal(t, hub, Config{Limits: Limits{WriteTime: 300 * time.Millisecond}})
 	slow, quick := dialOriginal(t, url), connectOriginal(t, url)
 	slow.ask(`{"type":"listen","stream":"s"}`)
@@ -462,7 +462,7 @@ func TestOriginalSlowClientIsClosedAlone(t *testing.T) {
 		publish(t, hub, "s", fmt.Sprint("e", i), data)
 	}
 	for i := range n {
-		assert.Equal(t, fmt.Sprint("e", i), event(t, events).EventType)
+		assert.Equal(t, fmt.Sprint("e", i), nextEvent(t, events).EventType)
 	}
 	require.Eventually(t, func() bool { return s.Stats().Closed["4008"] == 1 }, inTime, time.Millisecond)
 	assert.Equal(t, 1, s.Stats().Connections)

@@ -15,7 +15,7 @@ import (
 
 // TestOriginalProtocol has a row for each row of the protocol's table: what is asked, and the exact answer (K5). Rows build on those before.
 func TestOriginalProtocol(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	url := originalServer(t, hub, Config{})
 	for _, row := range []struct{ about, ask, want string }{
 		{"publish", `{"type":"publish","stream":"s","eventType":"e","data":{"a":1}}`, `{"response":true,"ok":true,"published":"s"}`},
@@ -124,7 +124,7 @@ func TestOriginalProtocol(t *testing.T) {
 
 // TestOriginalStoresWhatWasSent: payloads are stored byte by byte (B16), eventType 7 is "7" (K5).
 func TestOriginalStoresWhatWasSent(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	c := dialOriginal(t, originalServer(t, hub, Config{}))
 	c.ask(`{"type":"publish","stream":"s","eventType":7,"data":{"b":9007199254740993,"a":"<é\ud800>","9":1,"1":-0.10e+2}}`)
 	events, err := hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s"})
@@ -136,7 +136,7 @@ func TestOriginalStoresWhatWasSent(t *testing.T) {
 
 // TestOriginalEvents: what a listener gets, in which order of fields (K5).
 func TestOriginalEvents(t *testing.T) {
-	hub := memoryHub(t)
+	hub := originalHub(t)
 	url := originalServer(t, hub, Config{})
 	plain, marked := dialOriginal(t, url), dialOriginal(t, url)
 	publish(t, hub, "s", "before", `1`)
