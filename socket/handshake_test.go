@@ -332,7 +332,7 @@ func TestConnections(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 	assert.NotEmpty(t, res.Header.Get("Retry-After"))
 	first.Close()
-	s.eventually(func(now Stats) bool { return now.Connections == 1 })
+	s.eventually(func(now Stats) bool { return now.Connections+now.Handshakes == 1 })
 	s.connect(nil)
 	assert.Equal(t, uint64(1), s.srv.Stats().Refused["full"])
 }
@@ -340,11 +340,8 @@ func TestConnections(t *testing.T) {
 // TestConnectFlood is B43: an address may connect so often only, and its refusals are no flood of log lines.
 func TestConnectFlood(t *testing.T) {
 	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 1}})
-	for range 10 {
-		_, c := s.knock(nil)
-		c.Close()
-	}
+	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 0.0001}})
+	s.connect(nil)
 	for range 300 {
 		s.refused(http.StatusTooManyRequests, nil)
 	}
@@ -407,4 +404,32 @@ func TestSecretsStayOut(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = credential(r, "token")
 	assert.NoError(t, err)
+}
+
+// TestRates: what may happen n times a second may happen so often at once, and again as time goes by.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	var b bucket
+	r := rateOf(10, 5)
+	for range 5 {
+		assert.True(t, b.take(r, time.Second))
+	}
+	assert.False(t, b.take(r, time.Second))
+	assert.False(t, b.take(r, time.Second+99*time.Millisecond))
+	assert.True(t, b.take(r, time.Second+100*time.Millisecond))
+	assert.False(t, b.take(r, time.Second+100*time.Millisecond))
+	for range 5 {
+		assert.True(t, b.take(r, time.Hour))
+	}
+	assert.False(t, b.take(r, time.Hour))
+
+	b = bucket{}
+	rare := rateOf(1e-12, 1e-11)
+	assert.True(t, b.take(rare, 0))
+	assert.False(t, b.take(rare, time.Hour))
+	b = bucket{}
+	endless := rateOf(1e12, 1e12)
+	for range 1000 {
+		assert.True(t, b.take(endless, 0))
+	}
 }
