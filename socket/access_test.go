@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,6 +273,61 @@ func TestAuthorize(t *testing.T) {
 	require.ErrorIs(t, err, rpw.ErrPermission)
 	assert.ErrorContains(t, err, `no right to write the stream "shut"`)
 	assert.NotContains(t, err.Error(), "CANARY")
+}
+
+// TestRightsAreWithdrawn is F38: a right that is taken away ends the subscription that needs it, and nothing else.
+func TestRightsAreWithdrawn(t *testing.T) {
+	t.Parallel()
+	var shut atomic.Bool
+	s := openSite(t, Config{AllowAnonymous: true, Authorize: func(_ context.Context, _ Identity, a Access) error {
+		if shut.Load() && a.Name == "x" {
+			return errors.New("no more")
+		}
+		return nil
+	}})
+	ctx, h := within(t), s.client("")
+	read := func(stream string) (err error) {
+		sub, err := rpw.StreamOf[int](stream).Subscribe(ctx, h, rpw.Oldest())
+		require.NoError(t, err)
+		defer sub.Close()
+		for range 2 {
+			if _, err := s.hub.Streams().Publish(ctx, []rpw.Batch{{Stream: stream, Events: event("x")}}); err != nil {
+				return err
+			}
+			if _, err := sub.Next(ctx); err != nil {
+				return err
+			}
+		}
+		shut.Store(true)
+		for {
+			if _, err := s.hub.Streams().Publish(ctx, []rpw.Batch{{Stream: stream, Events: event("x")}}); err != nil {
+				return err
+			}
+			if _, err := sub.Next(ctx); err != nil || stream != "x" {
+				return err
+			}
+		}
+	}
+	assert.ErrorIs(t, read("x"), rpw.ErrPermission)
+	assert.NoError(t, read("y"))
+	assert.Empty(t, s.srv.Stats().Closed)
+}
+
+// TestAuthorizeThatPanics refuses the client that asked, and leaves the others alone.
+func TestAuthorizeThatPanics(t *testing.T) {
+	t.Parallel()
+	s := openSite(t, Config{AllowAnonymous: true, Authorize: func(_ context.Context, _ Identity, a Access) error {
+		if a.Name == "x" {
+			panic("out of order")
+		}
+		return nil
+	}})
+	ctx, h := within(t), s.client("")
+	_, err := h.Streams().StreamInfo(ctx, "x")
+	assert.ErrorIs(t, err, rpw.ErrPermission)
+	_, err = h.Streams().StreamInfo(ctx, "y")
+	assert.ErrorIs(t, err, rpw.ErrNotFound)
+	assert.Contains(t, s.log.String(), "out of order")
 }
 
 // TestNamespace: there is no way out of the server's namespace, whatever a client's own is. It protects K2, and is B10.

@@ -214,7 +214,8 @@ func (c *connection) watch() {
 
 // pinged counts a ping or a pong of the client; false keeps the pong back. It is called within Read.
 func (c *connection) pinged() bool {
-	if c.pings.take(rateOf(pingRate, 10*pingRate), c.peer.clock.now()) {
+	own := 2 / c.peer.limits.PingEvery.Seconds() // pongs are answers
+	if c.pings.take(rateOf(pingRate+own, 10*(pingRate+own)), c.peer.clock.now()) {
 		return true
 	}
 	c.end(errPings)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // closeTime bounds Close.
@@ -14,6 +16,9 @@ const closeTime = 2*lingerTime + time.Second
 // connections are over. With a deadline in ctx it takes less time for each step; when ctx ends, what is left is dropped, and the error
 // is that of ctx. The Hub stays open.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return rpw.Errorf(rpw.ErrInvalid, "the context is nil")
+	}
 	if s.stop() {
 		step := s.config.Limits.DrainTime
 		if until, ok := ctx.Deadline(); ok {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // tokenSubprotocol begins the subprotocol that carries a bearer token of a browser, which can send no header. It is never echoed.
@@ -222,16 +224,21 @@ func (s *Server) renewal(asked *http.Request) func(context.Context, string) (Ide
 	}
 	asked = asked.Clone(context.Background())
 	asked.Header.Del("Authorization")
-	return func(ctx context.Context, token string) (Identity, error) {
+	return func(ctx context.Context, token string) (id Identity, err error) {
 		if token == "" {
-			return Identity{}, errors.New("the token is empty")
+			return id, errors.New("the token is empty")
 		}
+		defer func() { // as net/http does for the handshake
+			if p := recover(); p != nil {
+				s.journal.panicked("Authenticate", p, token)
+				err = rpw.ErrPermission
+			}
+		}()
 		ctx, cancel := context.WithTimeout(ctx, s.config.Limits.HandshakeTime)
 		defer cancel()
 		again := asked.Clone(ctx)
 		again.Header.Set("Authorization", "Bearer "+token)
-		id, err := s.identify(again, token)
-		if err != nil {
+		if id, err = s.identify(again, token); err != nil {
 			s.journal.refused(asked.RemoteAddr, "refresh", err, token)
 		}
 		return id, err
@@ -243,7 +250,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r, asked *http.Request, id Ident
 	limits := s.config.Limits
 	p := &peer{
 		hub: s.hub, limits: limits, clock: s.clock,
-		authorize: s.config.Authorize, renew: s.renewal(asked), leaving: make(chan struct{}),
+		authorize: s.authorize, renew: s.renewal(asked), leaving: make(chan struct{}),
 	}
 	p.identity.Store(&id)
 	c := &connection{peer: p, remote: r.RemoteAddr}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -278,90 +279,6 @@ func TestTwoServers(t *testing.T) {
 	assert.Len(t, rest, 2)
 }
 
-// TestShutdown: clients are told to leave, have time for it, and are closed with 1012; new ones are refused meanwhile.
-func TestShutdown(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{DrainTime: 300 * time.Millisecond}})
-	conns := []*rawConn{s.connect(nil), s.connect(nil), s.connect(nil)}
-	for _, c := range conns {
-		c.alive(t)
-	}
-	over := make(chan error)
-	go func() { over <- s.srv.Shutdown(within(t)) }()
-	s.eventually(func(now Stats) bool { return now.Draining })
-	res, _ := s.knock(nil)
-	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
-	assert.NotEmpty(t, res.Header.Get("Retry-After"))
-
-	conns[0].until(t, packetLeave)
-	conns[0].Write(rawFrame(fin|opBinary, rawRequest(1, opStreams, rpw.StreamsRequest{})))
-	conns[0].until(t, packetReply) // it is still served
-	conns[0].Write(rawFrame(fin|opClose, []byte{3, 232}))
-	code, _ := conns[0].closed()
-	assert.Equal(t, websocket.StatusNormalClosure, code)
-	for _, c := range conns[1:] {
-		c.until(t, packetLeave)
-		code, _ := c.closed()
-		assert.Equal(t, closeRestart, code)
-		c.Close()
-	}
-	require.NoError(t, <-over)
-	assert.NoError(t, s.srv.Shutdown(t.Context()), "again")
-	assert.Equal(t, map[string]uint64{"1000": 1, "1012": 2}, s.srv.Stats().Closed)
-}
-
-// TestShutdownWithoutClients does not wait.
-func TestShutdownWithoutClients(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{DrainTime: time.Hour}})
-	assert.NoError(t, s.srv.Shutdown(within(t)))
-	s.refused(http.StatusServiceUnavailable, nil)
-}
-
-// TestShutdownIsBounded: clients that stay cannot make it last longer than its context.
-func TestShutdownIsBounded(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{DrainTime: time.Hour}})
-	c := s.connect(nil)
-	c.alive(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	err := s.srv.Shutdown(ctx)
-	assert.Less(t, time.Since(start), soon)
-	if err != nil {
-		assert.ErrorIs(t, err, context.DeadlineExceeded)
-	}
-	s.gone()
-
-	endless := openSite(t, Config{AllowAnonymous: true, Limits: Limits{DrainTime: time.Hour}})
-	endless.connect(nil).alive(t)
-	ctx, cancel = context.WithCancel(t.Context())
-	cancel()
-	endless.srv.Shutdown(ctx)
-	endless.gone()
-}
-
-// TestCloseWithManyClients: a thousand of them, none of which answers the close frame, take no longer than one.
-func TestCloseWithManyClients(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 1e6}})
-	const n = 1000
-	var conns []*rawConn
-	for range n {
-		conns = append(conns, s.connect(nil))
-	}
-	start := time.Now()
-	require.NoError(t, s.srv.Close())
-	assert.Less(t, time.Since(start), soon)
-	assert.Equal(t, uint64(n), s.srv.Stats().Closed["1012"])
-	for _, c := range conns {
-		code, _ := c.closed()
-		assert.Equal(t, closeRestart, code)
-	}
-	require.NoError(t, s.srv.Close())
-}
-
 // TestVars shows figures, and nothing of users.
 func TestVars(t *testing.T) {
 	t.Parallel()
@@ -391,4 +308,36 @@ func TestVars(t *testing.T) {
 	before := s.srv.Stats()
 	waiting.Close()
 	s.eventually(func(now Stats) bool { return now.Connections == 1 && now.MessagesIn >= before.MessagesIn })
+}
+
+// TestOverTLS: what ends a connection reaches the client over TLS, too.
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	hub, err := rpw.Open(t.Context(), "memory://")
+	require.NoError(t, err)
+	defer hub.Close()
+	srv, err := NewServer(hub, Config{Authenticate: tokens(t).Authenticate, Hosts: []string{"rpw.example.com"}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	web := httptest.NewTLSServer(srv)
+	defer web.Close()
+	defer srv.Close()
+	ctx := within(t)
+	dial := func(host string) (*websocket.Conn, error) {
+		c, _, err := websocket.Dial(ctx, web.URL, &websocket.DialOptions{
+			HTTPClient: web.Client(), Host: host, Subprotocols: []string{Subprotocol}, HTTPHeader: http.Header{"Authorization": {"Bearer " + edgeToken}},
+		})
+		return c, err
+	}
+	_, err = dial("rpw.example.com:80")
+	assert.Error(t, err, "80 is no port of https")
+	c, err := dial("rpw.example.com:443")
+	require.NoError(t, err)
+	_, message, err := c.Read(ctx)
+	require.NoError(t, err)
+	f, _, err := nextPacket(message)
+	require.NoError(t, err)
+	assert.Equal(t, packetHello, f.kind)
+	assert.Equal(t, 1, srv.Revoke(func(Identity) bool { return true }))
+	_, _, err = c.Read(ctx)
+	assert.Equal(t, closeExpired, websocket.CloseStatus(err), "%v", err)
 }

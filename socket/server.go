@@ -107,6 +107,17 @@ func (s *Server) Revoke(revoked func(Identity) bool) int {
 	return n
 }
 
+// authorize asks Config.Authorize. Should it panic over what a client asks for, that client is refused, and the others stay.
+func (s *Server) authorize(ctx context.Context, id Identity, a Access) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.journal.panicked("Authorize", p, "")
+			err = rpw.ErrPermission
+		}
+	}()
+	return s.config.Authorize(ctx, id, a)
+}
+
 // connected returns the connections there are.
 func (s *Server) connected() []*connection {
 	s.mu.Lock()
@@ -156,6 +167,7 @@ func (s *Server) serve(c *connection) {
 	var closed websocket.CloseError
 	defer func() { s.forget(c, closed) }()
 	defer c.CloseNow()
+	defer c.end(errGone)
 	c.expireAt(c.peer.expires())
 	defer c.expireAt(time.Time{})
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -105,13 +107,22 @@ func (j *journal) line(level slog.Level, text string, attrs ...slog.Attr) {
 func (j *journal) refused(remote, what string, why error, token string) {
 	attrs := []slog.Attr{slog.String("remote", remote), slog.String("reason", what)}
 	if why != nil {
-		text := why.Error()
-		if token != "" {
-			text = strings.ReplaceAll(text, token, "***")
-		}
-		attrs = append(attrs, slog.String("error", text))
+		attrs = append(attrs, slog.String("error", without(token, why.Error())))
 	}
 	j.line(slog.LevelWarn, "socket: refused", attrs...)
+}
+
+// panicked logs that a function of the Config did.
+func (j *journal) panicked(function string, with any, token string) {
+	j.line(slog.LevelError, "socket: Config."+function+" panicked",
+		slog.String("panic", without(token, fmt.Sprint(with))), slog.String("stack", string(debug.Stack())))
+}
+
+func without(token, text string) string {
+	if token == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, token, "***")
 }
 
 func (j *journal) closed(c *connection, closed websocket.CloseError, err error) {
