@@ -76,9 +76,13 @@ func atMost(limit, most int) int {
 
 // welcome reads the hello, which is the first packet of the first message.
 func (c *client) welcome(ctx context.Context) (rest []byte, err error) {
+	defer context.AfterFunc(ctx, func() { c.conn.CloseNow() })()
 	_, message, err := c.conn.Read(ctx)
-	if err != nil {
-		return nil, err
+	switch {
+	case ctx.Err() != nil:
+		return nil, rpw.Errorf(rpw.ErrUnavailable, "the server did not greet in time: %w", ctx.Err())
+	case err != nil:
+		return nil, rpw.Errorf(rpw.ErrUnavailable, "the connection ended before the server's greeting: %w", err)
 	}
 	f, rest, err := nextPacket(message)
 	if err == nil && f.kind == packetHello {

@@ -93,26 +93,23 @@ func (v *verb[Q, A]) serve(s *session, id uint64, body []byte) error {
 // run does a request and replies.
 func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
 	a, err := v.do(s, ctx, q)
-	s.finish(id)
 	if err != nil {
-		s.fail(id, err)
+		s.replyError(id, err)
 		return
 	}
+	var message uint64
 	if err = ctx.Err(); err == nil { // the client is there
-		var message uint64
-		message, err = s.out.send(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
-		if err == nil && v.undo != nil {
-			err = s.out.written(message)
-		}
+		message, err = s.reply(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
 	}
-	if err == nil {
-		return
+	if err != nil { // or it asked for too much
+		s.replyError(id, err)
+	} else if v.undo != nil {
+		err = s.out.written(message)
 	}
-	if v.undo != nil {
+	if err != nil && v.undo != nil {
 		h := s.peer.hub
 		v.handBack(s.ctx, rpw.Parts{Streams: h.Streams(), Actions: h.Actions()}, q, a)
 	}
-	s.fail(id, err)
 }
 
 // handBack undoes what nobody has taken.

@@ -44,6 +44,7 @@ type remote struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	urgent chan struct{} // holds one when a user's call waits for the link
+	dialed time.Time     // the last try, of run
 
 	mu      sync.Mutex
 	client  *client       // nil: there is none at the moment
@@ -204,10 +205,11 @@ func (l *remote) reconnect(err error) *client {
 		if err != nil && !errors.Is(err, rpw.ErrPermission) {
 			l.notify(rpw.Notice{Kind: rpw.NoticeReconnecting, Err: err, After: delay})
 		}
-		if !l.pause(delay, err != nil && !patient) {
+		if !l.pause(delay, patient) {
 			return nil
 		}
 		patient = false
+		l.dialed = time.Now()
 		var c *client
 		if c, err = l.connect(l.ctx); err == nil {
 			return c
@@ -220,11 +222,11 @@ func (l *remote) reconnect(err error) *client {
 	return nil
 }
 
-// pause waits before a try to connect. A user's call ends it, unless there was a try just before; false if the link is closed.
-func (l *remote) pause(d time.Duration, hasty bool) bool {
+// pause waits before a try to connect. Unless it is patient a user's call ends it, but not right after the last try; false if the link is closed.
+func (l *remote) pause(d time.Duration, patient bool) bool {
 	least := d
-	if hasty {
-		least = min(d, redialLeast)
+	if !patient {
+		least = min(d, max(0, redialLeast-time.Since(l.dialed)))
 	}
 	timer := time.NewTimer(least)
 	defer timer.Stop()
