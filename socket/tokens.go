@@ -158,10 +158,10 @@ func jsonError(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("%q has the wrong type of value at byte %d", e.Field, e.Offset)
 	}
-	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		return errors.New(`"expires" is no time such as 2027-01-01T00:00:00Z`)
+	if strings.HasPrefix(err.Error(), "json: unknown field") || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
 	}
-	return err
+	return errors.New(`"expires" is no time such as "2027-01-01T00:00:00Z"`) // the only field that reads itself
 }
 
 // checkKeys reads one value and finds keys that are repeated, or not in lower case.
