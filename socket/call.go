@@ -41,12 +41,12 @@ func callWaiting[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q, w
 		if *wait = p.left(); c.crowded() {
 			*wait = min(*wait, crowdedWait)
 		}
-		reply, sent, err := c.ask(ctx, v.toSend(l, &q, *wait > 0))
+		reply, _, err := c.ask(ctx, v.toSend(l, &q, *wait > 0))
 		switch {
 		case err == nil:
 			return v.read(reply)
 		case err != errLost:
-			return answer, v.outcome(ctx, sent, err)
+			return answer, v.outcome(ctx, false, err)
 		}
 	}
 }
@@ -97,11 +97,14 @@ func (v *verb[Q, A]) read(reply packet) (answer A, err error) {
 	if reply.kind == packetFailure {
 		var f failure
 		if err = failurePlan.parse(reply.body, &f); err == nil {
-			err = f.err()
+			return answer, f.err()
 		}
-		return answer, err
+	} else {
+		err = v.answer.parse(reply.body, &answer)
 	}
-	err = v.answer.parse(reply.body, &answer)
+	if err != nil && !v.reads { // whatever it says, something may have been done
+		err = rpw.Errorf(rpw.ErrUncertain, "the server's answer cannot be read: %v", err)
+	}
 	return answer, err
 }
 
@@ -109,7 +112,7 @@ func (v *verb[Q, A]) read(reply packet) (answer A, err error) {
 func (v *verb[Q, A]) outcome(ctx context.Context, sent bool, err error) error {
 	uncertain := sent && !v.reads
 	switch left := ctx.Err(); {
-	case left != nil && (!uncertain || v.undo != nil || v.wait != nil):
+	case left != nil && (!uncertain || v.undo != nil): // what has an undo is handed back
 		return left
 	case left != nil:
 		return rpw.Errorf(rpw.ErrUncertain, "the call was cut while the server was at it: %w", left)

@@ -112,15 +112,16 @@ func (c *client) close() {
 
 // retire waits until the requests that do not wait are answered, then closes.
 func (c *client) retire(ctx context.Context) {
-	places := c.places[0]
-	for range cap(places) {
+	defer c.close()
+	for range cap(c.places[0]) { // when all places are taken, nobody has one
 		select {
-		case places <- struct{}{}:
+		case c.places[0] <- struct{}{}:
 		case <-c.ctx.Done():
+			return
 		case <-ctx.Done():
+			return
 		}
 	}
-	c.close()
 }
 
 // keepAlive pings the peer. It returns when the peer does not answer in time, or ctx ends.

@@ -48,7 +48,7 @@ type remote struct {
 
 	mu      sync.Mutex
 	client  *client       // nil: there is none at the moment
-	refused error         // the server will not have us
+	down    error         // why there is none; ErrPermission: the server will not have us
 	changed chan struct{} // closed when one of the two has changed
 }
 
@@ -111,7 +111,7 @@ func (l *remote) run(c *client) {
 		}
 		err := l.stay(c)
 		if old = c; err != nil {
-			l.set(nil, nil)
+			l.set(nil, err)
 			c.close()
 			old = nil
 		}
@@ -123,10 +123,10 @@ func (l *remote) run(c *client) {
 }
 
 // set makes c the connection for all calls, or tells them that there is none.
-func (l *remote) set(c *client, refused error) {
+func (l *remote) set(c *client, down error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.client, l.refused = c, refused
+	l.client, l.down = c, down
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -202,8 +202,8 @@ func (l *remote) reconnect(err error) *client {
 		case patient:
 			delay += rand.N(redialSpread)
 		}
-		if err != nil && !errors.Is(err, rpw.ErrPermission) {
-			l.notify(rpw.Notice{Kind: rpw.NoticeReconnecting, Err: err, After: delay})
+		if err != nil {
+			l.notify(rpw.Notice{Kind: reconnecting(err), Err: err, After: delay})
 		}
 		if !l.pause(delay, patient) {
 			return nil
@@ -214,12 +214,16 @@ func (l *remote) reconnect(err error) *client {
 		if c, err = l.connect(l.ctx); err == nil {
 			return c
 		}
-		if errors.Is(err, rpw.ErrPermission) {
-			l.notify(rpw.Notice{Kind: rpw.NoticeRefused, Err: err, After: delay})
-			l.set(l.present(), err)
-		}
+		l.set(l.present(), err)
 	}
 	return nil
+}
+
+func reconnecting(err error) rpw.NoticeKind {
+	if errors.Is(err, rpw.ErrPermission) {
+		return rpw.NoticeRefused
+	}
+	return rpw.NoticeReconnecting
 }
 
 // pause waits before a try to connect. Unless it is patient a user's call ends it, but not right after the last try; false if the link is closed.
@@ -248,17 +252,17 @@ func (l *remote) pause(d time.Duration, patient bool) bool {
 	return true
 }
 
-// connected waits for a connection, within ctx, and asks for one at once.
+// connected waits for a connection, within ctx, and asks for one at once. The error says why there is none.
 func (l *remote) connected(ctx context.Context) (*client, error) {
 	for asked := false; ; {
 		l.mu.Lock()
-		c, refused, changed := l.client, l.refused, l.changed
+		c, down, changed := l.client, l.down, l.changed
 		l.mu.Unlock()
 		switch {
 		case c != nil && c.ctx.Err() == nil:
 			return c, nil
-		case refused != nil:
-			return nil, refused
+		case errors.Is(down, rpw.ErrPermission):
+			return nil, down
 		}
 		if !asked {
 			asked = true
@@ -270,7 +274,7 @@ func (l *remote) connected(ctx context.Context) (*client, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, rpw.Errorf(rpw.ErrUnavailable, "there is no connection to the server: %v", cmp.Or(down, errLost))
 		case <-l.ctx.Done():
 			return nil, rpw.Errorf(rpw.ErrClosed, "the hub is closed")
 		}
