@@ -219,4 +219,5 @@ func TestCloseReasons(t *testing.T) {
 	assert.Equal(t, strings.Repeat("x", 123), closeReason(strings.Repeat("x", 124)))
 	assert.Equal(t, strings.Repeat("€", 41), closeReason(strings.Repeat("€", 42)))
 	assert.Equal(t, "x"+strings.Repeat("€", 40), closeReason("x"+strings.Repeat("€", 42)))
+	assert.Equal(t, "\uFFFDx", closeReason("\xff\xfex"))
 }
