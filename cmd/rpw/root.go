@@ -16,6 +16,8 @@ see in the list of processes:
   redis+unix:///path/of/the/socket
   redis+sentinel://host:port,host:port/master
   redis+cluster://host:port,host:port
+  wss://:token@host/ws                      a remote rpw, see rpw serve; ws:// without TLS
+  memory://                                 in this process, for rpw serve
 
 Tables are for people, and whatever comes from the backend is escaped in them. --json is for programs: one JSON
 value a line, with times in RFC 3339 and durations in milliseconds (fields that end with Ms).`
@@ -48,7 +50,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.AddCommand(
 		newPubCommand(a), newTailCommand(a), newStreamCommand(a), newGroupCommand(a),
 		newGetCommand(a), newSetCommand(a), newDelCommand(a), newKeysCommand(a),
-		newLogCommand(a),
+		newLogCommand(a), newServeCommand(a),
 		newActionCommand(a), newQueueCommand(a), newWorkerCommand(a),
 		newDoctorCommand(a), newVersionCommand(a), newExitCodesTopic(),
 	)
