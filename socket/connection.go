@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ var (
 	errRestart  = websocket.CloseError{Code: closeRestart, Reason: "the server stops; come back in a moment"}
 	errExpired  = websocket.CloseError{Code: closeExpired, Reason: "the credential has expired"}
 	errRevoked  = websocket.CloseError{Code: closeExpired, Reason: "the credential was revoked"}
+	errAnew     = websocket.CloseError{Code: closeBusy, Reason: "credentials were revoked meanwhile; come back at once"}
 	errSlow     = websocket.CloseError{Code: closeSlow, Reason: "answers are not read fast enough"}
 	errTooSlow  = websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "a message took too long"}
 	errPings    = websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "too many pings"}
@@ -194,16 +196,18 @@ func (c *connection) CloseNow() error {
 	return c.ws.CloseNow()
 }
 
-// closeReason cuts a reason to what a close frame can hold; with more, there would be no frame at all.
+// closeReason makes a reason one that a close frame can hold: with more bytes there would be no frame at all.
 func closeReason(s string) string {
 	const most = 123
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= most {
 		return s
 	}
-	for s = s[:most]; !utf8.ValidString(s); {
-		s = s[:len(s)-1]
+	end := most
+	for !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s
+	return s[:end]
 }
 
 // watch drops a client that gives no sign of life.

@@ -75,11 +75,13 @@ func TestClosingByTheClient(t *testing.T) {
 	s := openSite(t, Config{AllowAnonymous: true})
 	for _, code := range []uint16{1000, 1001, 3000, 4321} {
 		c := s.connect(nil)
+		c.until(t, packetHello) // what cannot be written any more would say that the client is gone
 		c.Write(rawFrame(fin|opClose, binary.BigEndian.AppendUint16(nil, code)))
 		got, _ := c.closed()
 		assert.Equal(t, websocket.StatusCode(code), got)
 	}
 	c := s.connect(nil)
+	c.until(t, packetHello)
 	c.Write(rawFrame(fin|opClose, nil))
 	c.closed()
 	s.connect(nil).Close()
@@ -219,4 +221,5 @@ func TestCloseReasons(t *testing.T) {
 	assert.Equal(t, strings.Repeat("x", 123), closeReason(strings.Repeat("x", 124)))
 	assert.Equal(t, strings.Repeat("€", 41), closeReason(strings.Repeat("€", 42)))
 	assert.Equal(t, "x"+strings.Repeat("€", 40), closeReason("x"+strings.Repeat("€", 42)))
+	assert.Equal(t, "\uFFFDx", closeReason("\xff\xfex"))
 }

@@ -57,10 +57,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (c *connection, token string, refused *refusal) {
-	if refused = s.enter(); refused != nil {
+	revocations, refused := s.enter()
+	if refused != nil {
 		return nil, "", refused
 	}
-	defer func() { s.entered(c) }()
+	defer func() { s.entered(c, revocations) }()
 	return s.handshake(w, r)
 }
 
@@ -210,11 +211,16 @@ func credential(r *http.Request, parameter string) (*http.Request, string, error
 		return nil, "", errors.New("there are several tokens")
 	case tokens[0] == "":
 		return nil, "", errors.New("the token is empty")
-	case strings.ContainsFunc(tokens[0], func(r rune) bool { return r <= ' ' || r > '~' }):
+	case !fitsHeader(tokens[0]):
 		return nil, "", errors.New("the token has characters that no header may hold")
 	}
 	asked.Header.Set("Authorization", "Bearer "+tokens[0])
 	return asked, tokens[0], nil
+}
+
+// fitsHeader reports whether a token has only characters that may follow "Bearer ".
+func fitsHeader(token string) bool {
+	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // renewal returns a function that authenticates the sender of a handshake once more, with another token. Of the first one nothing is kept.
@@ -225,8 +231,8 @@ func (s *Server) renewal(asked *http.Request) func(context.Context, string) (Ide
 	asked = asked.Clone(context.Background())
 	asked.Header.Del("Authorization")
 	return func(ctx context.Context, token string) (id Identity, err error) {
-		if token == "" {
-			return id, errors.New("the token is empty")
+		if token == "" || !fitsHeader(token) {
+			return id, errors.New("the token is empty, or has characters that no header may hold")
 		}
 		defer func() { // as net/http does for the handshake
 			if p := recover(); p != nil {

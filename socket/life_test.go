@@ -169,6 +169,27 @@ func TestRevoke(t *testing.T) {
 	assert.Equal(t, 0, s.srv.Revoke(func(id Identity) bool { return id.Name == "edge" }))
 }
 
+// TestRevokeDuringHandshake: whoever is let in meanwhile may have been let in by what is revoked, and has to come again.
+func TestRevokeDuringHandshake(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	s := openSite(t, Config{Authenticate: func(*http.Request) (Identity, error) {
+		asked <- struct{}{}
+		<-answer
+		return Identity{Name: "edge"}, nil
+	}})
+	code := make(chan websocket.StatusCode)
+	go func() {
+		got, _ := s.connect(bearer("x")).closed()
+		code <- got
+	}()
+	<-asked
+	s.srv.Revoke(func(id Identity) bool { return id.Name == "edge" })
+	close(answer)
+	assert.Equal(t, closeBusy, <-code)
+	s.connect(bearer("x")).alive(t)
+}
+
 // TestHalfOpenClient is F40: a client that gives no sign of life is dropped, with all that it waits for, and one that does stays. It protects K4.
 func TestHalfOpenClient(t *testing.T) {
 	t.Parallel()

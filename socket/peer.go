@@ -54,9 +54,9 @@ func (p *peer) allow(ctx context.Context, accesses ...Access) error {
 			continue
 		}
 		if a.Name == "" {
-			return rpw.Errorf(rpw.ErrPermission, "%s: this client has no right to %s any %s", a.Verb, a.Right, a.Kind)
+			return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s any %s", a.Right, a.Kind)
 		}
-		return rpw.Errorf(rpw.ErrPermission, "%s: this client has no right to %s the %s %s", a.Verb, a.Right, a.Kind, rpw.QuoteName(a.Name))
+		return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s the %s %s", a.Right, a.Kind, rpw.QuoteName(a.Name))
 	}
 	return nil
 }

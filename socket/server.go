@@ -37,9 +37,11 @@ type Server struct {
 	mu         sync.Mutex // guards all below
 	draining   bool
 	handshakes int
-	conns      map[*connection]struct{}
-	over       chan struct{} // closed when it drains and has none left
-	totals     Stats         // of what is over
+	// revocations counts the calls of Revoke: a handshake during one may have been let in by what is revoked.
+	revocations int
+	conns       map[*connection]struct{}
+	over        chan struct{} // closed when it drains and has none left
+	totals      Stats         // of what is over
 }
 
 // NewServer returns a Server over hub. A config that cannot be meant is ErrInvalid: among others one that says not who may come in.
@@ -97,6 +99,9 @@ func (s *Server) HTTPServer() *http.Server {
 // Revoke ends the connections of the identities for which revoked reports true, with close code 4001, and returns how many. A client may come back with
 // another credential: what Authenticate accepts is not changed.
 func (s *Server) Revoke(revoked func(Identity) bool) int {
+	s.mu.Lock()
+	s.revocations++
+	s.mu.Unlock()
 	n := 0
 	for _, c := range s.connected() {
 		if revoked(c.peer.who()) {
@@ -129,24 +134,24 @@ func (s *Server) connected() []*connection {
 	return conns
 }
 
-// enter takes a place for a handshake.
-func (s *Server) enter() *refusal {
+// enter takes a place for a handshake. It returns how many revocations there were.
+func (s *Server) enter() (revocations int, refused *refusal) {
 	limits := s.config.Limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.draining:
-		return &refusal{http.StatusServiceUnavailable, "the server stops", "stopping", nil}
+		return 0, &refusal{http.StatusServiceUnavailable, "the server stops", "stopping", nil}
 	case s.handshakes >= limits.Handshakes || len(s.conns)+s.handshakes >= limits.Connections:
-		return &refusal{http.StatusServiceUnavailable, "too many connections; come back later", "full", nil}
+		return 0, &refusal{http.StatusServiceUnavailable, "too many connections; come back later", "full", nil}
 	}
 	s.handshakes++
 	s.tasks.Add(1)
-	return nil
+	return s.revocations, nil
 }
 
 // entered gives the place of a handshake back, for one among the connections if it led to one.
-func (s *Server) entered(c *connection) {
+func (s *Server) entered(c *connection, revocations int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.handshakes--
@@ -156,8 +161,11 @@ func (s *Server) entered(c *connection) {
 	}
 	s.conns[c] = struct{}{}
 	s.totals.Accepted++
-	if s.draining {
+	switch {
+	case s.draining:
 		c.end(errRestart)
+	case revocations != s.revocations:
+		c.end(errAnew)
 	}
 }
 

@@ -22,22 +22,22 @@ func asking(token string) *http.Request {
 // TestTokens is B51: tokens are found by their sums, all of which are compared.
 func TestTokens(t *testing.T) {
 	t.Parallel()
-	sum := sha256.Sum256([]byte("the token of backup"))
+	sum := sha256.Sum256([]byte("the-token-of-backup"))
 	list, err := NewTokens(strings.NewReader(fmt.Sprintf(`{"tokens": [
-		{"name": "edge-1", "token": "the token of edge-1", "grants": [{"rights": ["read"], "streams": ["orders", "orders-*"]}]},
+		{"name": "edge-1", "token": "the-token-of-edge-1", "grants": [{"rights": ["read"], "streams": ["orders", "orders-*"]}]},
 		{"name": "backup", "sha256": %q, "expires": "2999-01-01T00:00:00Z"},
-		{"name": "former", "token": "the token of former", "expires": "2001-01-01T00:00:00Z"}
+		{"name": "former", "token": "the-token-of-former", "expires": "2001-01-01T00:00:00Z"}
 	]}`, hex.EncodeToString(sum[:]))))
 	require.NoError(t, err)
 
-	id, err := list.Authenticate(asking("the token of edge-1"))
+	id, err := list.Authenticate(asking("the-token-of-edge-1"))
 	require.NoError(t, err)
 	assert.Equal(t, Identity{Name: "edge-1", Grants: []Grant{{Rights: []Right{Read}, Streams: []string{"orders", "orders-*"}}}}, id)
-	id, err = list.Authenticate(asking("the token of backup"))
+	id, err = list.Authenticate(asking("the-token-of-backup"))
 	require.NoError(t, err)
 	assert.Equal(t, Identity{Name: "backup", Expires: time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)}, id)
 
-	for _, token := range []string{"", "the token of edge-", "the token of edge-12", "The token of edge-1", hex.EncodeToString(sum[:]), string(sum[:]), "the token of former"} {
+	for _, token := range []string{"", "the-token-of-edge-", "the-token-of-edge-12", "The-token-of-edge-1", hex.EncodeToString(sum[:]), string(sum[:]), "the-token-of-former"} {
 		_, err := list.Authenticate(asking(token))
 		assert.Error(t, err, token)
 	}
@@ -45,7 +45,7 @@ func TestTokens(t *testing.T) {
 	assert.Error(t, err)
 	none, err := NewTokens(strings.NewReader(`{}`))
 	require.NoError(t, err)
-	_, err = none.Authenticate(asking("the token of edge-1"))
+	_, err = none.Authenticate(asking("the-token-of-edge-1"))
 	assert.Error(t, err)
 }
 
@@ -78,6 +78,7 @@ func TestTokenFilesThatCannotBeMeant(t *testing.T) {
 		{`{"tokens": [{"token": "CANARY-0123456789"}]}`, "name is empty"},
 		{`{"tokens": [{"name": "edge"}]}`, "exactly one"},
 		{`{"tokens": [{"name": "edge", "token": "CANARY"}]}`, "too short"},
+		{`{"tokens": [{"name": "edge", "token": "CANARY 0123456789"}]}`, "no header may hold"},
 		{`{"tokens": [{"name": "edge", "token": 12345678901234567890}]}`, "token"},
 		{`{"tokens": [{"name": "edge", "sha256": "CANARY-0123456789"}]}`, "hexadecimal"},
 		{`{"tokens": [{"name": "a", "token": "CANARY-0123456789"}, {"name": "a", "token": "CANARY-9876543210"}]}`, "twice"},
