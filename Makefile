@@ -9,6 +9,8 @@ COUNT      ?= 20
 FUZZTIME   ?= 60s
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
+# modules of their own, so that what they need stays out of go.mod
+NESTED      = socket/jwtauth
 
 .PHONY: help demo test check unit deps faults flake bench fuzz fmt
 
@@ -25,11 +27,13 @@ check:
 	$(GO) vet -tags faults ./...
 	$(STATICCHECK) -tags faults ./...
 	$(GO) mod tidy -diff
+	@set -e; for module in $(NESTED); do (cd $$module && $(GO) vet ./... && $(GO) mod tidy -diff); done
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc, or set CC"; exit 1; }
 
 unit: deps
 	@rm -f $(SUMMARY)
 	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) $(GO) test -race -count=1 -timeout 8m $(PKG)
+	@set -e; for module in $(NESTED); do (cd $$module && $(GO) test -race -count=1 ./...); done
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
 
 deps: ## what the tests need beside Go: redis-server 7.0 or later, installed with apt where that is possible

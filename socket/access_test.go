@@ -298,15 +298,17 @@ func TestRightsAreWithdrawn(t *testing.T) {
 				return err
 			}
 		}
-		shut.Store(true)
-		for {
-			if _, err := s.hub.Streams().Publish(ctx, []rpw.Batch{{Stream: stream, Events: event("x")}}); err != nil {
-				return err
-			}
-			if _, err := sub.Next(ctx); err != nil || stream != "x" {
-				return err
-			}
+		next := make(chan error, 1)
+		go func() {
+			_, err := sub.Next(ctx)
+			next <- err
+		}()
+		require.Eventually(t, func() bool { return s.srv.Stats().Waits == 1 }, 10*time.Second, time.Millisecond)
+		shut.Store(true) // while it waits
+		if _, err := s.hub.Streams().Publish(ctx, []rpw.Batch{{Stream: stream, Events: event("x")}}); err != nil {
+			return err
 		}
+		return <-next
 	}
 	assert.ErrorIs(t, read("x"), rpw.ErrPermission)
 	assert.NoError(t, read("y"))

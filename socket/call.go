@@ -20,7 +20,7 @@ func call[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q) (answer 
 	}
 	within, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	c, err := l.connected(within)
+	c, err := l.connected(within, true)
 	if err != nil {
 		return answer, v.outcome(ctx, false, err)
 	}
@@ -33,8 +33,8 @@ func call[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q) (answer 
 
 func callWaiting[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q, wait *time.Duration) (answer A, err error) {
 	p := patience{*wait, time.Now()}
-	for {
-		c, err := l.await(ctx, p)
+	for again := false; ; again = true {
+		c, err := l.await(ctx, p, !again) // who has waited already is not in a hurry
 		if err != nil {
 			return answer, v.outcome(ctx, false, err)
 		}
@@ -65,13 +65,13 @@ func (p patience) left() time.Duration {
 }
 
 // await is connected for a call that waits: as long as it does, but not shorter than others.
-func (l *remote) await(ctx context.Context, p patience) (*client, error) {
+func (l *remote) await(ctx context.Context, p patience, urgent bool) (*client, error) {
 	if p.wait == rpw.Forever {
-		return l.connected(ctx)
+		return l.connected(ctx, urgent)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(p.left(), l.timeout))
 	defer cancel()
-	return l.connected(ctx)
+	return l.connected(ctx, urgent)
 }
 
 // toSend is a request for a verb.

@@ -101,7 +101,7 @@ type Limits struct {
 	ConnectsPerIP float64       // a second, with a burst of ten times as many; 50
 	Message       int           // bytes of a message; MaxBatchBytes + 1 MiB
 	MessageTime   time.Duration // from the first byte of a message to its last; 10 s
-	Messages      float64       // a second, with a burst of as many; 20,000. With more the connection is closed with 1008
+	Messages      float64       // a second, with a burst of as many; 20,000. Who sends more is read more slowly
 	Requests      int           // in flight, for each connection; 256
 	Waits         int           // requests that wait, for each connection, apart from the others; 1,024
 	Bad           int           // messages a minute that are no requests; 100. Then the connection is closed with 1008

@@ -117,7 +117,7 @@ func (d *dialer) explainStatus(resp *http.Response) error {
 	case status == http.StatusBadRequest && bytes.Contains(page, []byte("HTTPS server")):
 		return rpw.Errorf(rpw.ErrInvalid, "%s speaks TLS; use wss", d.host)
 	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
-		return rpw.Errorf(rpw.ErrUnavailable, "the server at %s takes no connection at the moment (%d)", d.host, status)
+		return rpw.Errorf(rpw.ErrUnavailable, "the server at %s takes no connection at the moment (%d): %w", d.host, status, errComeLater)
 	case status == http.StatusSwitchingProtocols:
 		return rpw.Errorf(rpw.ErrUnavailable, "the WebSocket server at %s does not answer the handshake as it should", d.host)
 	default:

@@ -2,11 +2,13 @@ package socket
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"net/http"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -169,13 +171,34 @@ func TestPingFlood(t *testing.T) {
 // TestMessageFlood is B43, too.
 func TestMessageFlood(t *testing.T) {
 	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{Messages: 100}})
+	s := openSite(t, Config{AllowAnonymous: true})
 	c := s.connect(nil)
 	go c.flood(rawFrame(fin|opBinary, nil))
 	code, reason := c.closed()
 	assert.Equal(t, websocket.StatusPolicyViolation, code)
-	assert.Equal(t, "too many messages", reason)
+	assert.Equal(t, "too many messages that are no requests", reason)
 	s.gone()
+}
+
+// TestMessageRate is B43 and B47: a client that sends more messages than it may is read no faster than that, and loses nothing.
+func TestMessageRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peer{limits: Limits{Messages: 100}, clock: clock{time.Now()}}
+		began := time.Now()
+		for range 1100 {
+			require.NoError(t, p.message(t.Context(), 1))
+		}
+		assert.InDelta(t, 10, time.Since(began).Seconds(), 0.1, "a burst of 100, then 100 a second")
+		time.Sleep(time.Minute)
+		began = time.Now()
+		for range 100 {
+			require.NoError(t, p.message(t.Context(), 1))
+		}
+		assert.Zero(t, time.Since(began), "the burst is back")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errGone)
+		assert.Equal(t, errGone, p.message(ctx, 1))
+	})
 }
 
 // TestLargeMessage is B12 and B44: over the limit it is refused with 1009, however it comes in parts.

@@ -70,6 +70,17 @@ func (b *bucket) take(r rate, now time.Duration) bool {
 	}
 }
 
+// reserve lets it happen once more, as soon as the time that it returns has passed.
+func (b *bucket) reserve(r rate, now time.Duration) time.Duration {
+	for {
+		next := b.next.Load()
+		due := max(next, int64(now))
+		if b.next.CompareAndSwap(next, due+int64(r.every)) {
+			return time.Duration(due) - now - r.burst
+		}
+	}
+}
+
 // clock is time since the server began, for buckets: it never falls back.
 type clock struct{ start time.Time }
 

@@ -98,7 +98,10 @@ func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
 		return
 	}
 	var message uint64
-	if err = ctx.Err(); err == nil { // the client is there
+	if err = ctx.Err(); err == nil && v.waits(q) != nil { // the client is there, but its rights may have changed meanwhile
+		err = v.allowed(s, ctx, q)
+	}
+	if err == nil {
 		message, err = s.reply(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
 	}
 	if err != nil { // or it asked for too much
@@ -119,14 +122,20 @@ func (v *verb[Q, A]) handBack(ctx context.Context, p rpw.Parts, q *Q, a A) {
 	v.undo(p, ctx, q, a)
 }
 
+// allowed checks the client's rights to all that a request names.
+func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
+	if v.access == nil {
+		return nil
+	}
+	n := needs{verb: v.name}
+	v.access(q, &n)
+	return s.allow(ctx, n.list)
+}
+
 // do takes a request through the client's rights to the Hub.
 func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) {
-	if v.access != nil {
-		n := needs{verb: v.name}
-		v.access(q, &n)
-		if err := s.allow(ctx, n.list); err != nil {
-			return a, err
-		}
+	if err := v.allowed(s, ctx, q); err != nil {
+		return a, err
 	}
 	if v.bind != nil {
 		v.bind(q, func(id *[16]byte) {

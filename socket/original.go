@@ -76,7 +76,7 @@ func (s *originalSession) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.peer.message(len(data)); err != nil {
+		if err := s.peer.message(ctx, len(data)); err != nil {
 			return err
 		}
 		r, err := parseOriginal(typ, data)

@@ -92,7 +92,7 @@ func (s *session) read() error {
 		case typ != websocket.MessageBinary:
 			return websocket.CloseError{Code: websocket.StatusUnsupportedData, Reason: Subprotocol + " has binary messages only"}
 		}
-		if err := s.peer.message(len(message)); err != nil {
+		if err := s.peer.message(s.ctx, len(message)); err != nil {
 			return err
 		}
 		if err := s.handle(message); err != nil {
@@ -103,6 +103,9 @@ func (s *session) read() error {
 
 // handle takes the packets of a message. What follows a broken one is lost.
 func (s *session) handle(message []byte) error {
+	if len(message) == 0 {
+		return s.refuse(0, rpw.Errorf(rpw.ErrInvalid, "the message is empty"))
+	}
 	for len(message) > 0 {
 		f, rest, err := nextPacket(message)
 		if err != nil {
