@@ -14,6 +14,19 @@ import (
 	"github.com/redis-process-worker/rpw/socket"
 )
 
+// endpoint serves a Hub to clients with a token, beside what a load balancer asks for.
+func endpoint(hub *rpw.Hub, tokens *socket.Tokens) (*socket.Server, http.Handler, error) {
+	server, err := socket.NewServer(hub, socket.Config{Authenticate: tokens.Authenticate})
+	if err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/ws", server)
+	mux.HandleFunc("/healthz", server.Healthz)
+	mux.HandleFunc("/readyz", server.Readyz)
+	return server, mux, nil
+}
+
 // A server lets processes with a token share its Hub; a client opens it like any other.
 func ExampleNewServer() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -29,17 +42,12 @@ func ExampleNewServer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := socket.NewServer(hub, socket.Config{Authenticate: tokens.Authenticate})
+	server, handler, err := endpoint(hub, tokens)
 	if err != nil {
 		log.Fatal(err)
 	}
-
-	mux := http.NewServeMux()
-	mux.Handle("/ws", server)
-	mux.HandleFunc("/healthz", server.Healthz)
-	mux.HandleFunc("/readyz", server.Readyz)
 	web := server.HTTPServer()
-	web.Handler = mux
+	web.Handler = handler
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)

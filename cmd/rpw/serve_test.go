@@ -103,6 +103,29 @@ func TestServeLetsAnyoneInWhenToldSo(t *testing.T) {
 	assert.Zero(t, s.stop(), "a graceful stop")
 }
 
+// What the README says of edge processes, with another port.
+func TestServeReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	var endpoint string
+	n := 0
+	for line := range strings.Lines(string(readme)) {
+		command, ok := strings.CutPrefix(line, "go run ./cmd/rpw ")
+		if !ok || !strings.Contains(line, "127.0.0.1:8080") {
+			continue
+		}
+		n++
+		args := strings.Fields(strings.NewReplacer("'", "", "&", "", "ws://127.0.0.1:8080/ws", endpoint, "--url memory:// --listen 127.0.0.1:8080", "").Replace(command))
+		if args[0] == "serve" {
+			endpoint = startServing(t, args[1:]...).endpoint
+			continue
+		}
+		code, _, stderr := typed(t, args...)
+		require.Zero(t, code, "%s: %s", line, stderr)
+	}
+	assert.Equal(t, 3, n)
+}
+
 func TestServeByTokens(t *testing.T) {
 	sum := sha256.Sum256([]byte(servedToken))
 	tokens := fmt.Sprintf(`[{"name":"edge","sha256":%q,"grants":[{"rights":["read","write"],"streams":["orders"]}]}]`, hex.EncodeToString(sum[:]))
