@@ -80,8 +80,9 @@ func (v *verb[Q, A]) toSend(l *remote, q *Q, waits bool) request {
 		return v.request.append(binary.AppendUvarint(b, v.number), q)
 	}}
 	if v.undo != nil {
-		r.late = func(body []byte) {
+		r.late = func(body []byte, done func()) {
 			l.tasks.Go(func() {
+				defer done()
 				var a A
 				if v.answer.parse(body, &a) == nil {
 					v.handBack(l.ctx, l.parts(), q, a)

@@ -112,6 +112,9 @@ func (l *remote) run(c *client) {
 			})
 		}
 		err := l.stay(c)
+		if l.ctx.Err() != nil {
+			c.settle()
+		}
 		if old = c; err != nil {
 			l.set(nil, err)
 			c.close()
