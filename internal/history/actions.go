@@ -60,8 +60,8 @@ func (t *actionTale) commanded(kind string) bool {
 }
 
 // gone reports whether an action may have been deleted, or lost with all other data.
-func (h *History) gone(t *actionTale) bool {
-	return t.commanded(Forget) || len(t.enqueued) > 0 && h.reset("", t.enqueued[0].T, never)
+func (t *actionTale) gone(lost resets) bool {
+	return t.commanded(Forget) || len(t.enqueued) > 0 && lost.between("", t.enqueued[0].T, never)
 }
 
 // ends reports whether a move gives up its lease.
@@ -72,6 +72,7 @@ func ends(kind string) bool {
 // fence: the tokens of an action grow, one lease at a time lasts, and no move is accepted with a smaller token than one handed out before.
 func fence(h *History) []Violation {
 	var found violations
+	lost := h.resets()
 	for ref, t := range h.actions() {
 		for i, c := range t.claims {
 			for j, o := range t.moves {
@@ -92,7 +93,7 @@ func fence(h *History) []Violation {
 				found.add(evidence, "%s was claimed twice with the same token", ref)
 			case c.operation.before(before.operation):
 				found.add(evidence, "the tokens of %s do not grow", ref)
-			case c.end+h.Bounds.Clock < t.leaseEnd(before, c) && !h.reset("", before.T, c.end):
+			case c.end+h.Bounds.Clock < t.leaseEnd(before, c) && !lost.between("", before.T, c.end):
 				found.add(evidence, "%s was claimed at %v, while another lease lasted until %v", ref, c.end, t.leaseEnd(before, c))
 			}
 		}
@@ -147,12 +148,13 @@ func allowed(kind rpw.ChangeKind, from, to rpw.State) bool {
 // oneTerminal: an action goes the allowed ways only, ends once, and shows the output of who ended it.
 func oneTerminal(h *History) []Violation {
 	var found violations
+	lost := h.resets()
 	for ref, t := range h.actions() {
 		var winners []operation
 		for _, o := range t.moves {
 			other := func(w operation) bool { return w.Token != o.Token }
 			if o.Kind == Complete && o.Outcome == OK {
-				if i := slices.IndexFunc(winners, other); i >= 0 && !h.reset("", winners[i].T, o.end) {
+				if i := slices.IndexFunc(winners, other); i >= 0 && !t.gone(lost) {
 					found.add([]Record{winners[i].Record, o.Record}, "%s was completed twice", ref)
 				}
 				winners = append(winners, o)
@@ -175,13 +177,13 @@ func oneTerminal(h *History) []Violation {
 			found.add(nil, "%s is %s, and its history ends as %s", ref, t.final.State, state)
 		}
 		switch {
-		case len(winners) > 0 && t.final.State != rpw.Completed && !h.gone(t):
+		case len(winners) > 0 && t.final.State != rpw.Completed && !t.gone(lost):
 			found.add([]Record{winners[0].Record}, "%s was completed, and is %s", ref, t.final.State)
 		case t.final.State == rpw.Completed && !slices.ContainsFunc(t.moves, func(o operation) bool {
 			return o.Kind == Complete && o.Outcome != No && o.Value == t.final.Output
 		}):
 			found.add(nil, "%s is completed with %q, which nobody said", ref, t.final.Output)
-		case len(winners) > 0 && winners[0].Value != t.final.Output && t.final.State == rpw.Completed:
+		case len(winners) > 0 && winners[0].Value != t.final.Output && t.final.State == rpw.Completed && !t.gone(lost):
 			found.add([]Record{winners[0].Record}, "%s is completed with %q, not with what its winner said", ref, t.final.Output)
 		}
 	}
@@ -191,6 +193,7 @@ func oneTerminal(h *History) []Violation {
 // noLostAction: what was enqueued is there, and has ended if all had the time to; what was refused is not.
 func noLostAction(h *History) []Violation {
 	var found violations
+	lost := h.resets()
 	for ref, t := range h.actions() {
 		stored := slices.ContainsFunc(t.enqueued, func(o operation) bool { return o.Outcome == OK })
 		maybe := slices.ContainsFunc(t.enqueued, func(o operation) bool { return o.Outcome != No })
@@ -199,7 +202,7 @@ func noLostAction(h *History) []Violation {
 			evidence = append(evidence, o.Record)
 		}
 		switch {
-		case t.final == nil && stored && !h.gone(t):
+		case t.final == nil && stored && !t.gone(lost):
 			found.add(evidence, "%s was enqueued, and is not there", ref)
 		case t.final != nil && !maybe:
 			found.add(evidence, "%s is there, and nobody enqueued it", ref)
@@ -213,6 +216,7 @@ func noLostAction(h *History) []Violation {
 // attempts: an action counts what was begun and not handed back, and fails when all attempts are used or another is not worth it.
 func attempts(h *History) []Violation {
 	var found violations
+	lost := h.resets()
 	for ref, t := range h.actions() {
 		for _, c := range t.claims {
 			if t.final != nil && c.Attempt > t.final.MaxAttempts {
@@ -238,7 +242,7 @@ func attempts(h *History) []Violation {
 		if begun != t.final.Attempt {
 			found.add(nil, "%s counts %d attempts, its history %d", ref, t.final.Attempt, begun)
 		}
-		if len(t.claims) > all && !h.gone(t) {
+		if len(t.claims) > all && !t.gone(lost) {
 			found.add(nil, "%s was handed out %d times, its history knows %d", ref, len(t.claims), all)
 		}
 		if exhausted := t.final.Attempt >= t.final.MaxAttempts; t.final.State == rpw.Failed && !exhausted && !t.final.Permanent ||
@@ -252,6 +256,7 @@ func attempts(h *History) []Violation {
 // schedule: no attempt begins before its time, nor much later outside of faults.
 func schedule(h *History) []Violation {
 	var found violations
+	lost := h.resets()
 	for ref, t := range h.actions() {
 		for _, e := range t.enqueued {
 			if len(t.commands) > 0 || len(t.enqueued) > 1 {
@@ -262,13 +267,13 @@ func schedule(h *History) []Violation {
 			switch {
 			case first.end < never && first.end+h.Bounds.Clock < e.Until:
 				found.add([]Record{e.Record, first.Record}, "%s was due at %v and claimed at %v", ref, e.Until, first.end)
-			case h.Bounds.Late == 0 || e.Outcome != OK || h.faulty(due, first.end) || h.reset("", e.T, first.end):
+			case h.Bounds.Late == 0 || e.Outcome != OK || h.faulty(due, first.end) || lost.between("", e.T, first.end):
 			case min(first.end, h.end()) > later(due, h.Bounds.Late):
 				found.add([]Record{e.Record}, "%s was due at %v and claimed at %v", ref, due, first.end)
 			}
 		}
 		for _, m := range t.moves {
-			if m.Outcome != OK || m.Kind != Fail && m.Kind != Giveback || t.commanded(Retry) {
+			if m.Outcome != OK || m.Kind != Fail && m.Kind != Giveback || t.commanded(Retry) || t.commanded(Reschedule) {
 				continue
 			}
 			for _, c := range t.claims {
@@ -284,6 +289,7 @@ func schedule(h *History) []Violation {
 // cancel: what was cancelled before it began never begins, and whatever was cancelled ends so.
 func cancel(h *History) []Violation {
 	var found violations
+	lost := h.resets()
 	for ref, t := range h.actions() {
 		if t.commanded(Retry) {
 			continue
@@ -293,11 +299,11 @@ func cancel(h *History) []Violation {
 				continue
 			}
 			for _, c := range t.claims {
-				if o.State == rpw.Cancelled && o.before(c.operation) && !h.gone(t) {
+				if o.State == rpw.Cancelled && o.before(c.operation) && !t.gone(lost) {
 					found.add([]Record{o.Record, c.Record}, "%s was cancelled, and claimed after that", ref)
 				}
 			}
-			if t.final != nil && h.Final.Quiet && t.final.State != rpw.Cancelled && !h.gone(t) {
+			if t.final != nil && h.Final.Quiet && t.final.State != rpw.Cancelled && !t.gone(lost) {
 				found.add([]Record{o.Record}, "%s was cancelled, and is %s", ref, t.final.State)
 			}
 		}

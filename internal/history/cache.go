@@ -12,7 +12,7 @@ import (
 const patience = 20 * time.Second
 
 // cache: every key is a register. What the store answers has an order in which it is true; what a near cache answers was true not longer
-// ago than the call allows, and no client goes back in time. Values must be unique for each key.
+// ago than the call allows, and no client goes back behind its own writes and near answers. Values must be unique for each key.
 func cache(h *History) []Violation {
 	var found violations
 	for key, ops := range h.byKey() {
@@ -32,6 +32,9 @@ func (h *History) byKey() map[string][]operation {
 	by := make(map[string][]operation)
 	var resets []operation
 	for _, o := range h.operations(OpGet, OpSet, OpDelete, OpReset) {
+		if o.Outcome == Unknown && o.Op != OpGet { // it may happen at any time after its call
+			o.end, o.done = never, last
+		}
 		if o.Op != OpReset {
 			by[o.Key] = append(by[o.Key], o)
 		} else if o.Stream == "" {
@@ -52,19 +55,14 @@ func records(ops []operation) (all []Record) {
 	return all
 }
 
-// exact are the calls that the store answered, as porcupine wants them. The numbers of the records are their times. What has an unknown
-// outcome may happen at any time after its call.
+// exact are the calls that the store answered, as porcupine wants them. The numbers of the records are their times.
 func exact(ops []operation) (all []porcupine.Operation) {
 	for _, o := range ops {
 		read := o.Op == OpGet
 		if read && (o.Outcome != OK || o.Bound > 0) || o.Outcome == No && o.Code != "conflict" {
 			continue
 		}
-		done := int64(o.done)
-		if o.Outcome == Unknown {
-			done = last
-		}
-		all = append(all, porcupine.Operation{Input: o, Call: int64(o.seq), Return: done})
+		all = append(all, porcupine.Operation{Input: o, Call: int64(o.seq), Return: int64(o.done)})
 	}
 	return all
 }
@@ -117,9 +115,12 @@ func (v *violations) stale(h *History, key string, ops []operation) {
 		}
 		return at, by
 	}
-	newest := make(map[string]operation) // the newest write that each client has seen
+	newest := make(map[string]operation) // the newest write that each client has made, or has seen by a near answer
 	for _, o := range ops {
-		if o.Op != OpGet || o.Outcome != OK || !o.Found {
+		if o.Op == OpSet && o.Outcome == OK {
+			newest[o.Actor] = o
+		}
+		if o.Op != OpGet || o.Outcome != OK || !o.Found || o.Bound == 0 {
 			continue
 		}
 		w, known := writes[o.Value]
@@ -131,7 +132,7 @@ func (v *violations) stale(h *History, key string, ops []operation) {
 			v.add([]Record{w.Record, by.Record, o.Record}, "%s answered %q, which was gone for %v; %v is allowed", key, o.Value, o.T-at, o.Bound)
 		}
 		if seen, ok := newest[o.Actor]; ok && w.before(seen) {
-			v.add([]Record{w.Record, seen.Record, o.Record}, "%s saw %q of %s and then the older %q", o.Actor, seen.Value, key, o.Value)
+			v.add([]Record{w.Record, seen.Record, o.Record}, "%s knew %q of %s, and was answered the older %q", o.Actor, seen.Value, key, o.Value)
 		} else {
 			newest[o.Actor] = w
 		}

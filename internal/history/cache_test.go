@@ -128,5 +128,10 @@ func TestCache(t *testing.T) {
 			s.near("2")
 			s.near("1")
 		},
+		"near, behind its own write": func(s *script) {
+			s.set("1", OK)
+			s.do(Record{Op: OpSet, Actor: "c", Key: "k", Kind: Always, Value: "2"}, OK)
+			s.near("1")
+		},
 	})
 }

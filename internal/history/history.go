@@ -3,7 +3,7 @@
 package history
 
 import (
-	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -39,9 +39,10 @@ type Violation struct {
 func (v Violation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", v.Rule, v.Text)
-	for _, rec := range v.Evidence {
-		rec.Final = nil
-		fmt.Fprintf(&b, "\n\t%v %+v", rec.T, rec)
+	const shown = 20
+	for _, rec := range v.Evidence[:min(shown, len(v.Evidence))] {
+		line, _ := json.Marshal(rec) // it has nothing that cannot be written
+		fmt.Fprintf(&b, "\n\t%v %s", rec.T, line)
 	}
 	return b.String()
 }
@@ -153,9 +154,14 @@ func (h *History) byActor(ops ...Op) map[string][]Record {
 	return by
 }
 
-// reset reports whether the history of a stream, or all other data ("" as its name), may have been dropped between two times.
-func (h *History) reset(stream string, from, to time.Duration) bool {
-	return slices.ContainsFunc(h.operations(OpReset), func(o operation) bool {
+// resets are the calls that drop history or other data.
+type resets []operation
+
+func (h *History) resets() resets { return h.operations(OpReset) }
+
+// between reports whether the history of a stream, or all other data ("" as its name), may have been dropped between two times.
+func (r resets) between(stream string, from, to time.Duration) bool {
+	return slices.ContainsFunc(r, func(o operation) bool {
 		return (o.Stream == "" || o.Stream == stream) && o.T <= to && o.end >= from
 	})
 }
@@ -178,5 +184,5 @@ func (h *History) end() time.Duration {
 	if len(h.Records) == 0 {
 		return 0
 	}
-	return slices.MaxFunc(h.Records, func(a, b Record) int { return cmp.Compare(a.T, b.T) }).T
+	return h.Records[len(h.Records)-1].T
 }

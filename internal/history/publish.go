@@ -19,10 +19,13 @@ type ledger struct {
 	seen    map[life]map[string][]Item // what ever was there, by hash; more than one item is one too many
 	edited  map[string]map[rpw.ID]bool // ids somebody tried to delete
 	trimmed map[string]bool            // streams somebody tried to trim
+
+	editedIn map[life]map[uint64]bool // the counts of edited
 }
 
 func (h *History) ledger() *ledger {
-	l := &ledger{make(map[string]StreamDump), make(map[life]map[uint64]Item), make(map[life]map[string][]Item), make(map[string]map[rpw.ID]bool), make(map[string]bool)}
+	l := &ledger{make(map[string]StreamDump), make(map[life]map[uint64]Item), make(map[life]map[string][]Item),
+		make(map[string]map[rpw.ID]bool), make(map[string]bool), make(map[life]map[uint64]bool)}
 	for _, s := range h.Final.Streams {
 		l.final[s.Name] = s
 		for _, item := range s.Items {
@@ -70,7 +73,12 @@ func (l *ledger) see(stream string, item Item) {
 
 // editedCounts are the counts of the events of a life that were, or may have been, deleted one by one.
 func (l *ledger) editedCounts(at life) map[uint64]bool {
-	counts := make(map[uint64]bool)
+	counts := l.editedIn[at]
+	if counts != nil {
+		return counts
+	}
+	counts = make(map[uint64]bool)
+	l.editedIn[at] = counts
 	for _, items := range l.seen[at] {
 		for _, item := range items {
 			if l.edited[at.stream][item.ID] {
@@ -84,7 +92,7 @@ func (l *ledger) editedCounts(at life) map[uint64]bool {
 // noLoss: what was acknowledged is there at the end, and was delivered to every subscription that lived to the end.
 func noLoss(h *History) []Violation {
 	var found violations
-	l := h.ledger()
+	l, lost := h.ledger(), h.resets()
 	for _, o := range h.operations(OpPublish) {
 		if o.Outcome != OK {
 			continue
@@ -93,7 +101,7 @@ func noLoss(h *History) []Violation {
 			final := l.final[o.Stream]
 			switch _, there := l.stored[life{o.Stream, item.Epoch}][item.Count]; {
 			case there, l.edited[o.Stream][item.ID]:
-			case item.Epoch != final.Last.Epoch && h.reset(o.Stream, o.T, never):
+			case item.Epoch != final.Last.Epoch && lost.between(o.Stream, o.T, never):
 			case item.Epoch == final.Last.Epoch && item.Count <= final.First.Count && l.trimmed[o.Stream]:
 			default:
 				found.add([]Record{o.Record}, "%s was acknowledged as %v of epoch %x, and is not there", item.Hash, item.ID, item.Epoch)
@@ -250,13 +258,13 @@ func unknownIsBounded(h *History) []Violation {
 // gapHonesty: a subscription is told of what it misses before it gets what comes after, and only then.
 func gapHonesty(h *History) []Violation {
 	var found violations
-	l := h.ledger()
+	l, lost := h.ledger(), h.resets()
 	for actor, t := range h.tales() {
 		at := t.records[0].At
 		for _, rec := range t.records[1:] {
 			switch rec.Op {
 			case OpGap:
-				if why := falseAlarm(h, l, t.stream, at, rec); why != "" {
+				if why := falseAlarm(lost, l, t.stream, at, rec); why != "" {
 					found.add([]Record{rec}, "%s was at %v (%d) of %x: %s", actor, at.ID, at.Count, at.Epoch, why)
 				}
 				at = rec.Resume
@@ -286,7 +294,7 @@ func missing(from, to uint64, edited map[uint64]bool) (n int) {
 }
 
 // falseAlarm says why a gap is none.
-func falseAlarm(h *History, l *ledger, stream string, at rpw.Position, gap Record) string {
+func falseAlarm(lost resets, l *ledger, stream string, at rpw.Position, gap Record) string {
 	switch rpw.GapKind(gap.Kind) {
 	case rpw.GapTrimmed:
 		switch {
@@ -298,7 +306,7 @@ func falseAlarm(h *History, l *ledger, stream string, at rpw.Position, gap Recor
 			return "more are said to be missing than there can be"
 		}
 	case rpw.GapReset:
-		if gap.Resume.Epoch == at.Epoch && !h.reset(stream, 0, gap.T) {
+		if gap.Resume.Epoch == at.Epoch && !lost.between(stream, 0, gap.T) {
 			return "reset, but it is the same history"
 		}
 	}

@@ -117,9 +117,10 @@ const (
 	Giveback     = "giveback"
 	AcceptCancel = "accept cancel"
 
-	Cancel = "cancel"
-	Retry  = "retry"
-	Forget = "delete"
+	Cancel     = "cancel"
+	Retry      = "retry"
+	Forget     = "delete"
+	Reschedule = "reschedule"
 
 	Always   = "always"
 	IfAbsent = "if absent"

@@ -60,8 +60,11 @@ func liveness(h *History) []Violation {
 		}
 	}
 	if bound := h.Bounds.Idle; bound > 0 {
+		lost := h.resets()
 		for ref, t := range h.actions() {
-			found.idle(h, ref, t, healed)
+			if len(t.commands) == 0 && !t.gone(lost) {
+				found.idle(h, ref, t, healed)
+			}
 		}
 	}
 	return found
@@ -69,9 +72,6 @@ func liveness(h *History) []Violation {
 
 // idle tells of an action that could run and did not.
 func (v *violations) idle(h *History, ref string, t *actionTale, healed time.Duration) {
-	if len(t.commands) > 0 || h.gone(t) {
-		return
-	}
 	var runnable []Record // its T is the time from which the action could run
 	for _, o := range t.enqueued {
 		if o.Outcome == OK {
