@@ -92,7 +92,7 @@ func (r *run) worker(ctx context.Context, a *actor) {
 
 // perform runs one attempt.
 func (a *actor) perform(ctx context.Context, c rpw.Claimed) {
-	sleep(ctx, a.Rand, a.Pause)
+	sleep(ctx, a.Rand, a.Pause/8)
 	complete := rpw.Move{Kind: rpw.Complete, Output: fmt.Appendf(nil, "%d", c.Lease.Token)}
 	switch n := a.IntN(20); {
 	case n < 1: // as a process that dies

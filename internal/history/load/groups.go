@@ -66,7 +66,7 @@ func (a *actor) join(ctx context.Context) uint64 {
 
 // handle works on an event for a while.
 func (a *actor) handle(ctx context.Context, d rpw.Delivery) {
-	sleep(ctx, a.Rand, a.Pause)
+	sleep(ctx, a.Rand, a.Pause/8)
 	switch n := a.IntN(20); {
 	case n < 1: // as a process that dies
 	case n < 2:

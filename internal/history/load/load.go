@@ -79,7 +79,9 @@ func Run(t testing.TB, c Config) *history.History {
 		r.actor(&r.serving, quiet, fmt.Sprintf("consumer%d", i), r.consumer())
 		r.actor(&r.serving, quiet, fmt.Sprintf("worker%d", i), r.worker)
 		r.actor(&r.loading, loading, fmt.Sprintf("publisher%d", i), r.publisher)
-		r.actor(&r.loading, loading, fmt.Sprintf("starter%d", i), r.starter)
+		if i == 0 { // each action keeps a worker busy for a while
+			r.actor(&r.loading, loading, "starter", r.starter)
+		}
 		r.actor(&r.loading, loading, fmt.Sprintf("client%d", i), r.client)
 	}
 	r.serving.Go(func() { r.member(quiet) })
@@ -117,8 +119,13 @@ func (r *run) disturb(ctx context.Context) {
 		for sleep(ctx, random, 50*r.Pause) {
 			p := r.processes[random.IntN(len(r.processes))]
 			p.stop()
-			if err := p.start(); err != nil {
-				r.t.Errorf("a process does not start again: %v", err)
+			until := time.Now().Add(r.Patience)
+			for err := p.start(); err != nil; err = p.start() { // during a fault
+				if time.Now().After(until) {
+					r.t.Errorf("a process does not start again: %v", err)
+					return
+				}
+				time.Sleep(r.Pause)
 			}
 		}
 	})
