@@ -273,7 +273,7 @@ func schedule(h *History) []Violation {
 			}
 		}
 		for _, m := range t.moves {
-			if m.Outcome != OK || m.Kind != Fail && m.Kind != Giveback || t.commanded(Retry) || t.commanded(Reschedule) {
+			if m.Outcome != OK || m.Kind != Fail && m.Kind != Giveback || t.commanded(Retry) || t.commanded(Reschedule) || t.gone(lost) {
 				continue
 			}
 			for _, c := range t.claims {

@@ -17,15 +17,13 @@ type ledger struct {
 	final   map[string]StreamDump
 	stored  map[life]map[uint64]Item   // what is there at the end, by count
 	seen    map[life]map[string][]Item // what ever was there, by hash; more than one item is one too many
-	edited  map[string]map[rpw.ID]bool // ids somebody tried to delete
+	edited  map[life]map[uint64]bool   // the counts of events that somebody tried to delete one by one
 	trimmed map[string]bool            // streams somebody tried to trim
-
-	editedIn map[life]map[uint64]bool // the counts of edited
 }
 
 func (h *History) ledger() *ledger {
 	l := &ledger{make(map[string]StreamDump), make(map[life]map[uint64]Item), make(map[life]map[string][]Item),
-		make(map[string]map[rpw.ID]bool), make(map[string]bool), make(map[life]map[uint64]bool)}
+		make(map[life]map[uint64]bool), make(map[string]bool)}
 	for _, s := range h.Final.Streams {
 		l.final[s.Name] = s
 		for _, item := range s.Items {
@@ -42,10 +40,13 @@ func (h *History) ledger() *ledger {
 		case o.Op == OpTrim:
 			l.trimmed[o.Stream] = true
 		case o.Op == OpEdit:
-			if l.edited[o.Stream] == nil {
-				l.edited[o.Stream] = make(map[rpw.ID]bool)
+			for _, item := range o.Items {
+				at := life{o.Stream, item.Epoch}
+				if l.edited[at] == nil {
+					l.edited[at] = make(map[uint64]bool)
+				}
+				l.edited[at][item.Count] = true
 			}
-			l.edited[o.Stream][o.ID] = true
 		case o.Outcome == OK:
 			for _, item := range o.Items {
 				l.see(o.Stream, item)
@@ -71,24 +72,6 @@ func (l *ledger) see(stream string, item Item) {
 	}
 }
 
-// editedCounts are the counts of the events of a life that were, or may have been, deleted one by one.
-func (l *ledger) editedCounts(at life) map[uint64]bool {
-	counts := l.editedIn[at]
-	if counts != nil {
-		return counts
-	}
-	counts = make(map[uint64]bool)
-	l.editedIn[at] = counts
-	for _, items := range l.seen[at] {
-		for _, item := range items {
-			if l.edited[at.stream][item.ID] {
-				counts[item.Count] = true
-			}
-		}
-	}
-	return counts
-}
-
 // noLoss: what was acknowledged is there at the end, and was delivered to every subscription that lived to the end.
 func noLoss(h *History) []Violation {
 	var found violations
@@ -100,7 +83,7 @@ func noLoss(h *History) []Violation {
 		for _, item := range o.Items {
 			final := l.final[o.Stream]
 			switch _, there := l.stored[life{o.Stream, item.Epoch}][item.Count]; {
-			case there, l.edited[o.Stream][item.ID]:
+			case there, l.edited[life{o.Stream, item.Epoch}][item.Count]:
 			case item.Epoch != final.Last.Epoch && lost.between(o.Stream, o.T, never):
 			case item.Epoch == final.Last.Epoch && item.Count <= final.First.Count && l.trimmed[o.Stream]:
 			default:
@@ -270,7 +253,7 @@ func gapHonesty(h *History) []Violation {
 				at = rec.Resume
 			case OpDeliver:
 				item := rec.Items[0]
-				edited := l.editedCounts(life{t.stream, item.Epoch})
+				edited := l.edited[life{t.stream, item.Epoch}]
 				if item.Epoch != at.Epoch && !at.IsZero() {
 					found.add([]Record{rec}, "%s went from epoch %x to %x without a gap", actor, at.Epoch, item.Epoch)
 				} else if missing := missing(at.Count, item.Count-1, edited); missing > 0 && !at.IsZero() {
@@ -300,7 +283,7 @@ func falseAlarm(lost resets, l *ledger, stream string, at rpw.Position, gap Reco
 		switch {
 		case !l.trimmed[stream]:
 			return "trimmed, but nobody trims"
-		case gap.Resume.Epoch == at.Epoch && missing(at.Count, gap.Resume.Count, l.editedCounts(life{stream, at.Epoch})) == 0:
+		case gap.Resume.Epoch == at.Epoch && missing(at.Count, gap.Resume.Count, l.edited[life{stream, at.Epoch}]) == 0:
 			return "a gap with nothing missing"
 		case gap.Resume.Epoch == at.Epoch && uint64(gap.N) > gap.Resume.Count-at.Count:
 			return "more are said to be missing than there can be"

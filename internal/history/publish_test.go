@@ -41,7 +41,7 @@ func flushed(s *script) {
 func edited(s *script) {
 	s.subscribed(place(1, 0))
 	s.published(event(1), event(2), event(3))
-	s.do(Record{Op: OpEdit, Stream: "s", ID: event(2).ID}, OK)
+	s.do(Record{Op: OpEdit, Stream: "s", Items: []Item{event(2)}}, OK)
 	s.delivered(event(1), event(3))
 	s.holds(place(1, 0), event(1), event(3))
 }
@@ -227,7 +227,7 @@ func TestGapHonesty(t *testing.T) {
 		},
 		"only what was deleted one by one": func(s *script) {
 			s.published(event(1), event(2))
-			s.do(Record{Op: OpEdit, Stream: "s", ID: event(2).ID}, OK)
+			s.do(Record{Op: OpEdit, Stream: "s", Items: []Item{event(2)}}, OK)
 			s.do(Record{Op: OpTrim, Stream: "s"}, OK)
 			s.subscribed(place(1, 1))
 			s.gap(rpw.GapTrimmed, place(1, 1), place(1, 2))

@@ -20,7 +20,6 @@ type Record struct {
 	Ref     string        `json:"ref,omitempty"` // of an action
 	Key     string        `json:"key,omitempty"` // of the cache
 	Kind    string        `json:"kind,omitempty"`
-	ID      rpw.ID        `json:"id,omitzero"`
 	Token   uint64        `json:"token,omitempty"`
 	State   rpw.State     `json:"state,omitempty"`
 	Value   string        `json:"value,omitempty"`
@@ -63,7 +62,7 @@ const (
 	OpDeliver   Op = "deliver"   // at one time: Stream, Items
 	OpGap       Op = "gap"       // at one time: Stream, Group, Kind, At, Resume, N (missed)
 	OpLeave     Op = "leave"     // at one time: the subscription ended before the end of the run
-	OpEdit      Op = "edit"      // call: Stream, ID; single events deleted
+	OpEdit      Op = "edit"      // call: Stream, Items; single events deleted
 	OpTrim      Op = "trim"      // call: Stream; also for a stream whose retention is short
 	OpReset     Op = "reset"     // call: Stream, "" for all data: history or other data may be gone from now on
 

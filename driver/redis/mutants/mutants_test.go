@@ -38,7 +38,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "S5", Name: "a gap is swallowed", File: "streams_read.go",
 		Old: "if gap != nil {\n\t\t\t\treturn nil, gap\n\t\t\t}", New: ``, Test: suite + "Streams/Gaps/TrimmedHistoryIsReported"},
 	{Promise: "S5", Name: "the epoch is not looked at", File: "lua/stream_lib.lua",
-		Old: `epoch ~= st.epoch or `, New: ``, Test: suite + "Streams/Gaps/DeletedStreamIsReset"},
+		Old: `epoch ~= st.epoch or `, New: ``, Test: suite + "Streams/Gaps/FlushedStoreIsReset"},
 
 	{Promise: "G1", Name: "what is handed out is not on record", File: "lua/group_fetch.lua",
 		Old: `call('HSET', keys.lots, base, pack(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},

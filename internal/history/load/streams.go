@@ -86,8 +86,9 @@ func (r *run) editor(ctx context.Context, a *actor) {
 		if err != nil || len(events) == 0 {
 			return
 		}
-		rec.ID = events[a.IntN(len(events))].ID
-		change = func() error { _, err := bus.DeleteEvents(ctx, rec.Stream, []rpw.ID{rec.ID}); return err }
+		e := events[a.IntN(len(events))]
+		rec.Items = []history.Item{item(e)}
+		change = func() error { _, err := bus.DeleteEvents(ctx, rec.Stream, []rpw.ID{e.ID}); return err }
 	}
 	ret := a.Call(rec)
 	err := change()
