@@ -60,6 +60,7 @@ func groupAtLeastOnce(h *History) []Violation {
 		found.forgotten(h, g, tales)
 	}
 	touched := h.operations(OpAdmin, OpReset)
+	fetches := h.operations(OpFetch)
 	for e, t := range tales {
 		for i, d := range t.deliveries {
 			if i > 0 {
@@ -67,7 +68,10 @@ func groupAtLeastOnce(h *History) []Violation {
 				disturbed := slices.ContainsFunc(touched, func(o operation) bool {
 					return (o.Stream == e.stream || o.Stream == "") && o.seq < d.done && o.done > before.seq
 				})
-				found.redelivered(h, e, t, before, d, disturbed)
+				unseen := slices.ContainsFunc(fetches, func(o operation) bool {
+					return o.Stream == e.stream && o.Group == e.group && o.Outcome != OK && o.seq < d.done && o.done > before.seq
+				})
+				found.redelivered(h, e, t, before, d, disturbed, unseen)
 			}
 			found.superseded(e, t, d)
 		}
@@ -105,8 +109,9 @@ func (v *violations) forgotten(h *History, g GroupDump, tales map[entry]*entryTa
 	}
 }
 
-// redelivered checks two deliveries of an event that follow each other.
-func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed bool) {
+// redelivered checks two deliveries of an event that follow each other. disturbed: the group was changed from outside between them; unseen: there may
+// have been another one.
+func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen bool) {
 	evidence := []Record{before.Record, d.Record}
 	switch {
 	case before.Item.Token == d.Item.Token:
@@ -118,7 +123,7 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	case disturbed:
 		return
 	}
-	until, released, given := before.Item.Until, false, false
+	until, released, given := before.Item.Until, No, false
 	for _, o := range t.verdicts {
 		if o.Items[0].Token != before.Item.Token || o.Outcome == No || o.seq > d.done {
 			continue
@@ -141,13 +146,13 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 			}
 			given = true
 		case Release:
-			given, released = true, true
+			given, released = true, o.Outcome
 		}
 	}
 	if !given && d.end+h.Bounds.Clock < until {
 		v.add(evidence, "%v was delivered again at %v, its lease lasted until %v", e.id, d.end, until)
 	}
-	if d.Attempt < before.Attempt || d.Attempt == before.Attempt && !released {
+	if d.Attempt < before.Attempt || d.Attempt == before.Attempt && released == No || d.Attempt > before.Attempt && released == OK && !unseen {
 		v.add(evidence, "%v was delivered again as attempt %d after %d", e.id, d.Attempt, before.Attempt)
 	}
 }

@@ -83,6 +83,12 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.do(Record{Op: OpSettle, Stream: "s", Group: "g", Kind: Extend, Items: []Item{lent(1, 10, 0, 0)}, Until: time.Millisecond}, Unknown)
 			s.fetched(lent(1, 11, 2, hour))
 		},
+		"released, and perhaps leased to who never heard of it": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			s.do(Record{Op: OpFetch, Stream: "s", Group: "g"}, Unknown)
+			s.fetched(lent(1, 12, 2, hour))
+		},
 		"its consumer was removed": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))
 			s.do(Record{Op: OpAdmin, Stream: "s", Group: "g"}, OK)
@@ -154,6 +160,11 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.fetched(lent(1, 10, 2, hour))
 			s.settled(lent(1, 10, 0, 0), Release, OK)
 			s.fetched(lent(1, 11, 1, hour))
+		},
+		"a release counts": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			s.fetched(lent(1, 11, 2, hour))
 		},
 		"after it was acknowledged": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))

@@ -25,7 +25,7 @@ func (r *run) client(ctx context.Context, a *actor) {
 	case n < 9:
 		a.set(ctx, key, history.IfAbsent, rpw.CacheSet{When: rpw.IfAbsent})
 	case n < 11:
-		if old, ok := a.get(ctx, key, 0); ok {
+		if old, ok := a.get(ctx, key, 0); ok && sleep(ctx, a.Rand, a.Pause) {
 			a.set(ctx, key, history.IfEqual, rpw.CacheSet{When: rpw.IfEqual, Old: []byte(old)})
 		}
 	default:

@@ -126,7 +126,7 @@ func (s *subscriber) follow(ctx context.Context) {
 		}
 		s.drain(ctx, sub)
 		sub.Close()
-		at = rpw.After(*s.at.Load())
+		at = rpw.After(sub.Position())
 	}
 }
 
@@ -141,6 +141,9 @@ func (s *subscriber) drain(ctx context.Context, sub *rpw.Subscription[string]) {
 		rec.Stream, rec.Items = s.stream, []history.Item{item(m.Event)}
 		s.Note(rec)
 		s.at.Store(new(m.Position()))
+		if s.one(100) { // falls behind
+			sleep(ctx, s.Rand, 20*s.Pause)
+		}
 	}
 	s.process = s.processes[s.IntN(len(s.processes))]
 }
