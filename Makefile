@@ -7,10 +7,12 @@ GO         ?= go
 PKG        ?= ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
+SEEDS      ?= 2000
+LOADTIME   ?= 120
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 
-.PHONY: help demo test check unit deps flake bench fuzz fmt
+.PHONY: help demo test check unit deps flake mutants load bench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -37,6 +39,12 @@ deps: ## what the tests need beside Go: redis-server 7.0 or later, installed wit
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
+
+mutants: ## promises broken one at a time, in the root and both drivers: the tests must notice (part of test)
+	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants
+
+load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
+	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)
 
 bench: ## the benchmarks beside the code; the figures of PERFORMANCE.md
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)

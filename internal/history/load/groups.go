@@ -108,24 +108,28 @@ func (a *actor) settle(ctx context.Context, d rpw.Delivery, verdict rpw.Verdict,
 	timed(err)
 }
 
-// member is a Consume, started again when it ends. It settles by itself: what the handler returns is recorded as a verdict
-// whose outcome is unknown.
-func (r *run) member(ctx context.Context) {
+// startMember starts a Consume, again and again. It settles by itself: what the handler returns is recorded as a verdict whose outcome is
+// unknown.
+func (r *run) startMember(ctx context.Context) {
 	a := &actor{run: r, name: "member", Rand: r.random(), process: r.processes[0]}
+	r.serving.Go(func() { a.consume(ctx) })
+}
+
+func (a *actor) consume(ctx context.Context) {
 	for ctx.Err() == nil {
-		rpw.Consume(ctx, a.hub(), groupStream, rpw.Consumer{Group: autoGroup, From: rpw.Oldest(), Lease: r.Lease, MaxDeliveries: rpw.Unlimited,
-			OnGap: rpw.GapContinue, Grace: r.Pause}, func(ctx context.Context, d rpw.Delivery) error {
+		rpw.Consume(ctx, a.hub(), groupStream, rpw.Consumer{Group: autoGroup, From: rpw.Oldest(), Lease: a.Lease, MaxDeliveries: rpw.Unlimited,
+			OnGap: rpw.GapContinue, Grace: a.Pause}, func(ctx context.Context, d rpw.Delivery) error {
 			rec := a.record(history.OpFetch)
 			rec.Stream, rec.Group = groupStream, autoGroup
 			a.Call(rec)(func(rec *history.Record) { rec.Items, rec.Outcome = []history.Item{a.lent(d)}, history.OK })
 			rec.Op, rec.Kind, rec.Items = history.OpSettle, history.Ack, []history.Item{a.lent(d)}
 			var err error
 			if d.Attempt == 1 && d.Count%10 == 0 {
-				rec.Kind, err = history.Nack, rpw.RetryIn(errors.New("again"), r.Pause)
+				rec.Kind, err = history.Nack, rpw.RetryIn(errors.New("again"), a.Pause)
 			}
 			a.Call(rec)
 			return err
 		})
-		sleep(ctx, a.Rand, r.Pause)
+		sleep(ctx, a.Rand, a.Pause)
 	}
 }

@@ -84,7 +84,7 @@ func Run(t testing.TB, c Config) *history.History {
 		}
 		r.actor(&r.loading, loading, fmt.Sprintf("client%d", i), r.client)
 	}
-	r.serving.Go(func() { r.member(quiet) })
+	r.startMember(quiet)
 	r.actor(&r.loading, loading, "boss", r.commander)
 	r.actor(&r.loading, loading, "editor", r.editor)
 	if !c.Resets {
@@ -99,7 +99,7 @@ func Run(t testing.TB, c Config) *history.History {
 
 // disturb lets the faults happen until ctx ends.
 func (r *run) disturb(ctx context.Context) {
-	random := r.random()
+	random, restarts := r.random(), r.random()
 	r.disturbs.Go(func() {
 		for len(r.Faults) > 0 && sleep(ctx, random, 20*r.Pause) {
 			f := r.Faults[random.IntN(len(r.Faults))]
@@ -115,9 +115,8 @@ func (r *run) disturb(ctx context.Context) {
 		}
 	})
 	r.disturbs.Go(func() { // processes that end and start again
-		random := r.random()
-		for sleep(ctx, random, 50*r.Pause) {
-			p := r.processes[random.IntN(len(r.processes))]
+		for sleep(ctx, restarts, 50*r.Pause) {
+			p := r.processes[restarts.IntN(len(r.processes))]
 			p.stop()
 			until := time.Now().Add(r.Patience)
 			for err := p.start(); err != nil; err = p.start() { // during a fault
@@ -165,7 +164,7 @@ func (r *run) actor(group *sync.WaitGroup, ctx context.Context, name string, ste
 	})
 }
 
-// random is one more source of the seed's.
+// random is one more source of the seed's. It is for the goroutine of Run, so that the order of sources is always the same.
 func (r *run) random() *rand.Rand {
 	r.seeds++
 	return rand.New(rand.NewPCG(r.Seed, uint64(r.seeds)))
