@@ -8,9 +8,6 @@ import (
 	"github.com/redis-process-worker/rpw/internal/mutate"
 )
 
-// suite begins the names of cases of the suite.
-const suite = "TestConformance/"
-
 // TestMutants breaks promises that the driver keeps by means of its own.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
@@ -22,6 +19,9 @@ func TestMutants(t *testing.T) {
 	mutate.Run(t, "..", mutants)
 }
 
+// suite begins the names of cases of the suite.
+const suite = "TestConformance/"
+
 var mutants = []mutate.Mutant{
 	{Promise: "S3", Name: "a write that was cut off is sent again", File: "script.go",
 		Old: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {`, New: `if answer.err != nil {`, Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
@@ -32,7 +32,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "S3", Name: "a late batch is stored", File: "lua/stream_publish.lua",
 		Old: `and not less(n, seq) then`, New: `and n == seq then`, Test: suite + "Streams/Producer/SmallerSeqIsRefused"},
 	{Promise: "S4", Name: "a reader takes the newest message, wherever he is", File: "streams_message.go",
-		Old: `if begin != here {`, New: `if begin == "" {`, Test: suite + "Streams/Wait/EveryEventReachesEveryTail"},
+		Old: `if begin != here {`, New: `if begin == "" {`, Test: "TestCarriedEventsAreForWhoIsThere"},
 	{Promise: "S4", Name: "a message wakes nobody", File: "wake.go",
 		Old: `t.wake(m.Message)`, New: `_ = t`, Test: "TestWatchIsWokenByWhatComesAfterIt"},
 	{Promise: "S5", Name: "a gap is swallowed", File: "streams_read.go",

@@ -53,7 +53,7 @@ func onMemory(t *testing.T, seed uint64) *history.History {
 			links = append(links, link)
 			return rpw.New(link.Spoilt())
 		},
-		Seed: seed, Duration: 4 * time.Second, Pause: 100 * time.Millisecond, Lease: 500 * time.Millisecond, Patience: 10 * time.Minute,
+		Seed: seed, Duration: 3 * time.Second, Pause: 100 * time.Millisecond, Lease: 500 * time.Millisecond, Patience: 10 * time.Minute,
 		Resets: seed%2 == 0,
 		Bounds: history.Bounds{Clock: time.Millisecond, Return: 50 * time.Millisecond, Publish: 10 * time.Second, CatchUp: 10 * time.Second},
 	}
