@@ -24,7 +24,8 @@ const suite = "TestConformance/"
 
 var mutants = []mutate.Mutant{
 	{Promise: "S3", Name: "a write that was cut off is sent again", File: "script.go",
-		Old: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {`, New: `if answer.err != nil {`, Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
+		Old: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {`, New: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() || answer.err != nil && pause(ctx, backoffCap) {`,
+		Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
 	{Promise: "S3", Name: "a write that was cut off is told as undone", File: "errors.go",
 		Old: "if write {\n\t\treturn rpw.Errorf(rpw.ErrUncertain", New: "if false {\n\t\treturn rpw.Errorf(rpw.ErrUncertain", Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
 	{Promise: "S3", Name: "producers are not looked up", File: "lua/stream_publish.lua",
