@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/internal/history"
@@ -24,15 +26,12 @@ func (r *run) done(ctx context.Context, h *rpw.Hub) bool {
 	all := true
 	for _, s := range r.subs {
 		at := s.at.Load()
-		if s.caught.Load() {
-			continue
-		}
 		if at == nil || !atEnd(ctx, h, s.stream, *at) {
 			all = false
-			continue
+		} else if !s.caught {
+			s.caught = true
+			r.Note(history.Record{Actor: s.name, Op: history.OpCaught})
 		}
-		s.caught.Store(true)
-		r.Note(history.Record{Actor: s.name, Op: history.OpCaught})
 	}
 	groups, err := h.Streams().Groups(ctx, groupStream)
 	all = all && err == nil && len(groups) == 2
@@ -47,6 +46,39 @@ func (r *run) done(ctx context.Context, h *rpw.Hub) bool {
 func atEnd(ctx context.Context, h *rpw.Hub, stream string, at rpw.Position) bool {
 	events, err := h.Streams().Read(ctx, rpw.ReadRequest{Stream: stream, After: at, Max: 1})
 	return err == nil && len(events) == 0
+}
+
+// lastDump waits until nothing is left to do, and dumps. Calls that are late may still bring work, then it begins again. When the patience is over
+// it takes what there is.
+func (r *run) lastDump(ctx context.Context, h *rpw.Hub) (history.Dump, error) {
+	for {
+		before := ends(ctx, h)
+		if ctx.Err() == nil && !r.done(ctx, h) {
+			time.Sleep(r.Pause)
+			continue
+		}
+		final, err := r.dump(context.WithoutCancel(ctx), h)
+		if err != nil || ctx.Err() != nil || idle(final) && slices.Equal(before, ends(ctx, h)) {
+			return final, err
+		}
+	}
+}
+
+// ends are the ends of the streams.
+func ends(ctx context.Context, h *rpw.Hub) (all []rpw.Position) {
+	for _, name := range streams {
+		info, err := h.Streams().StreamInfo(ctx, name)
+		if err == nil {
+			all = append(all, info.Last)
+		}
+	}
+	return all
+}
+
+// idle reports whether a dump shows no work.
+func idle(d history.Dump) bool {
+	return !slices.ContainsFunc(d.Groups, func(g history.GroupDump) bool { return len(g.Pending) > 0 }) &&
+		!slices.ContainsFunc(d.Actions, func(a history.ActionDump) bool { return !a.State.Terminal() })
 }
 
 // dump reads what the store holds.
@@ -78,14 +110,6 @@ func (r *run) dump(ctx context.Context, h *rpw.Hub) (history.Dump, error) {
 		if a != nil {
 			final.Actions = append(final.Actions, *a)
 		}
-	}
-	for _, l := range r.loggers {
-		d, err := dumpLog(ctx, h, l.name)
-		if err != nil {
-			return final, err
-		}
-		d.Dropped = int64(l.handler.Dropped())
-		final.Logs = append(final.Logs, d)
 	}
 	return final, nil
 }

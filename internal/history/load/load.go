@@ -138,18 +138,17 @@ func (r *run) finish(end context.CancelFunc) *history.History {
 	ctx, cancel := context.WithTimeout(r.quiet, r.Patience)
 	defer cancel()
 	r.lastWords(ctx, h)
-	for !r.done(ctx, h) && ctx.Err() == nil {
-		time.Sleep(r.Pause)
-	}
-	for _, l := range r.loggers {
-		l.close()
-	}
+	final, err := r.lastDump(ctx, h)
 	end()
 	r.serving.Wait()
-	ctx, cancel = context.WithTimeout(context.Background(), r.Patience)
-	defer cancel()
-	final, err := r.dump(ctx, h)
 	require.NoError(r.t, err)
+	for _, l := range r.loggers {
+		l.close()
+		d, err := dumpLog(context.Background(), h, l.name)
+		require.NoError(r.t, err)
+		d.Dropped = int64(l.handler.Dropped())
+		final.Logs = append(final.Logs, d)
+	}
 	return r.History(final, r.Bounds)
 }
 

@@ -100,7 +100,7 @@ type subscriber struct {
 	*actor
 	stream string
 	at     atomic.Pointer[rpw.Position]
-	caught atomic.Bool
+	caught bool // known to the goroutine of Run
 }
 
 func (r *run) startSubscriber(name, stream string) {
