@@ -7,12 +7,14 @@ GO         ?= go
 PKG        ?= ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
+SEEDS      ?= 2000
+LOADTIME   ?= 120
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults flake bench fuzz fmt
+.PHONY: help demo test check unit deps faults flake mutants load bench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -44,6 +46,12 @@ faults: deps ## the long tests: outages, moving slots, thousands of subscription
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
+
+mutants: ## promises broken one at a time, in the root and both drivers: the tests must notice (part of test)
+	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants
+
+load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
+	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)
 
 bench: ## the benchmarks beside the code; the figures of PERFORMANCE.md
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)

@@ -39,14 +39,30 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 	}
 	answer, err := verb(contract, ctx, req)
 	var since time.Time // of the first failure
-	retries := 0
+	retries, doubt := 0, false
 	for ; err != nil && c.again(ctx, err, &since, retries); retries++ {
+		doubt = doubt || errors.Is(err, ErrUncertain)
 		answer, err = verb(contract, ctx, req)
+	}
+	if doubt {
+		err = inDoubt(err)
 	}
 	if err = p.end(ctx, retries, err); err != nil {
 		return none, err
 	}
 	return answer, nil
+}
+
+// inDoubt is the answer to a call of which an earlier try had an unknown outcome. What the store refuses after a look at what it holds settles that
+// too, since it would have known an earlier try. Any other failure of the last try says nothing about those before.
+func inDoubt(err error) error {
+	switch kind := kindOf(err); kind {
+	case ErrUnavailable, ErrFull, ErrPermission, ErrClosed:
+		return Errorf(ErrUncertain, "an earlier try may have been carried out, and the last one was not: %s", strings.TrimPrefix(err.Error(), "rpw: "))
+	case context.Canceled, context.DeadlineExceeded:
+		return Errorf(ErrUncertain, "an earlier try may have been carried out: %w", err)
+	}
+	return err
 }
 
 // do is invoke for a verb that is no method expression.

@@ -104,6 +104,54 @@ func TestRetryIsBounded(t *testing.T) {
 	})
 }
 
+// TestDoubtStays: a try whose outcome is unknown is not forgotten because the next one surely did nothing.
+func TestDoubtStays(t *testing.T) {
+	for _, c := range []struct {
+		after, want error
+	}{
+		{nil, nil},
+		{rpw.ErrUnavailable, rpw.ErrUncertain},
+		{rpw.ErrFull, rpw.ErrUncertain},
+		{rpw.ErrPermission, rpw.ErrUncertain},
+		{rpw.ErrClosed, rpw.ErrUncertain},
+		{rpw.ErrUncertain, rpw.ErrUncertain},
+		{context.DeadlineExceeded, rpw.ErrUncertain},
+		{rpw.ErrConflict, rpw.ErrConflict},
+		{rpw.ErrTooLarge, rpw.ErrTooLarge},
+		{&rpw.GapError{}, nil},
+	} {
+		t.Run(rpw.Code(c.after), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				hub := newHub(t, rpw.Parts{Streams: &fakeBus{behave: func(context.Context, rpw.Batch) error {
+					if tries++; tries == 1 {
+						return rpw.Errorf(rpw.ErrUncertain, "the reply was lost")
+					}
+					return c.after
+				}}})
+				_, err := publish(t.Context(), hub, "t")
+				require.Greater(t, tries, 1)
+				switch _, gap := errors.AsType[*rpw.GapError](c.after); {
+				case gap:
+					assert.ErrorAs(t, err, new(*rpw.GapError))
+				case c.want == nil:
+					assert.NoError(t, err)
+				default:
+					assert.Equal(t, rpw.Code(c.want), rpw.Code(err), "%v", err)
+				}
+				for _, s := range sentinels {
+					if s.err != c.want && s.err != c.after || s.err == rpw.ErrUnavailable {
+						assert.NotErrorIs(t, err, s.err)
+					}
+				}
+				if c.after == context.DeadlineExceeded {
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+			})
+		})
+	}
+}
+
 func TestGuardRefuses(t *testing.T) {
 	hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(context.Context, string) error {
 		t.Error("the driver was reached")
