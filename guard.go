@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// opTimeout is how long the Hub keeps repeating a call that fails, and how long a call takes at most while the
-// backend is silent.
+// opTimeout is how long a call takes with its repeats, when ctx gives it more and the driver ends its first try in that time; of a call that waits, how
+// long it is repeated from its first failure on. It is also how long a call takes at most while the backend is silent.
 const opTimeout = 5 * time.Second
 
 // Back-off between repeats of a call: full jitter, doubled from the base up to the cap.
@@ -38,11 +38,16 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 		return none, err
 	}
 	answer, err := verb(contract, ctx, req)
-	var since time.Time // of the first failure
 	retries, doubt := 0, false
-	for ; err != nil && c.again(ctx, err, &since, retries); retries++ {
+	for ; err != nil && p.again(ctx, err, retries); retries++ {
 		doubt = doubt || errors.Is(err, ErrUncertain)
-		answer, err = verb(contract, ctx, req)
+		trial, cancel := p.within(ctx)
+		before := err
+		if answer, err = verb(contract, trial, req); err != nil && trial.Err() != nil && ctx.Err() == nil { // it was the Hub that gave up
+			doubt = doubt || errors.Is(err, ErrUncertain)
+			err = before
+		}
+		cancel()
 	}
 	if doubt {
 		err = inDoubt(err)
@@ -76,7 +81,8 @@ func (c call) do(ctx context.Context, verb func(context.Context) error) error {
 // passage is a call that was let through.
 type passage struct {
 	call
-	start   time.Time // only for an observer
+	start   time.Time // only of a call that does not wait, or for an observer
+	since   time.Time // opTimeout counts from here: the start, or the first failure of a call that waits
 	release func()    // of what a wait holds; nil if the call does not wait
 }
 
@@ -98,6 +104,10 @@ func (c call) begin(ctx context.Context, supported bool) (context.Context, passa
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
 		ctx, p.release = waiting, func() { stop(); cancel(nil) }
+	}
+	if !c.waits {
+		p.start = time.Now()
+		p.since = p.start
 	}
 	if h.observer != nil {
 		p.start = time.Now()
@@ -131,22 +141,30 @@ func (c call) closing(ctx context.Context, err error) error {
 }
 
 // again is the retry rule: ErrUnavailable (nothing was done) always, ErrUncertain where a repeat is safe,
-// nothing else; with jitter, until opTimeout has passed since the first failure or ctx ends. It waits.
-func (c call) again(ctx context.Context, err error, since *time.Time, retries int) bool {
+// nothing else; with jitter, until opTimeout has passed or ctx ends. It waits.
+func (p *passage) again(ctx context.Context, err error, retries int) bool {
 	uncertain := errors.Is(err, ErrUncertain)
-	if c.nested || uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+	if p.nested || uncertain && !p.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return false
 	}
 	now := time.Now()
-	if retries == 0 {
-		*since = now
+	if p.since.IsZero() {
+		p.since = now
 	}
 	pause := backoff(retries)
-	if now.Add(pause).Sub(*since) > opTimeout {
+	if now.Add(pause).Sub(p.since) > opTimeout {
 		return false
 	}
-	c.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
-	return sleep(ctx, c.h.ctx, pause)
+	p.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
+	return sleep(ctx, p.h.ctx, pause)
+}
+
+// within bounds a repeat, so that all of them take opTimeout together. What waits is not bounded.
+func (p *passage) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.waits {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, p.since.Add(opTimeout))
 }
 
 // backoff is the pause before repeat n (from 0).

@@ -104,6 +104,29 @@ func TestRetryIsBounded(t *testing.T) {
 	})
 }
 
+// TestRepeatsAreWithinTheBound: a call to a backend that fails slowly takes no longer than 5 s with its repeats, and the bound is not taken for the caller's. F2, F39.
+func TestRepeatsAreWithinTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var end error
+		hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(3 * time.Second):
+				return rpw.Errorf(rpw.ErrUnavailable, "away")
+			case <-ctx.Done():
+				end = ctx.Err()
+				return rpw.Errorf(rpw.ErrUncertain, "%w", end)
+			}
+		}}})
+		start := time.Now()
+		_, _, err := rpw.Get[int](t.Context(), hub, "k")
+		assert.Equal(t, 5*time.Second, time.Since(start))
+		assert.ErrorIs(t, err, rpw.ErrUncertain, "the last try may have reached the backend")
+		assert.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, "away")
+		assert.Equal(t, context.DeadlineExceeded, end, "the repeat was cut")
+	})
+}
+
 // TestDoubtStays: a try whose outcome is unknown is not forgotten because the next one surely did nothing.
 func TestDoubtStays(t *testing.T) {
 	for _, c := range []struct {
