@@ -10,10 +10,10 @@ FUZZTIME   ?= 60s
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 
-.PHONY: help demo test check unit deps flake bench fuzz fmt
+.PHONY: help demo test check unit deps flake bench bench-quick microbench fuzz fmt
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 demo: ## examples/filewatch on memory, two passes
 	$(GO) run ./examples/filewatch -passes 2
@@ -38,7 +38,13 @@ deps: ## what the tests need beside Go: redis-server 7.0 or later, installed wit
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
 
-bench: ## the benchmarks beside the code; the figures of PERFORMANCE.md
+bench: deps ## rpw beside its limits and peers, all or AREA=publish,actions,... (20 minutes); REPORT=file.md also writes the tables
+	cd bench && $(GO) run . -area '$(AREA)' $(if $(REPORT),-markdown '$(abspath $(REPORT))' -json '$(abspath $(REPORT)).json')
+
+bench-quick: deps ## the same, shorter (3 minutes)
+	cd bench && $(GO) run . -area '$(AREA)' -rounds 2 -length 300ms
+
+microbench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
 fuzz: ## every fuzz target, FUZZTIME each
