@@ -104,6 +104,9 @@ func bullmq(mode string) func(context.Context, *trial) (Sample, error) {
 			return nil, err
 		}
 		s[ClientCPU], s[Peak] = done.CPU/float64(done.Items), done.Memory
+		if mode == "latency" {
+			delete(s, Rate) // the pauses make it
+		}
 		return s, nil
 	}
 }

@@ -2,10 +2,11 @@
 // reads one, and prints what it did, as JSON.
 import { Queue, Worker } from 'bullmq';
 
-const [mode, port, length, payload] = process.argv.slice(2);
+const [mode, port, milliseconds, payload] = process.argv.slice(2);
+const length = Number(milliseconds);
 const connection = { host: '127.0.0.1', port: Number(port), maxRetriesPerRequest: null };
 const data = JSON.parse(payload);
-const callers = 64, slots = 100, waiting = 1000;
+const callers = 64, slots = 100, waiting = 5000;
 const now = () => Number(process.hrtime.bigint()) / 1e3; // µs
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const queue = new Queue('bench', { connection });
@@ -38,23 +39,21 @@ const modes = {
     await flood(200, one);
     return () => flood(length, one);
   },
-  // actions has producers and a worker at once; what waits is bounded, as it is for the other contestants.
+  // actions has producers and a worker at once, in a steady state; what waits is bounded, as it is for the other contestants.
   async actions() {
     let done = 0, added = 0;
     await worker(slots, async () => { done++; return 0; });
-    const one = async () => {
+    flood(Infinity, async () => {
       while (added - done >= waiting) await sleep(1);
       added++;
       await queue.add('noop', data);
-    };
-    const run = async (milliseconds) => {
+    });
+    await sleep(500);
+    return async () => {
       const before = done;
-      await flood(milliseconds, one);
-      while (done < added) await sleep(1);
+      await sleep(length);
       return { items: done - before, took: [] };
     };
-    await run(200);
-    return () => run(length);
   },
   // latency starts one job at a time in an idle worker.
   async latency() {

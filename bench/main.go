@@ -19,7 +19,7 @@ import (
 )
 
 // areas is everything that is measured, in the order of the report.
-var areas = []area{publish, groups}
+var areas = []area{publish, groups, actionsArea, latency}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
