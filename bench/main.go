@@ -19,7 +19,7 @@ import (
 )
 
 // areas is everything that is measured, in the order of the report.
-var areas = []area{publish, groups, actionsArea, latency}
+var areas = []area{publish, groups, wake, actionsArea, latency, memoryArea, cacheArea, logsArea}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -119,7 +119,7 @@ func (t *trial) profile() (stop func(), err error) {
 }
 
 // every is how many calls of a flood go by between two whose latency is taken: the clock is not free.
-const every = 8
+const every = 32
 
 // flood calls do from so many goroutines until the time is over; each call is so many items.
 func flood(callers, items int, length time.Duration, do func() error) (tally, error) {
