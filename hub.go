@@ -57,8 +57,8 @@ func WithNamespace(namespace string) Option {
 		if err := CheckName("namespace", namespace); err != nil {
 			return err
 		}
-		if len(namespace) > 64 {
-			return Errorf(ErrInvalid, "namespace %s is too long: %d bytes (max 64)", QuoteName(namespace), len(namespace))
+		if len(namespace) > maxNamespace {
+			return Errorf(ErrInvalid, "namespace %s is too long: %d bytes (max %d)", QuoteName(namespace), len(namespace), maxNamespace)
 		}
 		h.namespace = namespace + ":"
 		return nil

@@ -31,8 +31,11 @@ func ParseDeadLetter(name string) (stream, group string, ok bool) {
 	return strings.Cut(name, deadMark)
 }
 
+// maxNamespace bounds a namespace.
+const maxNamespace = 64
+
 // CheckName tells whether name may name a thing of the given kind ("stream", "key", "group", ...):
-// 1 to 255 bytes of valid UTF-8, with no control, bidi or glob characters (*?[]\^), no braces, no
+// 1 to 255 bytes of valid UTF-8, not counting a namespace in front ("namespace:", as a Hub without one sees the names of others), with no control, bidi or glob characters (*?[]\^), no braces, no
 // space at either end, no ".." segment (between "/", ":" or the ends), and not the reserved "!dead!".
 // The error is ErrInvalid, names the place and never echoes raw bytes. Names are compared
 // bytewise; they are not normalised.
@@ -40,7 +43,7 @@ func CheckName(kind, name string) error {
 	switch {
 	case name == "":
 		return Errorf(ErrInvalid, "%s name is empty", kind)
-	case len(name) > MaxName:
+	case len(name) > MaxName+namespaceLen(name):
 		return Errorf(ErrInvalid, "%s name %s is too long: %d bytes (max %d)", kind, QuoteName(name), len(name), MaxName)
 	case name[0] == ' ' || name[len(name)-1] == ' ':
 		return Errorf(ErrInvalid, "%s name %s begins or ends with a space", kind, QuoteName(name))
@@ -70,6 +73,11 @@ func CheckName(kind, name string) error {
 		return Errorf(ErrInvalid, "%s name %s holds %q, which is reserved for dead-letter streams", kind, QuoteName(name), deadMark)
 	}
 	return nil
+}
+
+// namespaceLen is the length of what may be a namespace in front of a name, with its colon.
+func namespaceLen(name string) int {
+	return strings.LastIndexByte(name[:min(len(name), maxNamespace+1)], ':') + 1
 }
 
 // checkStream is CheckName for a stream that may also be a dead-letter stream.

@@ -186,6 +186,20 @@ func repeatCases() []testCase {
 				req.Lane = lane(2, 1)
 				require.Empty(e, b.take(req))
 			}},
+		{"Actions/Repeat/ClaimLeavesOutWhatWasGivenBack", []string{"A2", "A1"},
+			"A repeat of a claim does not answer what was handed back since: it is for others, or for the next claim.", func(e *env) {
+				b := e.board()
+				b.add(jobs("q", 2)...)
+				req := rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Lane: lane(1, 1), Max: 2}
+				first := b.take(req)
+				require.Len(e, first, 2)
+				for _, c := range first {
+					b.moved(c.Lease, rpw.Move{Kind: rpw.Giveback})
+				}
+				require.Empty(e, e.boardOf(e.peer()).take(req))
+				req.Lane.Seq++
+				require.Len(e, b.take(req), 2)
+			}},
 		{"Actions/Repeat/Advance", []string{"A2", "A3"},
 			"Moves with the lane and number of a call that was answered are answered the same and done once.", func(e *env) {
 				b := e.board()

@@ -363,6 +363,21 @@ func fetchCases() []testCase {
 				e.ack("s", "g", ds...)
 				assert.Equal(e, numbers(5, 10), dataOf(e.fetch("s", "g", "c", 10)))
 			}},
+		{"Groups/Fetch/SameLaneLeavesOutWhatWasGivenBack", []string{"G1", "S3"},
+			"A repeat of a call does not answer what was given back since: it is for others, or for the next call.",
+			func(e *env) {
+				e.group("s", "g")
+				e.publish("s", numbers(1, 2)...)
+				req := rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Max: 2, Lane: rpw.Lane{ID: [16]byte{8}, Seq: 1}}
+				first, err := e.hub.Streams().Fetch(e.Context(), req)
+				require.NoError(e, err)
+				require.Len(e, first, 2)
+				e.settle("s", "g", rpw.Settlement{Receipt: first[0].Receipt, Verdict: rpw.Release}, rpw.Settlement{Receipt: first[1].Receipt, Verdict: rpw.Release})
+				again, err := e.on(e.peer()).hub.Streams().Fetch(e.Context(), req)
+				require.NoError(e, err)
+				assert.Empty(e, again)
+				assert.Equal(e, numbers(1, 2), dataOf(e.fetch("s", "g", "other", 10)))
+			}},
 		{"Groups/Fetch/SameLaneAnswersTheSame", []string{"G1", "S3"},
 			"The same number on the same lane answers the same deliveries; the next one leases the next events.",
 			func(e *env) {

@@ -16,13 +16,30 @@ func (s *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 	}
 	req.Max = pageSize(req.Max, 1)
 	req.Lease = cmp.Or(req.Lease, rpw.DefaultLease)
-	return s.claims.once(ctx, req.Lane, func(ctx context.Context) ([]rpw.Claimed, error) {
+	repeated := true
+	claimed, err := s.claims.once(ctx, req.Lane, func(ctx context.Context) ([]rpw.Claimed, error) {
+		repeated = false
 		claimed := s.claim(req)
 		if len(claimed) > 0 || req.Wait <= 0 {
 			return claimed, nil
 		}
 		return s.awaitClaim(ctx, req)
 	})
+	if repeated {
+		claimed = slices.DeleteFunc(claimed, func(c rpw.Claimed) bool { return !s.holds(c.Lease) })
+	}
+	return claimed, err
+}
+
+// holds reports whether a lease is still good.
+func (s *actionStore) holds(lease rpw.Lease) bool {
+	q := s.open(lease.Ref.Queue, false)
+	if q == nil {
+		return false
+	}
+	defer q.close()
+	r := q.find(lease.Ref.ID)
+	return r != nil && r.State == rpw.Running && r.token == lease.Token
 }
 
 // claim takes what is ready now.

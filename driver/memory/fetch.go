@@ -60,6 +60,7 @@ func (b *streamStore) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.De
 func (g *group) tryFetch(req *rpw.FetchRequest, now time.Time, last bool) (answer fetched, done bool, err error) {
 	answer, hit, err := g.fetched.recall(req.Lane, now)
 	if hit || err != nil {
+		answer.deliveries = g.held(answer.deliveries)
 		return answer, true, err
 	}
 	g.st.expire(now)
@@ -69,6 +70,14 @@ func (g *group) tryFetch(req *rpw.FetchRequest, now time.Time, last bool) (answe
 	}
 	g.fetched.store(req.Lane, now, answer)
 	return answer, true, nil
+}
+
+// held keeps the deliveries that are still under their lease: what was settled or given back since is no repeat's any more.
+func (g *group) held(deliveries []rpw.Delivery) []rpw.Delivery {
+	return slices.DeleteFunc(slices.Clone(deliveries), func(d rpw.Delivery) bool {
+		p := g.pending.find(d.ID)
+		return p == nil || !p.leased || p.token != d.Receipt.Token
+	})
 }
 
 // await waits, with the mutex of the stream held before and free after, until there may be something to fetch.

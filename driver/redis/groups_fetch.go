@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -209,5 +210,5 @@ func readLot(r *reader, ahead []rpw.Event) ([]rpw.Delivery, error) {
 			last = d.Count
 		}
 	}
-	return deliveries, nil
+	return slices.DeleteFunc(deliveries, func(d rpw.Delivery) bool { return d.ID.IsZero() }), nil
 }

@@ -20,7 +20,7 @@ local function attempts(lot)
   return list
 end
 
--- again answers a call that was answered before.
+-- again answers a call that was answered before, with what its caller still holds. The others keep their places, under the id 0-0.
 local function again(answer)
   local kind, rest = string.match(answer, '^(%S+) ?(.*)$')
   if kind == 'none' then return {'none', ''} end
@@ -29,12 +29,7 @@ local function again(answer)
   if not lot then return {'none', ''} end
   local entries, list = {}, {}
   for i, id in ipairs(lot.i) do
-    local entry = entryof(KEYS[1], g, id)
-    if entry then
-      entries[#entries + 1] = entry
-    else
-      entries[#entries + 1] = {id, {}}
-    end
+    entries[i] = not lot.m[i] and entryof(KEYS[1], g, id) or {'0-0', {'', ''}}
   end
   return {'lot', rest, g.inc, text(lot.u), g.epoch, text(0), entries, attempts(lot), at(g.epoch, g.id, g.count)}
 end

@@ -1,0 +1,108 @@
+package socket
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/conformance"
+	"github.com/redis-process-worker/rpw/driver/memory"
+	"github.com/redis-process-worker/rpw/driver/redis"
+)
+
+// TestConformance is K1 in virtual time: the suite through both ends of the protocol, over memory.
+func TestConformance(t *testing.T) {
+	conformance.Run(t, conformance.Harness{Bubble: true, Unit: time.Millisecond, Open: func(t testing.TB) conformance.Backend {
+		store := memory.New(memory.Options{})
+		hub := hubOver(t, store.Parts())
+		return conformance.Backend{
+			Connect: func() (rpw.Parts, error) { return Pipe(hub) },
+			Flush:   store.Flush,
+		}
+	}})
+}
+
+// TestConformanceTwoHops is K1 two hops deep: a socket over a socket over memory.
+func TestConformanceTwoHops(t *testing.T) {
+	conformance.Run(t, conformance.Harness{Bubble: true, Unit: time.Millisecond, Open: func(t testing.TB) conformance.Backend {
+		store := memory.New(memory.Options{})
+		first, err := Pipe(hubOver(t, store.Parts()))
+		require.NoError(t, err)
+		second := hubOver(t, first)
+		return conformance.Backend{
+			Connect: func() (rpw.Parts, error) { return Pipe(second) },
+			Flush:   store.Flush,
+		}
+	}})
+}
+
+// TestConformanceOnLoopback is K1 over WebSocket connections, over memory.
+func TestConformanceOnLoopback(t *testing.T) {
+	conformance.Run(t, conformance.Harness{Unit: 20 * time.Millisecond, Parallel: true, Open: func(t testing.TB) conformance.Backend {
+		store := memory.New(memory.Options{})
+		return remoteBackend(t, hubOver(t, store.Parts()), store.Flush)
+	}})
+}
+
+// TestConformanceOverRedis is K1 over WebSocket connections, over Redis. Each case has a prefix of its own there.
+func TestConformanceOverRedis(t *testing.T) {
+	conformance.Run(t, conformance.Harness{Unit: 30 * time.Millisecond, Parallel: true, Open: func(t testing.TB) conformance.Backend {
+		server := shared.Server(t)
+		dial := func() rueidis.Client {
+			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true, RingScaleEachConn: 8})
+			require.NoError(t, err)
+			t.Cleanup(client.Close)
+			return client
+		}
+		prefix := "s" + strconv.FormatInt(prefixes.Add(1), 10)
+		admin := dial()
+		parts, err := redis.New(t.Context(), dial(), redis.Options{Prefix: prefix})
+		require.NoError(t, err)
+		return remoteBackend(t, hubOver(t, parts), func() { dropAll(t, admin, prefix) })
+	}})
+}
+
+var prefixes atomic.Int64
+
+// remoteBackend is a hub behind a server on a loopback port.
+func remoteBackend(t testing.TB, hub *rpw.Hub, flush func()) conformance.Backend {
+	url := listen(t, hub, everything(Config{Limits: Limits{ConnectsPerIP: 1e6}}))
+	return conformance.Backend{
+		Connect: func() (rpw.Parts, error) { return New(t.Context(), url, Options{}) },
+		Flush:   flush,
+	}
+}
+
+// dropAll drops all keys of a prefix in one step, so that the cases see a FLUSHALL of their own.
+func dropAll(t testing.TB, client rueidis.Client, prefix string) {
+	t.Helper()
+	cmd := client.B().Eval().Script(dropScript).Numkeys(0).Arg(prefix).Build()
+	require.NoError(t, client.Do(context.Background(), cmd).Error())
+}
+
+const dropScript = `
+for _, pattern in ipairs({ARGV[1] .. ':*', '{' .. ARGV[1] .. ':*'}) do
+  local cursor = '0'
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    cursor = page[1]
+    for _, key in ipairs(page[2]) do redis.call('UNLINK', key) end
+  until cursor == '0'
+end
+return 1`
+
+// hubOver opens a hub, closed with the test.
+func hubOver(t testing.TB, parts rpw.Parts) *rpw.Hub {
+	t.Helper()
+	hub, err := rpw.New(parts)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, hub.Close()) })
+	return hub
+}

@@ -1,0 +1,37 @@
+package socket
+
+import (
+	"context"
+
+	"github.com/coder/websocket"
+)
+
+// Subprotocol is the native protocol: binary messages, see packet.go. A later version gets a name of its own, and a server may speak both.
+const Subprotocol = "rpw.v1"
+
+// conn carries messages between two peers: a *websocket.Conn, or one end of a pipe within the process. One goroutine reads, one
+// writes; a context that ends during Read or Write costs the connection, so it is always the connection's own.
+type conn interface {
+	// Read returns the next message. What it returns is the caller's.
+	Read(ctx context.Context) (websocket.MessageType, []byte, error)
+	// Write sends a message; it is done with data when it returns.
+	Write(ctx context.Context, typ websocket.MessageType, data []byte) error
+	// Ping waits for a pong; a reader must be running.
+	Ping(ctx context.Context) error
+	// Close sends a close frame and waits a little for the peer's. Its reason has at most 123 bytes.
+	Close(code websocket.StatusCode, reason string) error
+	// CloseNow drops the connection.
+	CloseNow() error
+}
+
+// The codes with which a server closes a connection, beside those of RFC 6455. Those from 4000 are for clients to act upon.
+const (
+	// closeRestart: the server stops; come back after a while, elsewhere if there is an elsewhere (RFC 6455 registry: service restart).
+	closeRestart = websocket.StatusServiceRestart
+	// closeBusy: no room at the moment; come back after a while (registry: try again later).
+	closeBusy = websocket.StatusTryAgainLater
+	// closeExpired: the credential has expired or was revoked; come back with another.
+	closeExpired websocket.StatusCode = 4001
+	// closeSlow: the client does not read what it asked for; it may come back and go on where it was.
+	closeSlow websocket.StatusCode = 4008
+)

@@ -1,0 +1,290 @@
+package socket
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+)
+
+// link is a client's connection on the server, from its upgrade on. It is the conn of its session.
+//
+// The websocket package ends a connection without a word when a context ends, and waits for ever without one. So it is given
+// none: what bounds a link are deadlines of the TCP connection below.
+type link struct {
+	ws     *websocket.Conn
+	tcp    *tcp
+	ctx    context.Context // ends with the cause for which the server ends the connection
+	cancel context.CancelCauseFunc
+	peer   *peer
+	remote string
+	pings  bucket // of the client
+	sent   traffic
+
+	reading, writing heeded // contexts
+
+	expiring sync.Mutex
+	expiry   *time.Timer // nil: the credential does not end
+}
+
+const (
+	lastWriteTime = 500 * time.Millisecond // for a message under way when the connection is to end
+	lingerTime    = 2 * time.Second        // for the closing handshake
+	pingRate      = 10                     // a second, of a client, with a burst of ten times as many
+)
+
+// The reasons of the server for ending a connection, beside those of the sessions.
+var (
+	errRestart  = websocket.CloseError{Code: closeRestart, Reason: "the server stops; come back in a moment"}
+	errExpired  = websocket.CloseError{Code: closeExpired, Reason: "the credential has expired"}
+	errRevoked  = websocket.CloseError{Code: closeExpired, Reason: "the credential was revoked"}
+	errSlow     = websocket.CloseError{Code: closeSlow, Reason: "answers are not read fast enough"}
+	errTooSlow  = websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "a message took too long"}
+	errPings    = websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "too many pings"}
+	errTooBig   = websocket.CloseError{Code: websocket.StatusMessageTooBig, Reason: "the message is too large"}
+	errProtocol = websocket.CloseError{Code: websocket.StatusProtocolError, Reason: "no WebSocket frame that is allowed here"}
+	errInternal = websocket.CloseError{Code: websocket.StatusInternalError, Reason: "internal error"}
+	errGone     = errors.New("the client is gone")
+	errNoPong   = errors.New("no sign of life from the client")
+)
+
+// end ends the connection: nothing is read or written from now on, then its session returns, and it is closed with why's code, or dropped.
+func (l *link) end(why error) { l.cancel(why) }
+
+// run runs the session until the connection is over. The error says why it is.
+func (l *link) run(session func(context.Context, conn, *peer) error) error {
+	var watching sync.WaitGroup
+	watching.Go(l.watch)
+	err := session(l.ctx, l, l.peer)
+	if l.ctx.Err() != nil {
+		err = context.Cause(l.ctx)
+	}
+	l.end(errGone)
+	watching.Wait()
+	l.reading.forget()
+	l.writing.forget()
+	return err
+}
+
+// expireAt ends the connection some time after t, unless another credential has come by then; zero: never.
+func (l *link) expireAt(t time.Time) {
+	l.expiring.Lock()
+	defer l.expiring.Unlock()
+	if l.expiry != nil {
+		l.expiry.Stop()
+		l.expiry = nil
+	}
+	if !t.IsZero() {
+		l.expiry = time.AfterFunc(time.Until(t)+l.peer.limits.RefreshGrace, func() { l.end(errExpired) })
+	}
+}
+
+// Read returns the next message.
+func (l *link) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
+	l.reading.heed(ctx, l.unblock)
+	typ, r, err := l.ws.Reader(context.Background())
+	if err != nil {
+		return 0, nil, l.readError(ctx, err)
+	}
+	l.tcp.SetReadDeadline(time.Now().Add(l.peer.limits.MessageTime))
+	data, err := io.ReadAll(r)
+	l.tcp.SetReadDeadline(time.Time{})
+	if err != nil || ctx.Err() != nil { // whose deadline may have been taken away just now
+		return 0, nil, l.readError(ctx, err)
+	}
+	return typ, data, nil
+}
+
+// readError says why there is no message: a websocket.CloseError, of the client or for it, or errGone.
+func (l *link) readError(ctx context.Context, err error) error {
+	switch closed, ok := errors.AsType[websocket.CloseError](err); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case ok:
+		return closed
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return errTooBig
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errTooSlow
+	case isGone(err):
+		return errGone
+	}
+	return errProtocol
+}
+
+func isGone(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Write sends a message. A client that takes nothing of it for WriteTime is slow.
+func (l *link) Write(ctx context.Context, typ websocket.MessageType, data []byte) error {
+	l.writing.heed(ctx, l.unblock)
+	err := context.Cause(ctx)
+	if err == nil {
+		err = l.ws.Write(context.Background(), typ, data)
+	}
+	switch {
+	case err == nil:
+		l.sent.add(len(data))
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	default:
+		return errGone
+	}
+}
+
+// unblock lets Read and Write return, because their context has ended: Read at once, Write when it is done with its message, or soon.
+func (l *link) unblock() {
+	l.tcp.finish(lastWriteTime)
+	l.tcp.SetReadDeadline(time.Now())
+}
+
+// heeded is a context that something is to be done about when it ends. Of a session's reader, or its writer, it is always the same one.
+type heeded struct {
+	ctx  context.Context
+	stop func() bool
+	done chan struct{}
+}
+
+func (h *heeded) heed(ctx context.Context, f func()) {
+	if ctx == h.ctx {
+		return
+	}
+	h.forget()
+	done := make(chan struct{})
+	*h = heeded{ctx, context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	}), done}
+}
+
+// forget heeds the context no more. It waits for what is being done.
+func (h *heeded) forget() {
+	if h.ctx != nil && !h.stop() {
+		<-h.done
+	}
+	*h = heeded{}
+}
+
+// Ping waits for a pong.
+func (l *link) Ping(ctx context.Context) error { return l.ws.Ping(ctx) }
+
+// Close sends a close frame and waits for the client's, both within lingerTime.
+func (l *link) Close(code websocket.StatusCode, reason string) error {
+	l.tcp.finish(lingerTime)
+	return l.ws.Close(code, closeReason(reason))
+}
+
+// CloseNow drops the connection.
+func (l *link) CloseNow() error {
+	l.tcp.Close() // so that whoever holds a lock of ws lets it go
+	return l.ws.CloseNow()
+}
+
+// closeReason cuts a reason to what a close frame can hold; with more, there would be no frame at all.
+func closeReason(s string) string {
+	const most = 123
+	if len(s) <= most {
+		return s
+	}
+	for s = s[:most]; !utf8.ValidString(s); {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// watch pings the client until the connection ends. One that does not answer is dropped.
+func (l *link) watch() {
+	ticker := time.NewTicker(l.peer.limits.PingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		ctx, cancel := context.WithTimeout(l.ctx, l.peer.limits.PongTime)
+		err := l.Ping(ctx)
+		cancel()
+		if err != nil {
+			l.end(errNoPong)
+			return
+		}
+	}
+}
+
+// pinged counts a ping or a pong of the client; false keeps the pong back. It is called within Read.
+func (l *link) pinged() bool {
+	if l.pings.take(rateOf(pingRate, 10*pingRate), l.peer.clock.now()) {
+		return true
+	}
+	l.end(errPings)
+	return false
+}
+
+// tcp is the connection below a WebSocket, which gives up on a client that takes nothing.
+type tcp struct {
+	net.Conn
+	writeTime time.Duration
+	finishing atomic.Bool
+}
+
+// Write gives up when nothing could be written for writeTime, however much there is to write.
+func (c *tcp) Write(p []byte) (n int, err error) {
+	const chunk = 64 << 10
+	for first := true; first || n < len(p); first = false {
+		if !c.finishing.Load() {
+			c.SetWriteDeadline(time.Now().Add(c.writeTime))
+			if c.finishing.Load() { // finish's deadline may have been overwritten
+				c.SetWriteDeadline(time.Now().Add(lastWriteTime))
+			}
+		}
+		m, err := c.Conn.Write(p[n:min(len(p), n+chunk)])
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// finish bounds all that is still to come.
+func (c *tcp) finish(d time.Duration) {
+	c.finishing.Store(true)
+	c.SetDeadline(time.Now().Add(d))
+}
+
+// upgrade is a ResponseWriter that keeps the connection which a WebSocket takes over.
+type upgrade struct {
+	http.ResponseWriter
+	writeTime time.Duration
+	tcp       *tcp
+}
+
+// Hijack takes the connection over.
+func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := rw.Flush(); err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	nc.SetDeadline(time.Time{}) // the http.Server's were for the request
+	u.tcp = &tcp{Conn: nc, writeTime: u.writeTime}
+	rw.Writer.Reset(u.tcp)
+	return u.tcp, rw, nil
+}

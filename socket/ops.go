@@ -1,0 +1,196 @@
+package socket
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// operation is a verb, whatever its types.
+type operation interface {
+	info() *opInfo
+	// serve runs a request. An error closes the connection.
+	serve(s *session, id uint64, body []byte) error
+}
+
+// opInfo is what is known of a verb without its types.
+type opInfo struct {
+	number uint64 // on the wire; never used again for another verb
+	method string // of the contracts: "Streams.Publish"
+	name   string // as in Access and rpw.Operation
+	reads  bool   // it changes nothing: a repeat does no harm
+
+	requestType, answerType reflect.Type
+	request, answer         *plan
+}
+
+func (o *opInfo) info() *opInfo { return o }
+
+// verb is an operation: a method of the contracts, or Health. It is all that the two ends know about it.
+type verb[Q, A any] struct {
+	opInfo
+	// call does it.
+	call func(h *rpw.Hub, ctx context.Context, q Q) (A, error)
+	// access lists the names in a request with what the client must be allowed; nil: anyone may.
+	access func(q *Q, n *needs)
+	// wait finds how long a request waits; nil: it never does.
+	wait func(q *Q) *time.Duration
+	// bind makes producers and lanes those of the client; nil: it has none.
+	bind func(q *Q, bind func(id *[16]byte))
+	// filter takes out of an answer what the client may not see; nil: there is nothing to hide.
+	filter func(l lister[Q, A], q Q, a *A) error
+	// undo hands back what an answer gave to a client that is not there to take it; nil: it gave nothing.
+	undo func(p rpw.Parts, ctx context.Context, q *Q, a A)
+}
+
+// define completes a verb.
+func define[Q, A any](number uint64, method, name string, v verb[Q, A]) *verb[Q, A] {
+	v.number, v.method, v.name = number, method, name
+	v.requestType, v.answerType = reflect.TypeFor[Q](), reflect.TypeFor[A]()
+	v.request, v.answer = planOf(v.requestType), planOf(v.answerType)
+	return &v
+}
+
+// needs collects what a request needs.
+type needs struct {
+	verb string
+	list []Access
+}
+
+func (n *needs) add(right Right, kind Kind, name string) {
+	n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+}
+
+// lister is what a filter may ask.
+type lister[Q, A any] struct {
+	see   func(Kind, string) bool
+	again func(Q) (A, error) // calls with another request
+	hub   *rpw.Hub
+	ctx   context.Context
+}
+
+// waits finds how long a request waits; nil: it does not.
+func (v *verb[Q, A]) waits(q *Q) *time.Duration {
+	if v.wait != nil {
+		if d := v.wait(q); *d > 0 {
+			return d
+		}
+	}
+	return nil
+}
+
+// serve implements operation.
+func (v *verb[Q, A]) serve(s *session, id uint64, body []byte) error {
+	q := new(Q)
+	if err := v.request.parse(body, q); err != nil {
+		return s.refuse(id, err)
+	}
+	return s.start(id, v.waits(q) != nil, func(ctx context.Context) { v.run(s, ctx, id, q) })
+}
+
+// run does a request and replies.
+func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
+	a, err := v.do(s, ctx, q)
+	s.finish(id)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	if err = ctx.Err(); err == nil { // the client is there
+		var message uint64
+		message, err = s.out.send(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
+		if err == nil && v.undo != nil {
+			err = s.out.written(message)
+		}
+	}
+	if err == nil {
+		return
+	}
+	if v.undo != nil {
+		h := s.peer.hub
+		v.handBack(s.ctx, rpw.Parts{Streams: h.Streams(), Actions: h.Actions()}, q, a)
+	}
+	s.fail(id, err)
+}
+
+// handBack undoes what nobody has taken.
+func (v *verb[Q, A]) handBack(ctx context.Context, p rpw.Parts, q *Q, a A) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	v.undo(p, ctx, q, a)
+}
+
+// do takes a request through the client's rights to the Hub.
+func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) {
+	if v.access != nil {
+		n := needs{verb: v.name}
+		v.access(q, &n)
+		if err := s.allow(ctx, n.list); err != nil {
+			return a, err
+		}
+	}
+	if v.bind != nil {
+		v.bind(q, func(id *[16]byte) {
+			if *id != ([16]byte{}) {
+				*id = s.peer.bind(*id)
+			}
+		})
+	}
+	if a, err = v.call(s.peer.hub, ctx, *q); err != nil || v.filter == nil {
+		return a, err
+	}
+	return a, v.filter(lister[Q, A]{
+		see: func(kind Kind, name string) bool {
+			return s.peer.visible(ctx, Access{Verb: v.name, Right: Read, Kind: kind, Name: name})
+		},
+		again: func(q Q) (A, error) { return v.call(s.peer.hub, ctx, q) },
+		hub:   s.peer.hub,
+		ctx:   ctx,
+	}, *q, &a)
+}
+
+// Methods of the contracts as calls to a Hub.
+
+func streams[Q, A any](method func(rpw.StreamBus, context.Context, Q) (A, error)) func(*rpw.Hub, context.Context, Q) (A, error) {
+	return func(h *rpw.Hub, ctx context.Context, q Q) (A, error) { return method(h.Streams(), ctx, q) }
+}
+
+func cache[Q, A any](method func(rpw.Cache, context.Context, Q) (A, error)) func(*rpw.Hub, context.Context, Q) (A, error) {
+	return func(h *rpw.Hub, ctx context.Context, q Q) (A, error) { return method(h.Cache(), ctx, q) }
+}
+
+func logs[Q, A any](method func(rpw.LogSink, context.Context, Q) (A, error)) func(*rpw.Hub, context.Context, Q) (A, error) {
+	return func(h *rpw.Hub, ctx context.Context, q Q) (A, error) { return method(h.Logs(), ctx, q) }
+}
+
+func actions[Q, A any](method func(rpw.ActionStore, context.Context, Q) (A, error)) func(*rpw.Hub, context.Context, Q) (A, error) {
+	return func(h *rpw.Hub, ctx context.Context, q Q) (A, error) { return method(h.Actions(), ctx, q) }
+}
+
+// operations are all of them, by number. A new one takes the next number; a number is never given again.
+var operations = []operation{
+	opPublish, opLocate, opRead, opStreams, opStreamInfo, opTrim, opDeleteEvents, opDeleteStream,
+	opEnsureGroup, opFetch, opSettle, opGroups, opPending, opAdminister,
+	opGet, opSet, opDelete, opIncrement, opScan,
+	opWriteLog, opQueryLog,
+	opEnqueue, opClaim, opAdvance, opControl, opGetAction, opListActions, opCountActions, opQueues, opChanges, opHeartbeat, opWorkers,
+	opHealth,
+}
+
+// lookup finds an operation by its number; nil: there is none.
+func lookup(number uint64) operation {
+	if number == 0 || number > uint64(len(operations)) {
+		return nil
+	}
+	return operations[number-1]
+}
+
+// opHealth asks the server's backend for a sign of life.
+var opHealth = define(33, "Health", "health", verb[struct{}, struct{}]{
+	opInfo: opInfo{reads: true},
+	call: func(h *rpw.Hub, ctx context.Context, _ struct{}) (struct{}, error) {
+		return struct{}{}, h.Health(ctx)
+	},
+})

@@ -1,0 +1,175 @@
+package socket
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+var opEnqueue = define(22, "Actions.Enqueue", "enqueue", verb[[]rpw.ActionSpec, []rpw.Enqueued]{
+	call: actions(rpw.ActionStore.Enqueue),
+	access: func(q *[]rpw.ActionSpec, n *needs) {
+		for i := range *q {
+			spec := &(*q)[i]
+			n.add(Write, KindQueue, spec.Ref.Queue)
+			for _, ref := range spec.After {
+				n.add(Read, KindQueue, ref.Queue)
+			}
+		}
+	},
+})
+
+var opClaim = define(23, "Actions.Claim", "claim", verb[rpw.ClaimRequest, []rpw.Claimed]{
+	call: actions(rpw.ActionStore.Claim),
+	access: func(q *rpw.ClaimRequest, n *needs) {
+		for _, queue := range q.Queues {
+			n.add(Consume, KindQueue, queue)
+		}
+	},
+	wait: func(q *rpw.ClaimRequest) *time.Duration { return &q.Wait },
+	bind: func(q *rpw.ClaimRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
+	undo: func(p rpw.Parts, ctx context.Context, _ *rpw.ClaimRequest, claimed []rpw.Claimed) {
+		back := make([]rpw.Move, len(claimed))
+		for i, c := range claimed {
+			back[i] = rpw.Move{Lease: c.Lease, Kind: rpw.Giveback}
+		}
+		if len(back) > 0 { // what cannot be handed back is claimed again when its lease has lapsed
+			p.Actions.Advance(ctx, rpw.AdvanceRequest{Moves: back})
+		}
+	},
+})
+
+var opAdvance = define(24, "Actions.Advance", "advance", verb[rpw.AdvanceRequest, []rpw.Advanced]{
+	call: actions(rpw.ActionStore.Advance),
+	access: func(q *rpw.AdvanceRequest, n *needs) {
+		for i := range q.Moves {
+			n.add(Consume, KindQueue, q.Moves[i].Lease.Ref.Queue)
+		}
+	},
+	bind: func(q *rpw.AdvanceRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
+})
+
+var opControl = define(25, "Actions.Control", "control", verb[rpw.ControlRequest, []rpw.Controlled]{
+	call: actions(rpw.ActionStore.Control),
+	access: func(q *rpw.ControlRequest, n *needs) {
+		for _, cmd := range q.Commands {
+			right := Write
+			switch cmd.Kind {
+			case rpw.DeleteAction, rpw.Pause, rpw.Resume:
+				right = Admin
+			}
+			n.add(right, KindQueue, cmd.Ref.Queue)
+		}
+	},
+	bind: func(q *rpw.ControlRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
+})
+
+var opGetAction = define(26, "Actions.Get", "get action", verb[[]rpw.ActionRef, []rpw.GotAction]{
+	opInfo: opInfo{reads: true},
+	call:   actions(rpw.ActionStore.Get),
+	access: func(q *[]rpw.ActionRef, n *needs) {
+		for _, ref := range *q {
+			n.add(Read, KindQueue, ref.Queue)
+		}
+	},
+})
+
+// filterQueues lists what a filter names.
+func filterQueues(f *rpw.ActionFilter, n *needs) {
+	for _, queue := range f.Queues {
+		n.add(Read, KindQueue, queue)
+	}
+	if len(f.Queues) == 0 {
+		n.add(Read, KindQueue, "")
+	}
+}
+
+var opListActions = define(27, "Actions.List", "list actions", verb[rpw.ListActions, rpw.ActionsPage]{
+	opInfo: opInfo{reads: true},
+	call:   actions(rpw.ActionStore.List),
+	access: func(q *rpw.ListActions, n *needs) { filterQueues(&q.ActionFilter, n) },
+	filter: func(l lister[rpw.ListActions, rpw.ActionsPage], _ rpw.ListActions, page *rpw.ActionsPage) error {
+		page.Actions = visible(page.Actions, func(a rpw.Action) bool { return l.see(KindQueue, a.Ref.Queue) })
+		return nil
+	},
+})
+
+var opCountActions = define(28, "Actions.Count", "count actions", verb[rpw.ActionFilter, map[rpw.State]int64]{
+	opInfo: opInfo{reads: true},
+	call:   actions(rpw.ActionStore.Count),
+	access: func(q *rpw.ActionFilter, n *needs) { filterQueues(q, n) },
+	filter: countVisible,
+})
+
+// countVisible counts again without the queues that the client may not see, if there are any.
+func countVisible(l lister[rpw.ActionFilter, map[rpw.State]int64], q rpw.ActionFilter, counts *map[rpw.State]int64) error {
+	if len(q.Queues) > 0 {
+		return nil
+	}
+	for req := (rpw.QueuesRequest{Prefix: q.QueuePrefix}); ; {
+		page, err := l.hub.Actions().Queues(l.ctx, req)
+		if err != nil {
+			return err
+		}
+		for _, info := range page.Queues {
+			if l.see(KindQueue, info.Name) {
+				continue
+			}
+			q.Queues = []string{info.Name}
+			hidden, err := l.again(q)
+			if err != nil {
+				return err
+			}
+			for state, n := range hidden {
+				(*counts)[state] = max(0, (*counts)[state]-n)
+			}
+		}
+		if req.After = page.Next; req.After == "" {
+			return nil
+		}
+	}
+}
+
+var opQueues = define(29, "Actions.Queues", "queues", verb[rpw.QueuesRequest, rpw.QueuesPage]{
+	opInfo: opInfo{reads: true},
+	call:   actions(rpw.ActionStore.Queues),
+	access: func(_ *rpw.QueuesRequest, n *needs) { n.add(Read, KindQueue, "") },
+	filter: func(l lister[rpw.QueuesRequest, rpw.QueuesPage], q rpw.QueuesRequest, page *rpw.QueuesPage) error {
+		see := func(info rpw.QueueInfo) bool { return l.see(KindQueue, info.Name) }
+		page.Queues = visible(page.Queues, see)
+		for page.Next != "" && !l.see(KindQueue, page.Next) { // a hidden name is no place to go on from
+			q.After = page.Next
+			more, err := l.again(q)
+			if err != nil {
+				return err
+			}
+			page.Queues, page.Next = append(page.Queues, visible(more.Queues, see)...), more.Next
+		}
+		return nil
+	},
+})
+
+var opChanges = define(30, "Actions.Changes", "changes", verb[rpw.ChangesRequest, []rpw.Change]{
+	opInfo: opInfo{reads: true},
+	call:   actions(rpw.ActionStore.Changes),
+	access: func(q *rpw.ChangesRequest, n *needs) { n.add(Read, KindQueue, q.Ref.Queue) },
+	wait:   func(q *rpw.ChangesRequest) *time.Duration { return &q.Wait },
+})
+
+// A heartbeat is stored at once and then waits: repeating it does no harm.
+var opHeartbeat = define(31, "Actions.Heartbeat", "heartbeat", verb[rpw.Heartbeat, []rpw.Signal]{
+	call:   actions(rpw.ActionStore.Heartbeat),
+	access: func(q *rpw.Heartbeat, n *needs) { n.add(Consume, KindWorker, q.Worker.Name) },
+	wait:   func(q *rpw.Heartbeat) *time.Duration { return &q.Wait },
+})
+
+var opWorkers = define(32, "Actions.Workers", "workers", verb[rpw.WorkersRequest, rpw.WorkersPage]{
+	opInfo: opInfo{reads: true},
+	call:   actions(rpw.ActionStore.Workers),
+	access: func(_ *rpw.WorkersRequest, n *needs) { n.add(Read, KindWorker, "") },
+	filter: func(l lister[rpw.WorkersRequest, rpw.WorkersPage], _ rpw.WorkersRequest, page *rpw.WorkersPage) error {
+		page.Workers = visible(page.Workers, func(w rpw.WorkerInfo) bool { return l.see(KindWorker, w.Name) })
+		return nil
+	},
+})

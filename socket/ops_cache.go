@@ -1,0 +1,76 @@
+package socket
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+var opGet = define(15, "Cache.Get", "get", verb[rpw.GetRequest, []rpw.Value]{
+	opInfo: opInfo{reads: true},
+	call:   cache(rpw.Cache.Get),
+	access: func(q *rpw.GetRequest, n *needs) {
+		for _, key := range q.Keys {
+			n.add(Read, KindKey, key)
+		}
+	},
+})
+
+var opSet = define(16, "Cache.Set", "set", verb[[]rpw.CacheSet, []error]{
+	call: cache(rpw.Cache.Set),
+	access: func(q *[]rpw.CacheSet, n *needs) {
+		for i := range *q {
+			n.add(Write, KindKey, (*q)[i].Key)
+		}
+	},
+})
+
+var opDelete = define(17, "Cache.Delete", "delete", verb[[]rpw.CacheDelete, []rpw.CacheDeleted]{
+	call: cache(rpw.Cache.Delete),
+	access: func(q *[]rpw.CacheDelete, n *needs) {
+		for i := range *q {
+			n.add(Write, KindKey, (*q)[i].Key)
+		}
+	},
+})
+
+var opIncrement = define(18, "Cache.Increment", "increment", verb[[]rpw.CacheIncrement, []rpw.Counter]{
+	call: cache(rpw.Cache.Increment),
+	access: func(q *[]rpw.CacheIncrement, n *needs) {
+		for i := range *q {
+			n.add(Write, KindKey, (*q)[i].Key)
+		}
+	},
+})
+
+var opScan = define(19, "Cache.Scan", "scan", verb[rpw.ScanRequest, rpw.ScanPage]{
+	opInfo: opInfo{reads: true},
+	call:   cache(rpw.Cache.Scan),
+	access: func(_ *rpw.ScanRequest, n *needs) { n.add(Read, KindKey, "") },
+	filter: func(l lister[rpw.ScanRequest, rpw.ScanPage], _ rpw.ScanRequest, page *rpw.ScanPage) error {
+		page.Keys = visible(page.Keys, func(key string) bool { return l.see(KindKey, key) })
+		return nil
+	},
+})
+
+var opWriteLog = define(20, "Logs.Write", "write log", verb[rpw.WriteLogs, struct{}]{
+	call: func(h *rpw.Hub, ctx context.Context, q rpw.WriteLogs) (struct{}, error) {
+		return struct{}{}, h.Logs().Write(ctx, q)
+	},
+	access: func(q *rpw.WriteLogs, n *needs) { n.add(Write, KindLog, cmp.Or(q.Log, rpw.DefaultLog)) },
+})
+
+var opQueryLog = define(21, "Logs.Query", "query log", verb[rpw.LogQuery, rpw.LogPage]{
+	opInfo: opInfo{reads: true},
+	call:   logs(rpw.LogSink.Query),
+	access: func(q *rpw.LogQuery, n *needs) { n.add(Read, KindLog, cmp.Or(q.Log, rpw.DefaultLog)) },
+	wait:   func(q *rpw.LogQuery) *time.Duration { return &q.Wait },
+})
+
+// visible keeps the items that may be seen. The slice of an answer is the caller's.
+func visible[T any](items []T, see func(T) bool) []T {
+	return slices.DeleteFunc(items, func(item T) bool { return !see(item) })
+}

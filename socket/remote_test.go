@@ -1,0 +1,502 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/driver/memory"
+	"github.com/redis-process-worker/rpw/internal/redistest"
+)
+
+// everything lets everyone do everything.
+func everything(config Config) Config {
+	config.AllowAnonymous = true
+	config.Authorize = func(context.Context, Identity, Access) error { return nil }
+	return config
+}
+
+// listen serves a hub on a loopback port, for the length of the test. It returns the URL.
+func listen(t testing.TB, hub *rpw.Hub, config Config) string {
+	t.Helper()
+	server, err := NewServer(hub, config)
+	require.NoError(t, err)
+	web := httptest.NewServer(server)
+	t.Cleanup(func() {
+		assert.NoError(t, server.Close())
+		web.Close()
+	})
+	return "ws" + web.URL[len("http"):]
+}
+
+// memoryHub is a hub over a memory store of its own.
+func memoryHub(t testing.TB) *rpw.Hub {
+	t.Helper()
+	return hubOver(t, memory.New(memory.Options{}).Parts())
+}
+
+// dialHub opens a hub by URL, closed with the test.
+func dialHub(t testing.TB, url string, opts Options) *rpw.Hub {
+	t.Helper()
+	parts, err := New(t.Context(), url, opts)
+	require.NoError(t, err)
+	return hubOver(t, parts)
+}
+
+// pipedHub opens a hub over a link whose connections dial makes, closed with the test.
+func pipedHub(t testing.TB, cfg remoteConfig) *rpw.Hub {
+	t.Helper()
+	if cfg.notify == nil {
+		cfg.notify = func(rpw.Notice) {}
+	}
+	l, err := newRemote(t.Context(), cfg)
+	require.NoError(t, err)
+	return hubOver(t, l.parts())
+}
+
+// piped dials sessions of a peer within the process; they end with the test.
+func piped(t testing.TB, newPeer func() *peer) func(context.Context) (conn, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	var sessions sync.WaitGroup
+	t.Cleanup(func() {
+		stop()
+		sessions.Wait()
+	})
+	return func(context.Context) (conn, error) {
+		near, far := newPipe()
+		sessions.Go(func() {
+			defer far.CloseNow()
+			serveNative(ctx, far, newPeer())
+		})
+		return near, nil
+	}
+}
+
+// notices collects what a link tells.
+type notices struct {
+	mu   sync.Mutex
+	list []rpw.Notice
+}
+
+func (n *notices) add(one rpw.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, one)
+}
+
+func (n *notices) count(kind rpw.NoticeKind) (c int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, one := range n.list {
+		if one.Kind == kind {
+			c++
+		}
+	}
+	return c
+}
+
+// frail is a connection that breaks after so many bytes in one direction.
+type frail struct {
+	net.Conn
+	in, out *atomic.Int64 // bytes left; nil: no end
+}
+
+func spend(left *atomic.Int64, b []byte, c net.Conn) []byte {
+	if left == nil {
+		return b
+	}
+	now := left.Add(-int64(len(b)))
+	if now >= 0 {
+		return b
+	}
+	c.Close()
+	return b[:max(0, len(b)+int(now))]
+}
+
+func (f frail) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
+	if whole := spend(f.in, b[:n], f.Conn); len(whole) < n {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (f frail) Write(b []byte) (int, error) {
+	if f.out != nil {
+		if left := f.out.Add(-int64(len(b))); left < 0 {
+			n, _ := f.Conn.Write(b[:max(0, len(b)+int(left))])
+			f.Conn.Close()
+			return n, net.ErrClosed
+		}
+	}
+	return f.Conn.Write(b)
+}
+
+// TestCutAnywhere is K3: the connection breaks after any number of bytes of an exchange, in either direction, and then again, and each
+// event of a publisher who sees no error is stored once and in order.
+func TestCutAnywhere(t *testing.T) {
+	const events, handshake = 8, 150
+	hub := memoryHub(t)
+	place, err := url.Parse(listen(t, hub, everything(Config{Limits: Limits{ConnectsPerIP: 1e6}})))
+	require.NoError(t, err)
+	for _, direction := range []string{"in", "out"} {
+		for offset := handshake; offset < handshake+900; offset += 19 {
+			t.Run(fmt.Sprintf("%s/%d", direction, offset), func(t *testing.T) {
+				t.Parallel()
+				d := newDialer(place, Options{})
+				tries := 0
+				d.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					c, err := new(net.Dialer).DialContext(ctx, network, addr)
+					if tries++; tries > 2 {
+						return c, err
+					}
+					left := new(atomic.Int64)
+					left.Store(int64(offset))
+					if direction == "in" {
+						return frail{Conn: c, in: left}, err
+					}
+					return frail{Conn: c, out: left}, err
+				}
+				l, err := newRemote(t.Context(), remoteConfig{dial: d.dial, notify: func(rpw.Notice) {}})
+				for err != nil { // cut within the handshake
+					require.ErrorIs(t, err, rpw.ErrUnavailable)
+					l, err = newRemote(t.Context(), remoteConfig{dial: d.dial, notify: func(rpw.Notice) {}})
+				}
+				remote := hubOver(t, l.parts())
+				stream := direction + strconv.Itoa(offset)
+				for i := range events {
+					_, err := remote.Streams().Publish(t.Context(), []rpw.Batch{{Stream: stream, Events: []rpw.NewEvent{{Type: "t", Data: []byte(strconv.Itoa(i))}}}})
+					require.NoError(t, err)
+				}
+				stored, err := hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: stream})
+				require.NoError(t, err)
+				require.Len(t, stored, events)
+				for i, e := range stored {
+					require.Equal(t, strconv.Itoa(i), string(e.Data))
+				}
+			})
+		}
+	}
+}
+
+// TestSubscriptionThroughCuts is K3: a subscription over a link that keeps breaking receives each event once, in order, without a gap.
+func TestSubscriptionThroughCuts(t *testing.T) {
+	const events, cutEvery = 400, 40
+	hub := memoryHub(t)
+	u, err := url.Parse(listen(t, hub, everything(Config{})))
+	require.NoError(t, err)
+	proxy := redistest.NewProxy(t, u.Host)
+	remote := dialHub(t, "ws://"+proxy.Addr, Options{})
+	sub, err := rpw.StreamOf[int]("s").Subscribe(t.Context(), remote, rpw.Oldest())
+	require.NoError(t, err)
+	defer sub.Close()
+	var published sync.WaitGroup
+	defer published.Wait()
+	published.Go(func() {
+		for i := range events {
+			_, err := rpw.StreamOf[int]("s").Publish(t.Context(), hub, "t", i)
+			assert.NoError(t, err)
+		}
+	})
+	next := 0
+	for ev, err := range sub.All(t.Context()) {
+		require.NoError(t, err)
+		require.Equal(t, next, ev.Data)
+		if next++; next == events {
+			break
+		}
+		if next%cutEvery == 0 {
+			proxy.Cut()
+		}
+	}
+}
+
+// TestServerRestart is K3: clients of a server that stops find the next one at its place, with all that they had begun.
+func TestServerRestart(t *testing.T) {
+	hub := memoryHub(t)
+	serve := func(addr string) (string, func()) {
+		server, err := NewServer(hub, everything(Config{Limits: Limits{DrainTime: time.Millisecond}}))
+		require.NoError(t, err)
+		var l net.Listener
+		require.Eventually(t, func() bool {
+			l, err = net.Listen("tcp", addr)
+			return err == nil
+		}, 10*time.Second, 10*time.Millisecond)
+		web := &httptest.Server{Listener: l, Config: &http.Server{Handler: server}}
+		web.Start()
+		return l.Addr().String(), sync.OnceFunc(func() {
+			assert.NoError(t, server.Close())
+			web.Close()
+		})
+	}
+	addr, stop := serve("127.0.0.1:0")
+	defer stop()
+	var told notices
+	remote := dialHub(t, "ws://"+addr, Options{Notify: told.add})
+	waiting := make(chan error, 1)
+	go func() {
+		events, err := remote.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+		if err == nil && len(events) != 1 {
+			err = fmt.Errorf("%d events", len(events))
+		}
+		waiting <- err
+	}()
+	stop()
+	require.Eventually(t, func() bool { return told.count(rpw.NoticeReconnecting) > 0 }, 10*time.Second, time.Millisecond)
+	_, stop = serve(addr)
+	defer stop()
+	_, err := rpw.StreamOf[int]("s").Publish(t.Context(), remote, "t", 1)
+	require.NoError(t, err)
+	select {
+	case err := <-waiting:
+		require.NoError(t, err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the wait did not come back")
+	}
+	assert.Equal(t, 2, told.count(rpw.NoticeConnected))
+}
+
+// TestWhatNobodyTakesIsHandedBack: a claim whose client goes before the answer has reached it costs no attempt, and no lease.
+func TestWhatNobodyTakesIsHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memoryHub(t)
+		near, far := newPipe()
+		done := make(chan error, 1)
+		go func() { done <- serveNative(t.Context(), clogged{far}, &peer{hub: hub}) }()
+		message := appendPacket(nil, packetRequest, 1, func(b []byte) []byte {
+			return opClaim.request.append(append(b, byte(opClaim.number)), &rpw.ClaimRequest{Queues: []string{"q"}, Worker: "gone", Wait: rpw.Forever})
+		})
+		message = appendPacket(message, packetRequest, 2, func(b []byte) []byte {
+			return opFetch.request.append(append(b, byte(opFetch.number)), &rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "gone", Wait: rpw.Forever})
+		})
+		_, err := hub.Streams().EnsureGroup(t.Context(), rpw.GroupConfig{Stream: "s", Group: "g"})
+		require.NoError(t, err)
+		require.NoError(t, near.Write(t.Context(), websocket.MessageBinary, message))
+		synctest.Wait()
+		_, err = hub.Actions().Enqueue(t.Context(), []rpw.ActionSpec{{Ref: rpw.ActionRef{Queue: "q", ID: "1"}, Name: "n"}})
+		require.NoError(t, err)
+		_, err = rpw.StreamOf[int]("s").Publish(t.Context(), hub, "t", 1)
+		require.NoError(t, err)
+		synctest.Wait()
+		claimed, err := hub.Actions().Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w"})
+		require.NoError(t, err)
+		require.Empty(t, claimed, "the client has it")
+
+		near.CloseNow()
+		require.Error(t, <-done)
+		claimed, err = hub.Actions().Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w"})
+		require.NoError(t, err)
+		require.Len(t, claimed, 1)
+		assert.Equal(t, 1, claimed[0].Attempt)
+		fetched, err := hub.Streams().Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c"})
+		require.NoError(t, err)
+		require.Len(t, fetched, 1)
+		assert.Equal(t, 1, fetched[0].Attempt)
+	})
+}
+
+// clogged is a connection that takes nothing.
+type clogged struct{ conn }
+
+func (c clogged) Write(ctx context.Context, _ websocket.MessageType, _ []byte) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// silent is a connection to a server that greets, and then is gone without a word.
+type silent struct{ *pipeEnd }
+
+func (s silent) Ping(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s silent) Close(websocket.StatusCode, string) error {
+	<-s.mine.closed
+	return net.ErrClosed
+}
+
+func dialSilent(context.Context) (conn, error) {
+	near, far := newPipe()
+	far.Write(context.Background(), websocket.MessageBinary, appendPacket(nil, packetHello, 0, func(b []byte) []byte { return helloPlan.append(b, &hello{}) }))
+	return silent{near}, nil
+}
+
+// TestSilentServer: a server that is gone without a word holds nobody: contexts are honoured (E1), the link is given up (F40), and a Hub closes.
+func TestSilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told notices
+		hub := pipedHub(t, remoteConfig{dial: dialSilent, notify: told.add})
+		for name, call := range map[string]func(ctx context.Context) error{
+			"read": func(ctx context.Context) error {
+				_, err := hub.Streams().Read(ctx, rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+				return err
+			},
+			"get": func(ctx context.Context) error { _, _, err := rpw.Get[int](ctx, hub, "k"); return err },
+			"set": func(ctx context.Context) error { return rpw.Set(ctx, hub, "k", 1) },
+			"fetch": func(ctx context.Context) error {
+				_, err := hub.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Wait: rpw.Forever})
+				return err
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			began := time.Now()
+			err := call(ctx)
+			cancel()
+			assert.LessOrEqual(t, time.Since(began), time.Second+50*time.Millisecond, name)
+			assert.ErrorIs(t, err, context.DeadlineExceeded, name)
+			assert.Equal(t, name == "set", errors.Is(err, rpw.ErrUncertain), name)
+		}
+		began := time.Now()
+		err := rpw.Set(t.Context(), hub, "k", 1)
+		assert.ErrorIs(t, err, rpw.ErrUncertain)
+		assert.Equal(t, defaultTimeout, time.Since(began))
+		time.Sleep(40 * time.Second)
+		assert.Positive(t, told.count(rpw.NoticeReconnecting), "the link was given up")
+		began = time.Now()
+		require.NoError(t, hub.Close())
+		assert.Less(t, time.Since(began), time.Second)
+	})
+}
+
+// TestLimitsAreKept: callers beyond the server's limits wait for their turn, instead of being refused; waits share what places there are.
+func TestLimitsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memoryHub(t)
+		remote := pipedHub(t, remoteConfig{dial: piped(t, func() *peer { return &peer{hub: hub, limits: Limits{Requests: 4, Waits: 8}} })})
+		var calls sync.WaitGroup
+		for i := range 1000 {
+			calls.Go(func() { assert.NoError(t, rpw.Set(t.Context(), remote, "k"+strconv.Itoa(i), i)) })
+		}
+		for i := range 50 {
+			calls.Go(func() {
+				for {
+					events, err := remote.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s" + strconv.Itoa(i), Wait: rpw.Forever})
+					assert.NoError(t, err)
+					if len(events) > 0 || err != nil {
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		for i := range 50 {
+			_, err := rpw.StreamOf[int]("s"+strconv.Itoa(i)).Publish(t.Context(), hub, "t", i)
+			require.NoError(t, err)
+		}
+		calls.Wait()
+	})
+}
+
+// TestCredentialsAreRefreshed: the client brings a new token before the server's time for the old one is over, over the connection that is there.
+func TestCredentialsAreRefreshed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lifetime = time.Minute
+		hub := memoryHub(t)
+		identify := func() Identity { return Identity{Name: "me", Expires: time.Now().Add(lifetime)} }
+		var expires atomic.Pointer[time.Time]
+		var told notices
+		dial := piped(t, func() *peer {
+			p := &peer{hub: hub, renewed: func(at time.Time) { expires.Store(&at) }}
+			id := identify()
+			p.identity.Store(&id)
+			p.renewed(id.Expires)
+			p.renew = func(_ context.Context, token string) (Identity, error) {
+				if token != "fresh" {
+					return Identity{}, errors.New("stale")
+				}
+				return identify(), nil
+			}
+			return p
+		})
+		pipedHub(t, remoteConfig{dial: dial, notify: told.add, token: func(context.Context) (string, error) { return "fresh", nil }})
+		for range 100 {
+			time.Sleep(lifetime / 4)
+			require.True(t, time.Now().Before(*expires.Load()))
+		}
+		assert.Zero(t, told.count(rpw.NoticeReconnecting))
+	})
+}
+
+// TestRefusedLater: a server that no longer wants the client is told of at once, and asked again only now and then.
+func TestRefusedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memoryHub(t)
+		ctx, revoke := context.WithCancel(t.Context())
+		var refuse atomic.Bool
+		var dials atomic.Int64
+		var told notices
+		remote := pipedHub(t, remoteConfig{notify: told.add, dial: func(context.Context) (conn, error) {
+			dials.Add(1)
+			if refuse.Load() {
+				return nil, rpw.Errorf(rpw.ErrPermission, "not you")
+			}
+			near, far := newPipe()
+			go func() {
+				serveNative(ctx, far, &peer{hub: hub})
+				far.Close(closeExpired, "revoked")
+			}()
+			return near, nil
+		}})
+		refuse.Store(true)
+		revoke()
+		time.Sleep(time.Second)
+		began := time.Now()
+		require.ErrorIs(t, rpw.Set(t.Context(), remote, "k", 1), rpw.ErrPermission)
+		assert.Zero(t, time.Since(began))
+		assert.Equal(t, 1, told.count(rpw.NoticeRefused))
+		before := dials.Load()
+		time.Sleep(time.Minute)
+		assert.LessOrEqual(t, dials.Load()-before, int64(time.Minute/refusedEvery))
+		ctx, revoke = context.WithCancel(t.Context())
+		defer revoke()
+		refuse.Store(false)
+		time.Sleep(2 * refusedEvery)
+		require.NoError(t, rpw.Set(t.Context(), remote, "k", 1))
+	})
+}
+
+// TestLeave: a client that is asked to go is on the next connection before it leaves the old one, and no call notices.
+func TestLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := memoryHub(t)
+		var told notices
+		leave, peers := make(chan struct{}), 0
+		remote := pipedHub(t, remoteConfig{notify: told.add, dial: piped(t, func() *peer {
+			if peers++; peers > 1 {
+				return &peer{hub: hub}
+			}
+			return &peer{hub: hub, leaving: leave, limits: Limits{DrainTime: 5 * time.Second}}
+		})})
+		waiting := make(chan error, 1)
+		go func() {
+			_, err := remote.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+			waiting <- err
+		}()
+		close(leave)
+		for range 600 {
+			time.Sleep(10 * time.Millisecond)
+			require.NoError(t, rpw.Set(t.Context(), remote, "k", 1))
+		}
+		assert.Equal(t, 2, peers)
+		assert.Zero(t, told.count(rpw.NoticeReconnecting))
+		_, err := rpw.StreamOf[int]("s").Publish(t.Context(), hub, "t", 1)
+		require.NoError(t, err)
+		require.NoError(t, <-waiting)
+	})
+}

@@ -1,0 +1,219 @@
+package socket
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// maxAnswer bounds an answer, in bytes on the wire: that of a page with many large items is ErrTooLarge, and says to ask for fewer.
+const maxAnswer = 64 << 20
+
+// defaultQueue is how many bytes of answers wait to be sent, where no limit says it.
+const defaultQueue = 1 << 20
+
+// undoTime bounds how long a session takes to hand back what its client left behind.
+const undoTime = 3 * time.Second
+
+// session serves a connection that speaks the native protocol.
+type session struct {
+	ctx  context.Context // of the connection
+	conn conn
+	peer *peer
+	out  *writer
+
+	tasks    sync.WaitGroup
+	mu       sync.Mutex
+	inFlight map[uint64]context.CancelFunc // by the id of the request
+}
+
+// serveNative serves c until it ends or ctx does. The error says why; a websocket.CloseError asks to close with its code.
+func serveNative(ctx context.Context, c conn, p *peer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &session{
+		ctx: ctx, conn: c, peer: p,
+		out:      newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
+		inFlight: make(map[uint64]context.CancelFunc),
+	}
+	s.greet()
+	end := func(err error) {
+		cancel(cmp.Or(err, errors.New("the connection ended")))
+	}
+	s.tasks.Go(func() { end(s.out.run()) })
+	s.tasks.Go(s.farewell)
+	end(s.read())
+	s.tasks.Wait()
+	return context.Cause(ctx)
+}
+
+func (s *session) greet() {
+	l := s.peer.limits
+	h := hello{Requests: l.Requests, Waits: l.Waits, Message: l.Message, Lifetime: s.lifetime()}
+	s.out.send(packetHello, 0, func(b []byte) []byte { return helloPlan.append(b, &h) })
+}
+
+// lifetime is what is left of the client's credential. Clocks differ, so it is no time.
+func (s *session) lifetime() time.Duration {
+	if at := s.peer.expires(); !at.IsZero() {
+		return max(time.Until(at), time.Millisecond)
+	}
+	return 0
+}
+
+// farewell tells the client to leave, when it should.
+func (s *session) farewell() {
+	select {
+	case <-s.peer.leave():
+		l := leave{After: s.peer.limits.DrainTime}
+		s.out.send(packetLeave, 0, func(b []byte) []byte { return leavePlan.append(b, &l) })
+	case <-s.ctx.Done():
+	}
+}
+
+// read takes messages until the connection ends.
+func (s *session) read() error {
+	for {
+		typ, message, err := s.conn.Read(s.ctx)
+		switch {
+		case err != nil:
+			return err
+		case typ != websocket.MessageBinary:
+			return websocket.CloseError{Code: websocket.StatusUnsupportedData, Reason: Subprotocol + " has binary messages only"}
+		}
+		if err := s.peer.message(len(message)); err != nil {
+			return err
+		}
+		if err := s.handle(message); err != nil {
+			return err
+		}
+	}
+}
+
+// handle takes the packets of a message. What follows a broken one is lost.
+func (s *session) handle(message []byte) error {
+	for len(message) > 0 {
+		f, rest, err := nextPacket(message)
+		if err != nil {
+			return s.refuse(0, err)
+		}
+		if err := s.handlePacket(f); err != nil {
+			return err
+		}
+		message = rest
+	}
+	return nil
+}
+
+func (s *session) handlePacket(f packet) error {
+	switch f.kind {
+	case packetRequest:
+		d := decoder{b: f.body}
+		op := lookup(d.uvarint())
+		if op == nil {
+			return s.refuse(f.id, rpw.Errorf(errors.ErrUnsupported, "the server does not know this operation; it is older than the client"))
+		}
+		return op.serve(s, f.id, d.b)
+	case packetCancel:
+		s.cancel(f.id)
+		return nil
+	case packetRefresh:
+		var r refresh
+		if err := refreshPlan.parse(f.body, &r); err != nil {
+			return s.refuse(f.id, err)
+		}
+		return s.start(f.id, false, func(ctx context.Context) { s.refresh(ctx, f.id, r.Token) })
+	}
+	return s.refuse(f.id, rpw.Errorf(rpw.ErrInvalid, "a packet of kind %d has no place here", f.kind))
+}
+
+// refuse answers what is no request, and counts it.
+func (s *session) refuse(id uint64, err error) error {
+	s.fail(id, err)
+	return s.peer.bad()
+}
+
+// fail answers a request with an error.
+func (s *session) fail(id uint64, err error) {
+	f := failureOf(err)
+	s.out.send(packetFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
+}
+
+// start runs a request in a goroutine of its own, if there is a place for it.
+func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) error {
+	s.mu.Lock()
+	_, taken := s.inFlight[id]
+	s.mu.Unlock()
+	if taken || id == 0 {
+		return s.refuse(id, rpw.Errorf(rpw.ErrInvalid, "the id of the request is 0 or that of another one in flight"))
+	}
+	done, err := s.peer.begin(waits)
+	if err != nil {
+		s.fail(id, err)
+		return nil
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.mu.Lock()
+	s.inFlight[id] = cancel
+	s.mu.Unlock()
+	s.tasks.Go(func() {
+		defer done()
+		defer cancel()
+		run(ctx)
+	})
+	return nil
+}
+
+// finish forgets a request, right before its reply.
+func (s *session) finish(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.inFlight, id)
+}
+
+func (s *session) cancel(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cancel, ok := s.inFlight[id]; ok {
+		cancel()
+	}
+}
+
+func (s *session) refresh(ctx context.Context, id uint64, token string) {
+	err := s.peer.refresh(ctx, token)
+	s.finish(id)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	r := refreshed{Lifetime: s.lifetime()}
+	s.out.send(packetReply, id, func(b []byte) []byte { return refreshedPlan.append(b, &r) })
+}
+
+// allow checks the names of accesses, then whether the client may use them: nothing is told about a name that is none.
+func (s *session) allow(ctx context.Context, accesses []Access) error {
+	for _, a := range accesses {
+		if err := checkName(a); err != nil {
+			return err
+		}
+	}
+	return s.peer.allow(ctx, accesses...)
+}
+
+// checkName is the Hub's check, made before the client's rights are. A listing has no name.
+func checkName(a Access) error {
+	if a.Name == "" && a.Right == Read {
+		return nil
+	}
+	if a.Kind == KindStream || a.Kind == KindLog {
+		if stream, group, dead := rpw.ParseDeadLetter(a.Name); dead {
+			return cmp.Or(rpw.CheckName("stream", stream), rpw.CheckName("group", group))
+		}
+	}
+	return rpw.CheckName(string(a.Kind), a.Name)
+}
