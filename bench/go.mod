@@ -7,6 +7,7 @@ replace github.com/redis-process-worker/rpw => ../
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1
 	github.com/ThreeDotsLabs/watermill-redisstream v1.4.5
+	github.com/coder/websocket v1.8.15
 	github.com/hibiken/asynq v0.26.0
 	github.com/redis-process-worker/rpw v0.0.0-00010101000000-000000000000
 	github.com/redis/go-redis/v9 v9.14.1

@@ -19,7 +19,7 @@ import (
 )
 
 // areas is everything that is measured, in the order of the report.
-var areas = []area{publish, groups, wake, actionsArea, latency, memoryArea, cacheArea, logsArea}
+var areas = []area{publish, groups, wake, actionsArea, latency, memoryArea, socketArea, cacheArea, logsArea}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
