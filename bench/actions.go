@@ -21,7 +21,7 @@ var actionsArea = area{
 	name:  "actions",
 	title: "Actions from start to stored result",
 	notes: "64 goroutines start one action a call, with 256 bytes, while one worker with 100 slots in the same process runs them; the handler does nothing. " +
-		"At most 5,000 actions wait or run at a time; it is measured when that many are there, or as many as come.",
+		"At most 5,000 actions wait or run at a time; it is measured when that many were finished before.",
 	contestants: []contestant{
 		{name: "rpw", redis: true, run: actionsRPW, about: "results are kept, every transition can be watched, leases are fenced"},
 		{name: "limit: raw stream", redis: true, run: actionsRaw, about: "rueidis XADD, XREADGROUP 100 and XACK: no state, no result, no fence"},
@@ -63,23 +63,35 @@ func (b *backlog) finish() {
 
 // mixed is a trial with producers and a worker at once, in a steady state: what is finished meanwhile is counted.
 func (t *trial) mixed(ctx context.Context, b *backlog, start func() error) (Sample, error) {
-	const fillUp = time.Second / 2
-	ended := make(chan error, 1)
+	over := make(chan struct{})
+	produced := make(chan error, 1)
 	go func() {
-		_, err := flood(callers, 1, fillUp+t.Length+time.Second/10, func() error {
-			b.room <- struct{}{}
-			return start()
+		_, err := flood(callers, 1, time.Hour, func() error {
+			select {
+			case b.room <- struct{}{}:
+				return start()
+			case <-over:
+				return errOver
+			}
 		})
-		ended <- err
+		produced <- err
 	}()
-	time.Sleep(fillUp)
+	for end := time.Now().Add(10 * time.Second); b.finished.Load() < maxBacklog && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	s, err := t.measure(ctx, func() (tally, error) {
 		before := b.finished.Load()
 		time.Sleep(t.Length)
 		return tally{items: int(b.finished.Load() - before)}, nil
 	})
-	return s, errors.Join(err, <-ended)
+	close(over)
+	if failed := <-produced; !errors.Is(failed, errOver) {
+		err = errors.Join(err, failed)
+	}
+	return s, err
 }
+
+var errOver = errors.New("the trial is over")
 
 // work runs a worker with this many slots until it is stopped.
 func work(ctx context.Context, hub *rpw.Hub, slots int, handle func()) (stop func(), err error) {

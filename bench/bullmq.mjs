@@ -48,7 +48,7 @@ const modes = {
       added++;
       await queue.add('noop', data);
     });
-    await sleep(500);
+    while (done < waiting) await sleep(1);
     return async () => {
       const before = done;
       await sleep(length);

@@ -43,7 +43,7 @@ func run(ctx context.Context) error {
 	}
 	var (
 		only     = flag.String("area", "", "the areas to measure, with commas: "+strings.Join(names, ", ")+"; empty: all")
-		among    = flag.String("contestants", "", "only these contestants, with commas; empty: all")
+		among    = flag.String("contestants", "", "only these contestants, with semicolons; empty: all")
 		rounds   = flag.Int("rounds", 5, "how often each contestant is measured")
 		length   = flag.Duration("length", 1500*time.Millisecond, "the measured part of a trial")
 		jsonFile = flag.String("json", "", "write all samples to this file, as JSON")
@@ -67,7 +67,7 @@ func run(ctx context.Context) error {
 	}
 	defer f.close()
 	if *among != "" {
-		f.among = strings.Split(*among, ",")
+		f.among = strings.Split(*among, ";")
 	}
 	r := report{Begun: time.Now(), Rounds: *rounds, Length: *length, Machine: describeMachine(ctx)}
 	for _, a := range chosen {
