@@ -78,6 +78,7 @@ func run(ctx context.Context) error {
 		r.Areas = append(r.Areas, result)
 		result.print(os.Stdout)
 	}
-	r.Took = time.Since(r.Begun)
+	r.Took, r.Machine.LoadEnd = time.Since(r.Begun), load()
+	r.summary(os.Stdout)
 	return r.write(*jsonFile, *mdFile)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -58,7 +59,7 @@ func (r *areaResult) judge(targets []target) {
 type machine struct {
 	OS, Arch, CPU string
 	Cores         int
-	Load          string // at the start, where the system tells
+	Load, LoadEnd string // of the system at the start and at the end, where it tells
 	Go            string
 	Redis         string
 	Node          string
@@ -75,9 +76,7 @@ func describeMachine(ctx context.Context) machine {
 			}
 		}
 	}
-	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
-		m.Load, _, _ = strings.Cut(string(text), " ")
-	}
+	m.Load = load()
 	if text, err := exec.CommandContext(ctx, "redis-server", "--version").Output(); err == nil {
 		if _, after, ok := strings.Cut(string(text), "v="); ok {
 			m.Redis, _, _ = strings.Cut(after, " ")
@@ -94,6 +93,16 @@ func describeMachine(ctx context.Context) machine {
 	return m
 }
 
+// load is how many processes of the system want a core, over the last minute.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	one, _, _ := strings.Cut(string(text), " ")
+	return one
+}
+
 // peers are the modules whose versions the head of the report names.
 var peers = []string{
 	"github.com/redis/rueidis", "github.com/redis/go-redis/v9", "github.com/hibiken/asynq", "github.com/ThreeDotsLabs/watermill",
@@ -102,7 +111,7 @@ var peers = []string{
 
 func (m machine) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s/%s, %d cores (%s), load %s at the start; redis-server %s on loopback without persistence", m.Go, m.OS, m.Arch, m.Cores, m.CPU, m.Load, m.Redis)
+	fmt.Fprintf(&b, "%s, %s/%s, %d cores (%s), load %s at the start and %s at the end; redis-server %s on loopback without persistence", m.Go, m.OS, m.Arch, m.Cores, m.CPU, m.Load, m.LoadEnd, m.Redis)
 	for _, path := range peers {
 		if version, ok := m.Modules[path]; ok {
 			fmt.Fprintf(&b, ", %s %s", path[strings.Index(path, "/")+1:], version)
@@ -112,6 +121,16 @@ func (m machine) String() string {
 		fmt.Fprintf(&b, ", Node %s with BullMQ %s", m.Node, bullmqVersion)
 	}
 	return b.String()
+}
+
+// summary prints the targets of all areas once more.
+func (r report) summary(w io.Writer) {
+	fmt.Fprintf(w, "\n%v; %s\n", r.Took.Round(time.Second), r.Machine)
+	for _, a := range r.Areas {
+		for _, o := range a.Targets {
+			fmt.Fprintln(w, o)
+		}
+	}
 }
 
 // write writes the report to files; "" is none.
