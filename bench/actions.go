@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ var actionsArea = area{
 	notes: "64 goroutines start one action a call, with 256 bytes, while one worker with 100 slots in the same process runs them; the handler does nothing. " +
 		"At most 5,000 actions wait or run at a time; it is measured when that many were finished before.",
 	contestants: []contestant{
-		{name: "rpw", redis: true, run: actionsRPW, about: "results are kept, every transition can be watched, leases are fenced"},
+		{name: "rpw", redis: true, run: actionsRPW(workload{}), about: "results are kept, every transition can be watched, leases are fenced"},
 		{name: "limit: raw stream", redis: true, run: actionsRaw, about: "rueidis XADD, XREADGROUP 100 and XACK: no state, no result, no fence"},
 		{name: "asynq, kept", redis: true, run: actionsAsynq(true), about: "with retention and a result"},
 		{name: "asynq, nothing kept", redis: true, run: actionsAsynq(false)},
@@ -51,9 +52,12 @@ var quiet = slog.New(slog.DiscardHandler)
 type backlog struct {
 	room     chan struct{}
 	finished atomic.Int64
+	settled  int64 // the steady state is there when so many were finished
 }
 
-func newBacklog() *backlog { return &backlog{room: make(chan struct{}, maxBacklog)} }
+func newBacklog() *backlog {
+	return &backlog{room: make(chan struct{}, maxBacklog), settled: maxBacklog}
+}
 
 // finish is called by the worker for each action.
 func (b *backlog) finish() {
@@ -76,7 +80,7 @@ func (t *trial) mixed(ctx context.Context, b *backlog, start func() error) (Samp
 		})
 		produced <- err
 	}()
-	for end := time.Now().Add(10 * time.Second); b.finished.Load() < maxBacklog && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); b.finished.Load() < b.settled && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	s, err := t.measure(ctx, func() (tally, error) {
@@ -111,22 +115,56 @@ func work(ctx context.Context, hub *rpw.Hub, slots int, handle func()) (stop fun
 	}, nil
 }
 
-func actionsRPW(ctx context.Context, t *trial) (Sample, error) {
-	hub, err := t.open(ctx)
-	if err != nil {
-		return nil, err
+// workload is how many actions wait, how many finished ones are kept, and how many workers share them. Zero is the area's own.
+type workload struct{ pending, kept, workers int }
+
+func actionsRPW(l workload) func(context.Context, *trial) (Sample, error) {
+	return func(ctx context.Context, t *trial) (Sample, error) {
+		hub, err := t.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer hub.Close()
+		b := newBacklog()
+		if l.pending > 0 {
+			b.room = make(chan struct{}, l.pending)
+			if err := fillQueue(ctx, hub, b); err != nil {
+				return nil, err
+			}
+		}
+		b.settled = max(b.settled, int64(l.kept))
+		for range max(1, l.workers) {
+			own, err := t.open(ctx) // as a process of its own has
+			if err != nil {
+				return nil, err
+			}
+			defer own.Close()
+			stop, err := work(ctx, own, slots/max(1, l.workers), b.finish)
+			if err != nil {
+				return nil, err
+			}
+			defer stop()
+		}
+		return t.mixed(ctx, b, func() error {
+			_, err := noop.Start(ctx, hub, payload)
+			return err
+		})
 	}
-	defer hub.Close()
-	b := newBacklog()
-	stop, err := work(ctx, hub, slots, b.finish)
-	if err != nil {
-		return nil, err
+}
+
+// fillQueue starts actions until there is no more room.
+func fillQueue(ctx context.Context, hub *rpw.Hub, b *backlog) error {
+	args := slices.Repeat([]json.RawMessage{payload}, 500)
+	for len(b.room) < cap(b.room) {
+		args = args[:min(len(args), cap(b.room)-len(b.room))]
+		if _, err := noop.StartAll(ctx, hub, args); err != nil {
+			return err
+		}
+		for range args {
+			b.room <- struct{}{}
+		}
 	}
-	defer stop()
-	return t.mixed(ctx, b, func() error {
-		_, err := noop.Start(ctx, hub, payload)
-		return err
-	})
+	return nil
 }
 
 func actionsRaw(ctx context.Context, t *trial) (Sample, error) {

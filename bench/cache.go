@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -19,9 +20,9 @@ var cacheArea = area{
 	title: "Reading one value of a cache",
 	notes: "64 goroutines read one of 1,000 keys a call, 256 bytes each. Near caches answer from the process; the server tells them what has changed.",
 	contestants: []contestant{
-		{name: "rpw, near", redis: true, run: cacheRPW(time.Second), about: "MaxStale 1 s"},
-		{name: "rpw, exact", redis: true, run: cacheRPW(0)},
-		{name: "rpw, memory driver", run: cacheRPW(0)},
+		{name: "rpw, near", redis: true, run: cacheRPW(time.Second, 1_000), about: "MaxStale 1 s"},
+		{name: "rpw, exact", redis: true, run: cacheRPW(0, 1_000)},
+		{name: "rpw, memory driver", run: cacheRPW(0, 1_000)},
 		{name: "rueidis DoCache", redis: true, run: cacheRueidisNear},
 		{name: "rueidis GET", redis: true, run: cacheRueidis},
 		{name: "go-redis GET", redis: true, run: cacheGoRedis, about: "a connection for each of the 64 callers"},
@@ -33,19 +34,23 @@ var cacheArea = area{
 	},
 }
 
-var cacheKeys = func() []string {
-	keys := make([]string, 1_000)
+// keySet is n keys.
+type keySet []string
+
+func newKeySet(n int) keySet {
+	keys := make(keySet, n)
 	for i := range keys {
 		keys[i] = "key-" + strconv.Itoa(i)
 	}
 	return keys
-}()
+}
 
-func someKey() string { return cacheKeys[rand.IntN(len(cacheKeys))] }
+// some is any of them.
+func (k keySet) some() string { return k[rand.IntN(len(k))] }
 
 var errNoValue = errors.New("a key has no value")
 
-func cacheRPW(maxStale time.Duration) func(context.Context, *trial) (Sample, error) {
+func cacheRPW(maxStale time.Duration, keyCount int) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
 		url := "memory://"
 		if t.Addr != "" {
@@ -57,13 +62,18 @@ func cacheRPW(maxStale time.Duration) func(context.Context, *trial) (Sample, err
 		}
 		defer hub.Close()
 		cache := hub.Cache()
-		for _, key := range cacheKeys {
-			if _, err := cache.Set(ctx, []rpw.CacheSet{{Key: key, Data: payload, TTL: time.Hour}}); err != nil {
+		keys := newKeySet(keyCount)
+		for some := range slices.Chunk(keys, 500) {
+			sets := make([]rpw.CacheSet, len(some))
+			for i, key := range some {
+				sets[i] = rpw.CacheSet{Key: key, Data: payload, TTL: time.Hour}
+			}
+			if _, err := cache.Set(ctx, sets); err != nil {
 				return nil, err
 			}
 		}
 		return t.floods(ctx, callers, 1, func() error {
-			values, err := cache.Get(ctx, rpw.GetRequest{Keys: []string{someKey()}, MaxStale: maxStale})
+			values, err := cache.Get(ctx, rpw.GetRequest{Keys: []string{keys.some()}, MaxStale: maxStale})
 			if err == nil && !values[0].Found {
 				return errNoValue
 			}
@@ -72,9 +82,9 @@ func cacheRPW(maxStale time.Duration) func(context.Context, *trial) (Sample, err
 	}
 }
 
-// setCache stores all keys as the others read them.
-func setCache(ctx context.Context, c rueidis.Client) error {
-	for _, key := range cacheKeys {
+// setCache stores keys as the others read them.
+func setCache(ctx context.Context, c rueidis.Client, keys keySet) error {
+	for _, key := range keys {
 		if err := c.Do(ctx, c.B().Set().Key(key).Value(rueidis.BinaryString(payload)).Ex(time.Hour).Build()).Error(); err != nil {
 			return err
 		}
@@ -88,11 +98,12 @@ func cacheRueidis(ctx context.Context, t *trial) (Sample, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := setCache(ctx, c); err != nil {
+	keys := newKeySet(1_000)
+	if err := setCache(ctx, c, keys); err != nil {
 		return nil, err
 	}
 	return t.floods(ctx, callers, 1, func() error {
-		_, err := c.Do(ctx, c.B().Get().Key(someKey()).Build()).AsBytes()
+		_, err := c.Do(ctx, c.B().Get().Key(keys.some()).Build()).AsBytes()
 		return err
 	})
 }
@@ -103,11 +114,12 @@ func cacheRueidisNear(ctx context.Context, t *trial) (Sample, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := setCache(ctx, c); err != nil {
+	keys := newKeySet(1_000)
+	if err := setCache(ctx, c, keys); err != nil {
 		return nil, err
 	}
 	return t.floods(ctx, callers, 1, func() error {
-		_, err := c.DoCache(ctx, c.B().Get().Key(someKey()).Cache(), time.Minute).ToString()
+		_, err := c.DoCache(ctx, c.B().Get().Key(keys.some()).Cache(), time.Minute).ToString()
 		return err
 	})
 }
@@ -115,21 +127,23 @@ func cacheRueidisNear(ctx context.Context, t *trial) (Sample, error) {
 func cacheGoRedis(ctx context.Context, t *trial) (Sample, error) {
 	c := t.goRedis()
 	defer c.Close()
-	for _, key := range cacheKeys {
+	keys := newKeySet(1_000)
+	for _, key := range keys {
 		if err := c.Set(ctx, key, payload, time.Hour).Err(); err != nil {
 			return nil, err
 		}
 	}
-	return t.floods(ctx, callers, 1, func() error { return c.Get(ctx, someKey()).Err() })
+	return t.floods(ctx, callers, 1, func() error { return c.Get(ctx, keys.some()).Err() })
 }
 
 func cacheMap(ctx context.Context, t *trial) (Sample, error) {
 	var m sync.Map
-	for _, key := range cacheKeys {
+	keys := newKeySet(1_000)
+	for _, key := range keys {
 		m.Store(key, payload)
 	}
 	return t.floods(ctx, callers, 1, func() error {
-		if _, ok := m.Load(someKey()); !ok {
+		if _, ok := m.Load(keys.some()); !ok {
 			return errNoValue
 		}
 		return nil

@@ -10,6 +10,7 @@ type area struct {
 	name        string
 	title       string
 	notes       string // what a reader of the table must know
+	apart       bool   // it is measured only by name
 	contestants []contestant
 	targets     []target
 }

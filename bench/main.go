@@ -19,7 +19,7 @@ import (
 )
 
 // areas is everything that is measured, in the order of the report.
-var areas = []area{publish, groups, wake, actionsArea, latency, memoryArea, socketArea, cacheArea, logsArea}
+var areas = []area{publish, groups, wake, actionsArea, latency, memoryArea, socketArea, cacheArea, logsArea, scale}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -52,7 +52,9 @@ func run(ctx context.Context) error {
 	)
 	flag.Parse()
 	chosen := slices.Clone(areas)
-	if *only != "" {
+	if *only == "" {
+		chosen = slices.DeleteFunc(chosen, func(a area) bool { return a.apart })
+	} else {
 		wanted := strings.Split(*only, ",")
 		for _, name := range wanted {
 			if !slices.Contains(names, name) {
