@@ -38,7 +38,7 @@ deps: ## what the tests need beside Go: redis-server 7.0 or later, installed wit
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
 
-bench: deps ## rpw beside its limits and peers, all or AREA=publish,actions,... (20 minutes); REPORT=file.md also writes the tables
+bench: deps ## rpw beside its limits and peers, all or AREA=publish,actions,... (15 minutes); REPORT=file.md also writes the tables
 	cd bench && $(GO) run . -area '$(AREA)' $(if $(REPORT),-markdown '$(abspath $(REPORT))' -json '$(abspath $(REPORT)).json')
 
 bench-quick: deps ## the same, shorter (3 minutes)
