@@ -9,8 +9,10 @@ COUNT      ?= 20
 FUZZTIME   ?= 60s
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
+# modules of their own, so that what they need stays out of go.mod
+NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps flake bench bench-quick microbench fuzz fmt
+.PHONY: help demo test check unit deps faults flake bench bench-quick microbench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -22,18 +24,23 @@ test: check unit ## formatting, vet, staticcheck, tidy, and all tests with the r
 
 check:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) vet ./...
-	$(STATICCHECK) ./...
+	$(GO) vet -tags faults ./...
+	$(STATICCHECK) -tags faults ./...
 	$(GO) mod tidy -diff
+	@set -e; for module in $(NESTED); do (cd $$module && $(GO) vet ./... && $(GO) mod tidy -diff); done
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc, or set CC"; exit 1; }
 
 unit: deps
 	@rm -f $(SUMMARY)
 	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) $(GO) test -race -count=1 -timeout 8m $(PKG)
+	@set -e; for module in $(NESTED); do (cd $$module && $(GO) test -race -count=1 ./...); done
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
 
 deps: ## what the tests need beside Go: redis-server 7.0 or later, installed with apt where that is possible
 	@tools/deps
+
+faults: deps ## the long tests: outages, moving slots, thousands of subscriptions; prints its figures
+	$(GO) test -tags faults -count=1 -v -timeout 15m ./faults
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs

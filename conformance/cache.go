@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"bytes"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -27,7 +29,7 @@ func (e *env) setAll(items ...rpw.CacheSet) []error {
 // set stores a value until it is deleted.
 func (e *env) set(key, value string) {
 	e.Helper()
-	require.NoError(e, e.setAll(rpw.CacheSet{Key: key, Data: []byte(value), TTL: rpw.NoTTL})[0])
+	require.NoError(e, e.setAll(rpw.CacheSet{Key: key, Data: payload(value), TTL: rpw.NoTTL})[0])
 }
 
 func (e *env) getAll(keys ...string) []rpw.Value {
@@ -45,7 +47,7 @@ func (e *env) has(key, want string) {
 	e.Helper()
 	v := e.get(key)
 	require.True(e, v.Found, "key %s", key)
-	assert.Equal(e, want, string(v.Data), "key %s", key)
+	assert.Equal(e, want, textOf(v.Data), "key %s", key)
 }
 
 func (e *env) increment(item rpw.CacheIncrement) rpw.Counter {
@@ -78,8 +80,8 @@ func valueCases() []testCase {
 				}
 				other := e.on(e.peer())
 				for _, value := range []string{"a", "", "null", "\xff\xfe\x00", string(all), `{"n":9007199254740993}`, "\r\n", "-1"} {
-					e.set("k", value)
-					other.has("k", value)
+					require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: []byte(value), TTL: rpw.NoTTL})[0])
+					assert.Equal(e, value, string(other.get("k").Data))
 				}
 			}},
 		{"Cache/Get/EmptyIsNotAbsent", []string{"C1"},
@@ -99,7 +101,7 @@ func valueCases() []testCase {
 				var sets []rpw.CacheSet
 				var keys []string
 				for _, n := range numbers(1, rpw.MaxBatch) {
-					sets = append(sets, rpw.CacheSet{Key: n, Data: []byte("v" + n), TTL: rpw.NoTTL})
+					sets = append(sets, rpw.CacheSet{Key: n, Data: payload("v" + n), TTL: rpw.NoTTL})
 					keys = append(keys, n)
 				}
 				for _, err := range e.setAll(sets...) {
@@ -111,15 +113,15 @@ func valueCases() []testCase {
 					if keys[i] == "absent" {
 						assert.False(e, v.Found)
 					} else {
-						assert.Equal(e, "v"+keys[i], string(v.Data))
+						assert.Equal(e, "v"+keys[i], textOf(v.Data))
 					}
 				}
 			}},
 		{"Cache/Get/MebibyteFits", []string{"C1", "E2"},
 			"A value of MaxPayload is stored; one byte more is ErrTooLarge, and the old value stays.",
 			func(e *env) {
-				large := make([]byte, rpw.MaxPayload+1)
-				large[rpw.MaxPayload-1] = 'z'
+				large := bytes.Repeat([]byte("1"), rpw.MaxPayload+1)
+				large[rpw.MaxPayload-1] = '7'
 				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: large[:rpw.MaxPayload], TTL: rpw.NoTTL})[0])
 				_, err := e.hub.Cache().Set(e.Context(), []rpw.CacheSet{{Key: "k", Data: large, TTL: rpw.NoTTL}})
 				e.is(err, rpw.ErrTooLarge)
@@ -128,8 +130,8 @@ func valueCases() []testCase {
 		{"Cache/Get/BuffersAreNotShared", []string{"C1"},
 			"What the caller does to its buffer after Set, or appends to a value it got, changes nothing stored.",
 			func(e *env) {
-				data := []byte("before")
-				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: data, TTL: rpw.NoTTL}, rpw.CacheSet{Key: "l", Data: []byte("next"), TTL: rpw.NoTTL})[0])
+				data := payload("before")
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: data, TTL: rpw.NoTTL}, rpw.CacheSet{Key: "l", Data: payload("next"), TTL: rpw.NoTTL})[0])
 				copy(data, "AFTER!")
 				e.has("k", "before")
 				_ = append(e.get("k").Data, "XXXX"...)
@@ -139,17 +141,17 @@ func valueCases() []testCase {
 		{"Cache/Get/ReadersAppendApart", []string{"C1"},
 			"What one reader appends to a value is not in what another one appends.",
 			func(e *env) {
-				e.set("k", "value")
+				e.set("k", "17")
 				one := append(e.get("k").Data, " of one"...)
 				two := append(e.get("k").Data, " of two"...)
-				assert.Equal(e, "value of one", string(one))
-				assert.Equal(e, "value of two", string(two))
+				assert.Equal(e, "17 of one", string(one))
+				assert.Equal(e, "17 of two", string(two))
 			}},
 		{"Cache/Set/LaterItemsWin", []string{"C1"},
 			"The items of one call are applied in order: of two for one key the later wins.",
 			func(e *env) {
-				errs := e.setAll(rpw.CacheSet{Key: "k", Data: []byte("1"), TTL: rpw.NoTTL}, rpw.CacheSet{Key: "k", Data: []byte("2"), TTL: rpw.NoTTL},
-					rpw.CacheSet{Key: "k", Data: []byte("no"), TTL: rpw.NoTTL, When: rpw.IfAbsent})
+				errs := e.setAll(rpw.CacheSet{Key: "k", Data: payload("1"), TTL: rpw.NoTTL}, rpw.CacheSet{Key: "k", Data: payload("2"), TTL: rpw.NoTTL},
+					rpw.CacheSet{Key: "k", Data: payload("no"), TTL: rpw.NoTTL, When: rpw.IfAbsent})
 				require.NoError(e, errs[0])
 				require.NoError(e, errs[1])
 				e.is(errs[2], rpw.ErrConflict)
@@ -181,10 +183,10 @@ func valueCases() []testCase {
 				assert.False(e, near().Found)
 				for _, n := range numbers(1, 20) {
 					e.set("k", n)
-					require.Equal(e, n, string(near().Data))
+					require.Equal(e, n, textOf(near().Data))
 				}
 				e.increment(rpw.CacheIncrement{Key: "k", By: 1, TTL: rpw.KeepTTL})
-				assert.Equal(e, "21", string(near().Data))
+				assert.Equal(e, "21", textOf(near().Data))
 				e.remove(rpw.CacheDelete{Key: "k"})
 				assert.False(e, near().Found)
 			}},
@@ -195,7 +197,7 @@ func valueCases() []testCase {
 				near := func() string {
 					values, err := bus.Get(e.Context(), rpw.GetRequest{Keys: []string{"k"}, MaxStale: time.Hour})
 					require.NoError(e, err)
-					return string(values[0].Data)
+					return textOf(values[0].Data)
 				}
 				e.set("k", "1")
 				assert.Equal(e, "1", near())
@@ -203,7 +205,7 @@ func valueCases() []testCase {
 				written := time.Now()
 				e.eventually(func() bool { return near() == "2" }, "the other's write is seen")
 				assert.Less(e, time.Since(written), 3500*time.Millisecond+e.prompt())
-				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: []byte("3"), TTL: e.ttl()})[0])
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: payload("3"), TTL: e.ttl()})[0])
 				near()
 				e.pass(e.ttl())
 				assert.Empty(e, near())
@@ -216,11 +218,11 @@ func lifeCases() []testCase {
 		{"Cache/TTL/ValueDiesWhenItEnds", []string{"C2"},
 			"A value lives for its time and not longer, whether or not anybody looks.",
 			func(e *env) {
-				e.setAll(rpw.CacheSet{Key: "k", Data: []byte("v"), TTL: e.ttl()}, rpw.CacheSet{Key: "stays", Data: []byte("v"), TTL: rpw.NoTTL})
+				e.setAll(rpw.CacheSet{Key: "k", Data: payload("v"), TTL: e.ttl()}, rpw.CacheSet{Key: "stays", Data: payload("v"), TTL: rpw.NoTTL})
 				e.pass(e.ttl())
 				assert.False(e, e.get("k").Found)
 				assert.False(e, e.remove(rpw.CacheDelete{Key: "k"}).Deleted, "it is as if it had never been")
-				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: []byte("new"), TTL: rpw.NoTTL, When: rpw.IfAbsent})[0])
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: payload("new"), TTL: rpw.NoTTL, When: rpw.IfAbsent})[0])
 				e.has("stays", "v")
 			}},
 		{"Cache/TTL/RemainingCanBeRead", []string{"C2"},
@@ -255,8 +257,8 @@ func lifeCases() []testCase {
 		{"Cache/TTL/KeepLeavesItAsItIs", []string{"C2"},
 			"KeepTTL leaves the end of the value it replaces; NoTTL takes it away; without a value KeepTTL is NoTTL.",
 			func(e *env) {
-				e.setAll(rpw.CacheSet{Key: "k", Data: []byte("1"), TTL: time.Hour})
-				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: []byte("2"), TTL: rpw.KeepTTL})[0])
+				e.setAll(rpw.CacheSet{Key: "k", Data: payload("1"), TTL: time.Hour})
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: payload("2"), TTL: rpw.KeepTTL})[0])
 				e.has("k", "2")
 				assert.Positive(e, e.get("k").TTL)
 				e.set("k", "3")
@@ -287,9 +289,9 @@ func conditionCases() []testCase {
 		{"Cache/Set/IfAbsent", []string{"C3"},
 			"IfAbsent stores where nothing is, else it is the item's ErrConflict and changes neither value nor time to live.",
 			func(e *env) {
-				item := rpw.CacheSet{Key: "k", Data: []byte("1"), TTL: time.Hour, When: rpw.IfAbsent}
+				item := rpw.CacheSet{Key: "k", Data: payload("1"), TTL: time.Hour, When: rpw.IfAbsent}
 				require.NoError(e, e.setAll(item)[0])
-				item.Data, item.TTL = []byte("2"), rpw.NoTTL
+				item.Data, item.TTL = payload("2"), rpw.NoTTL
 				e.is(e.setAll(item)[0], rpw.ErrConflict)
 				e.has("k", "1")
 				assert.Positive(e, e.get("k").TTL)
@@ -300,7 +302,7 @@ func conditionCases() []testCase {
 		{"Cache/Set/IfPresent", []string{"C3"},
 			"IfPresent stores where something is, also something empty, else ErrConflict.",
 			func(e *env) {
-				item := rpw.CacheSet{Key: "k", Data: []byte("1"), TTL: rpw.NoTTL, When: rpw.IfPresent}
+				item := rpw.CacheSet{Key: "k", Data: payload("1"), TTL: rpw.NoTTL, When: rpw.IfPresent}
 				e.is(e.setAll(item)[0], rpw.ErrConflict)
 				assert.False(e, e.get("k").Found)
 				e.set("k", "")
@@ -310,14 +312,18 @@ func conditionCases() []testCase {
 		{"Cache/Set/IfEqual", []string{"C3"},
 			"IfEqual stores where exactly these bytes are; absent, empty, longer and other ones are ErrConflict.",
 			func(e *env) {
-				item := rpw.CacheSet{Key: "k", Data: []byte("new"), TTL: rpw.NoTTL, When: rpw.IfEqual, Old: []byte("\x00old")}
+				store := func(text string) {
+					e.Helper()
+					require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: []byte(text), TTL: rpw.NoTTL})[0])
+				}
+				item := rpw.CacheSet{Key: "k", Data: payload("new"), TTL: rpw.NoTTL, When: rpw.IfEqual, Old: []byte("\x00old")}
 				e.is(e.setAll(item)[0], rpw.ErrConflict, "absent")
 				for _, other := range []string{"", "\x00ol", "\x00older", "\x00OLD"} {
-					e.set("k", other)
+					store(other)
 					e.is(e.setAll(item)[0], rpw.ErrConflict, "%q", other)
-					e.has("k", other)
+					assert.Equal(e, other, string(e.get("k").Data))
 				}
-				e.set("k", "\x00old")
+				store("\x00old")
 				require.NoError(e, e.setAll(item)[0])
 				e.has("k", "new")
 				e.set("empty", "")
@@ -330,13 +336,13 @@ func conditionCases() []testCase {
 			"A conditional delete takes the key only with exactly these bytes; otherwise it is ErrConflict, and so is an absent key.",
 			func(e *env) {
 				e.set("k", "mine")
-				other := e.remove(rpw.CacheDelete{Key: "k", When: rpw.IfEqual, Old: []byte("yours")})
+				other := e.remove(rpw.CacheDelete{Key: "k", When: rpw.IfEqual, Old: payload("yours")})
 				e.is(other.Err, rpw.ErrConflict)
 				assert.False(e, other.Deleted)
-				own := e.remove(rpw.CacheDelete{Key: "k", When: rpw.IfEqual, Old: []byte("mine")})
+				own := e.remove(rpw.CacheDelete{Key: "k", When: rpw.IfEqual, Old: payload("mine")})
 				require.NoError(e, own.Err)
 				assert.True(e, own.Deleted)
-				e.is(e.remove(rpw.CacheDelete{Key: "k", When: rpw.IfEqual, Old: []byte("mine")}).Err, rpw.ErrConflict)
+				e.is(e.remove(rpw.CacheDelete{Key: "k", When: rpw.IfEqual, Old: payload("mine")}).Err, rpw.ErrConflict)
 			}},
 		{"Cache/Set/OneOfManyWins", []string{"C3"},
 			"Of many processes that set a key if absent, or swap it if equal, exactly one wins.",
@@ -346,7 +352,7 @@ func conditionCases() []testCase {
 					var calls []<-chan answer[[]error]
 					for i := range 12 {
 						cache, ctx, item := hubs[i%len(hubs)].hub.Cache(), e.Context(), item
-						item.Data = append(slices.Clone(item.Old), byte('a'+i)) // unlike what is there
+						item.Data = strconv.AppendInt(slices.Clone(item.Old), int64(10+i), 10) // unlike what is there
 						calls = append(calls, start(func() ([]error, error) { return cache.Set(ctx, []rpw.CacheSet{item}) }))
 					}
 					for _, c := range calls {
@@ -381,7 +387,7 @@ func conditionCases() []testCase {
 				faults.spoil("Cache.Increment", lost)
 				faults.spoil("Cache.Delete", lost)
 				ctx, cache := e.Context(), h.Cache()
-				_, err := cache.Set(ctx, []rpw.CacheSet{{Key: "k", Data: []byte("v"), TTL: rpw.NoTTL}})
+				_, err := cache.Set(ctx, []rpw.CacheSet{{Key: "k", Data: payload("v"), TTL: rpw.NoTTL}})
 				e.is(err, rpw.ErrUncertain)
 				e.has("k", "v")
 				_, err = cache.Increment(ctx, []rpw.CacheIncrement{{Key: "n", By: 1, TTL: rpw.NoTTL}})

@@ -24,6 +24,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,9 @@ type Harness struct {
 	// Skip lists cases (by name, or by a part of it up to a "/") that the driver cannot pass, with the reason. The suite runs them all the same and
 	// fails if one passes, so the list stays true. rpw's own drivers have none.
 	Skip map[string]string
+	// Only limits the run to cases named as in Skip, for another way to a store that passes the whole suite; nil: all. The summary says how many of
+	// how many ran.
+	Only []string
 }
 
 // Backend is one store, as several processes would share it.
@@ -85,9 +89,10 @@ func Run(t *testing.T, h Harness) {
 	if h.Open == nil || h.Unit <= 0 {
 		t.Fatal("conformance: a Harness needs Open and Unit")
 	}
-	cases := allCases()
-	h.checkSkips(t, cases)
-	var tally tally
+	all := allCases()
+	h.checkNames(t, all)
+	cases := h.chosen(all)
+	tally := tally{left: len(all) - len(cases)}
 	t.Cleanup(func() { report(t, tally.summary(t.Name())) })
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -149,20 +154,41 @@ func report(t *testing.T, summary string) {
 }
 
 func (h Harness) skip(name string) (reason string, declared bool) {
-	for prefix, reason := range h.Skip {
-		if name == prefix || strings.HasPrefix(name, prefix+"/") {
+	for part, reason := range h.Skip {
+		if within(name, part) {
 			return reason, true
 		}
 	}
 	return "", false
 }
 
-// checkSkips fails for entries of Skip that skip nothing.
-func (h Harness) checkSkips(t testing.TB, cases []testCase) {
-	for _, prefix := range slices.Sorted(maps.Keys(h.Skip)) {
-		only := Harness{Skip: map[string]string{prefix: ""}}
-		if !slices.ContainsFunc(cases, func(c testCase) bool { _, declared := only.skip(c.name); return declared }) {
-			t.Errorf("conformance: Harness.Skip names %q, but there is no such case", prefix)
+// chosen are the cases that Only leaves.
+func (h Harness) chosen(cases []testCase) (chosen []testCase) {
+	if h.Only == nil {
+		return cases
+	}
+	for _, c := range cases {
+		if slices.ContainsFunc(h.Only, func(part string) bool { return within(c.name, part) }) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}
+
+// within says whether a case is the one, or of the part, that Skip or Only names.
+func within(name, part string) bool { return name == part || strings.HasPrefix(name, part+"/") }
+
+// checkNames fails for entries of Only and Skip that name no case, or none that runs.
+func (h Harness) checkNames(t testing.TB, cases []testCase) {
+	for _, list := range []struct {
+		field string
+		parts []string
+		of    []testCase
+	}{{"Only", h.Only, cases}, {"Skip", slices.Sorted(maps.Keys(h.Skip)), h.chosen(cases)}} {
+		for _, part := range list.parts {
+			if !slices.ContainsFunc(list.of, func(c testCase) bool { return within(c.name, part) }) {
+				t.Errorf("conformance: Harness.%s names %q, but there is no such case", list.field, part)
+			}
 		}
 	}
 }
@@ -172,6 +198,7 @@ type tally struct {
 	mu      sync.Mutex
 	name    string // of the driver
 	ran     int
+	left    int // cases that Only leaves out
 	skipped []string
 }
 
@@ -194,7 +221,11 @@ func (c *tally) count(name string, skipped bool) {
 func (c *tally) summary(test string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := fmt.Sprintf("%s on %s: %d cases run, %d skipped", test, c.name, c.ran, len(c.skipped))
+	ran := strconv.Itoa(c.ran)
+	if c.left > 0 {
+		ran += " of " + strconv.Itoa(c.ran+len(c.skipped)+c.left)
+	}
+	s := fmt.Sprintf("%s on %s: %s cases run, %d skipped", test, c.name, ran, len(c.skipped))
 	if len(c.skipped) > 0 {
 		slices.Sort(c.skipped)
 		s += ": " + strings.Join(c.skipped, ", ")

@@ -61,12 +61,28 @@ func TestSkipsNameCases(t *testing.T) {
 	cases := []testCase{{name: "Streams/Publish/A"}, {name: "Streams/Read/B"}}
 	for skip, unknown := range map[string]bool{"Streams": false, "Streams/Publish": false, "Streams/Read/B": false, "Stream": true, "Streams/Read/C": true, "": true} {
 		r := recorder{TB: t}
-		Harness{Skip: map[string]string{skip: "a reason"}}.checkSkips(&r, cases)
+		Harness{Skip: map[string]string{skip: "a reason"}}.checkNames(&r, cases)
 		assert.Equal(t, unknown, r.Failed(), "%q", skip)
 	}
 	reason, declared := Harness{Skip: map[string]string{"Streams/Publish": "a reason"}}.skip("Streams/Publish/A")
 	assert.True(t, declared)
 	assert.Equal(t, "a reason", reason)
+}
+
+func TestOnlyChoosesCases(t *testing.T) {
+	cases := []testCase{{name: "Streams/Publish/A"}, {name: "Streams/Publish/B"}, {name: "Streams/Read/A"}, {name: "Cache/Get/A"}}
+	assert.Equal(t, cases, Harness{}.chosen(cases))
+	h := Harness{Only: []string{"Streams/Publish", "Cache/Get/A"}}
+	assert.Equal(t, []testCase{cases[0], cases[1], cases[3]}, h.chosen(cases))
+	for part, unknown := range map[string]bool{"Streams/Publish": false, "Streams/Pub": true} {
+		r := recorder{TB: t}
+		Harness{Only: []string{part}}.checkNames(&r, cases)
+		assert.Equal(t, unknown, r.Failed(), part)
+	}
+	r := recorder{TB: t}
+	h.Skip = map[string]string{"Streams/Read": "a reason"}
+	h.checkNames(&r, cases)
+	assert.True(t, r.Failed(), "it is left out already")
 }
 
 func TestSummary(t *testing.T) {
@@ -77,6 +93,8 @@ func TestSummary(t *testing.T) {
 	c.count("A/B/E", true)
 	c.count("A/B/D", true)
 	assert.Equal(t, "TestX on x: 1 cases run, 2 skipped: A/B/D, A/B/E", c.summary("TestX"))
+	c.left = 7
+	assert.Equal(t, "TestX on x: 1 of 10 cases run, 2 skipped: A/B/D, A/B/E", c.summary("TestX"))
 }
 
 func TestFaultsAreMetInOrder(t *testing.T) {

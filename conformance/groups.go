@@ -109,11 +109,11 @@ func (e *env) administer(cmd rpw.GroupCommand) int64 {
 	return answers[0].Events
 }
 
-// dataOf are the payloads of deliveries.
+// dataOf are the texts of deliveries.
 func dataOf(ds []rpw.Delivery) []string {
 	data := make([]string, len(ds))
 	for i, d := range ds {
-		data[i] = string(d.Data)
+		data[i] = textOf(d.Data)
 	}
 	return data
 }
@@ -175,10 +175,10 @@ func fetchCases() []testCase {
 			"A delivery carries the event, attempt 1, a receipt with the group's incarnation, and when its lease ends.",
 			func(e *env) {
 				info := e.group("s", "g")
-				at := e.publishEvents("s", rpw.NewEvent{Type: "x", Data: []byte("a"), Header: map[string]string{"h": "v"}})[0]
+				at := e.publishEvents("s", rpw.NewEvent{Type: "x", Data: payload("a"), Header: map[string]string{"h": "v"}})[0]
 				d := e.fetchOne("s", "g", "c")
 				assert.Equal(e, "x", d.Type)
-				assert.Equal(e, "a", string(d.Data))
+				assert.Equal(e, "a", textOf(d.Data))
 				assert.Equal(e, map[string]string{"h": "v"}, d.Header)
 				assert.Equal(e, at, d.Position())
 				assert.Equal(e, 1, d.Attempt)
@@ -213,10 +213,10 @@ func fetchCases() []testCase {
 								return got, err
 							}
 							for _, d := range ds {
-								if string(d.Data) == "stop" {
+								if textOf(d.Data) == "stop" {
 									return got, nil
 								}
-								got = append(got, string(d.Data))
+								got = append(got, textOf(d.Data))
 								if _, err := bus.Settle(ctx, rpw.SettleRequest{Stream: "s", Group: "g", Settlements: []rpw.Settlement{{Receipt: d.Receipt, Verdict: rpw.Ack}}}); err != nil {
 									return got, err
 								}

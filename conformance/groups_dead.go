@@ -15,13 +15,13 @@ func deadLetterCases() []testCase {
 			"A rejected event is at once in the dead-letter stream, with its own data and headers, and the reason, attempts, holder and id beside them.",
 			func(e *env) {
 				e.group("s", "g")
-				e.publishEvents("s", rpw.NewEvent{Type: "x", Data: []byte("a"), Header: map[string]string{"own": "1"}})
+				e.publishEvents("s", rpw.NewEvent{Type: "x", Data: payload("a"), Header: map[string]string{"own": "1"}})
 				d := e.fetchOne("s", "g", "c")
 				e.verdict("s", "g", d, rpw.Settlement{Verdict: rpw.Reject, Reason: "bad — \x1b[31m"})
 				dead := e.read(rpw.DeadLetter("s", "g"), rpw.Position{})
 				require.Len(e, dead, 1)
 				assert.Equal(e, "x", dead[0].Type)
-				assert.Equal(e, "a", string(dead[0].Data))
+				assert.Equal(e, "a", textOf(dead[0].Data))
 				assert.Equal(e, map[string]string{"own": "1", rpw.HeaderDeadReason: "bad — \x1b[31m", rpw.HeaderDeadAttempts: "1",
 					rpw.HeaderDeadConsumer: "c", rpw.HeaderDeadID: d.ID.String()}, dead[0].Header)
 				assert.Empty(e, e.pending("s", "g"))
@@ -84,7 +84,7 @@ func deadLetterCases() []testCase {
 				_, err = e.ensure(dead, "repair")
 				e.is(err, rpw.ErrInvalid, "it has no dead letters of its own")
 				e.group(dead, "repair", func(cfg *rpw.GroupConfig) { cfg.MaxDeliveries = rpw.Unlimited })
-				assert.Equal(e, "a", string(e.fetchOne(dead, "repair", "c").Data))
+				assert.Equal(e, "a", textOf(e.fetchOne(dead, "repair", "c").Data))
 				for _, deadLetters := range []bool{false, true} {
 					page, err := e.hub.Streams().Streams(e.Context(), rpw.StreamsRequest{DeadLetters: deadLetters})
 					require.NoError(e, err)

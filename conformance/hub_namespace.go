@@ -35,19 +35,19 @@ func namespaceCases() []testCase {
 				a := e.on(e.peer(rpw.WithNamespace("a")))
 				for _, other := range []*env{e, e.on(e.peer(rpw.WithNamespace("ab")))} {
 					other.set("x", "")
-					other.publish("x", "")
+					other.publish("y", "")
 				}
-				want := []string{"a:x", "k1", "k2", "k3", "k4"}
-				for _, name := range want {
-					a.set(name, "")
-					a.publish(name, "")
+				wantKeys, wantStreams := []string{"a:x", "k1", "k2", "k3", "k4"}, []string{"a:y", "s1", "s2", "s3", "s4"}
+				for i := range wantKeys {
+					a.set(wantKeys[i], "")
+					a.publish(wantStreams[i], "")
 				}
 				var keys []string
 				for key, err := range rpw.Keys(e.Context(), a.hub, "") {
 					require.NoError(e, err)
 					keys = append(keys, key)
 				}
-				assert.ElementsMatch(e, want, keys)
+				assert.ElementsMatch(e, wantKeys, keys)
 				var streams []string
 				for req := (rpw.StreamsRequest{Max: 2}); ; {
 					page, err := a.hub.Streams().Streams(e.Context(), req)
@@ -57,7 +57,7 @@ func namespaceCases() []testCase {
 						break
 					}
 				}
-				assert.Equal(e, want, streams)
+				assert.Equal(e, wantStreams, streams)
 			}},
 		{"Hub/Namespace/AnswersSpeakTheUsersNames", []string{"E2", "S5", "G4"},
 			"Infos, errors, gaps and dead letters in a namespace carry the names as the user gave them.",
@@ -81,7 +81,7 @@ func namespaceCases() []testCase {
 		{"Hub/Namespace/NoWayOut", []string{"E2", "E6"},
 			"No name, prefix or cursor leads out of a namespace.",
 			func(e *env) {
-				e.set("secret", "x")
+				e.set("secrets", "x")
 				e.publish("secret", "x")
 				a := e.on(e.peer(rpw.WithNamespace("a")))
 				for _, name := range []string{"../secret", "..", ":..:secret"} {
@@ -101,9 +101,9 @@ func namespaceCases() []testCase {
 			"The longest name works in the longest namespace.",
 			func(e *env) {
 				a := e.on(e.peer(rpw.WithNamespace(strings.Repeat("p", 64))))
-				name := strings.Repeat("n", rpw.MaxName)
-				a.set(name, "v")
-				a.has(name, "v")
+				key, name := strings.Repeat("k", rpw.MaxName), strings.Repeat("n", rpw.MaxName)
+				a.set(key, "v")
+				a.has(key, "v")
 				a.publish(name, "v")
 				a.group(name, name)
 				a.verdict(name, name, a.fetchOne(name, name, name), rpw.Settlement{Verdict: rpw.Reject})

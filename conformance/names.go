@@ -151,12 +151,12 @@ func nameCases() []testCase {
 			"Every good name works for a stream, its type, key and header, is listed as it was given, and is apart from all others.",
 			func(e *env) {
 				for _, name := range goodNames {
-					e.publishEvents(name, rpw.NewEvent{Type: name, Key: name, Data: []byte(name), Header: map[string]string{name: name}})
+					e.publishEvents(name, rpw.NewEvent{Type: name, Key: name, Data: payload(name), Header: map[string]string{name: name}})
 				}
 				for _, name := range goodNames {
 					got := e.read(name, rpw.Position{})
 					require.Len(e, got, 1, "%q", name)
-					assert.Equal(e, []string{name, name, name, name}, []string{got[0].Type, got[0].Key, string(got[0].Data), got[0].Header[name]})
+					assert.Equal(e, []string{name, name, name, name}, []string{got[0].Type, got[0].Key, textOf(got[0].Data), got[0].Header[name]})
 					assert.Equal(e, name, e.info(name).Name)
 				}
 				page, err := e.hub.Streams().Streams(e.Context(), rpw.StreamsRequest{})
@@ -205,9 +205,9 @@ func nameCases() []testCase {
 			"A stream, a key, a group, a consumer and an event key of one name have nothing to do with each other.",
 			func(e *env) {
 				e.set("x", "value")
-				e.publishEvents("x", rpw.NewEvent{Type: "x", Key: "x", Data: []byte("event")})
+				e.publishEvents("x", rpw.NewEvent{Type: "x", Key: "x", Data: payload("event")})
 				e.group("x", "x")
-				assert.Equal(e, "event", string(e.fetchOne("x", "x", "x").Data))
+				assert.Equal(e, "event", textOf(e.fetchOne("x", "x", "x").Data))
 				e.increment(rpw.CacheIncrement{Key: "n", By: 1, TTL: rpw.NoTTL})
 				require.NoError(e, e.hub.Streams().DeleteStream(e.Context(), "x"))
 				e.has("x", "value")

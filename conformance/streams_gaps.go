@@ -307,7 +307,7 @@ func streamAdminCases() []testCase {
 		{"Streams/Delete/TakesEverythingWithIt", []string{"S5", "E2"},
 			"A deleted stream is gone with its groups, keys and dead letters; deleting what is not there is no error.",
 			func(e *env) {
-				keyed := rpw.NewEvent{Type: "t", Key: "k", Data: []byte("1")}
+				keyed := rpw.NewEvent{Type: "t", Key: "k", Data: payload("1")}
 				first := e.publishEvents("s", keyed)[0]
 				e.group("s", "g")
 				e.verdict("s", "g", e.fetchOne("s", "g", "c"), rpw.Settlement{Verdict: rpw.Reject})

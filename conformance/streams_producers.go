@@ -180,7 +180,7 @@ func retentionCases() []testCase {
 				young := e.publish("s", "young")[0]
 				e.eventually(func() bool {
 					got := e.page(rpw.ReadRequest{Stream: "s"})
-					return len(got) == 0 || string(got[0].Data) != "old"
+					return len(got) == 0 || textOf(got[0].Data) != "old"
 				}, "the old event is still there")
 				_, err = e.hub.Streams().Read(e.Context(), rpw.ReadRequest{Stream: "s", After: begin})
 				gap := e.gap(err)

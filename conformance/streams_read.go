@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -100,7 +101,7 @@ func readCases() []testCase {
 		{"Streams/Read/PagesAreBoundedInBytes", []string{"S6"},
 			"A page of large events stays within MaxBatchBytes, and always holds one.",
 			func(e *env) {
-				large := rpw.NewEvent{Type: "t", Data: make([]byte, rpw.MaxPayload-1)}
+				large := rpw.NewEvent{Type: "t", Data: bytes.Repeat([]byte("1"), rpw.MaxPayload-1)}
 				for range 12 {
 					e.publishEvents("s", large)
 				}

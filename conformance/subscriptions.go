@@ -129,10 +129,10 @@ func subscriptionCases() []testCase {
 			func(e *env) {
 				sub, err := notes.Subscribe(e.Context(), e.hub, rpw.Newest())
 				require.NoError(e, err)
-				e.publish("notes", "{broken", `{"N":7}`)
+				e.publish("notes", "broken", `{"N":7}`)
 				m, err := sub.Next(e.promptly())
 				e.is(err, rpw.ErrInvalid)
-				assert.Equal(e, "{broken", string(m.Event.Data))
+				assert.Equal(e, "broken", textOf(m.Event.Data))
 				m, err = sub.Next(e.promptly())
 				require.NoError(e, err)
 				assert.EqualValues(e, 7, m.Data.N)

@@ -54,7 +54,7 @@ type console struct{ tint slog.Handler }
 func (c console) Enabled(ctx context.Context, l slog.Level) bool { return c.tint.Enabled(ctx, l) }
 
 func (c console) Handle(ctx context.Context, r slog.Record) error {
-	harmless := slog.NewRecord(r.Time, r.Level, escape(cut(r.Message, maxValue)), r.PC)
+	harmless := slog.NewRecord(r.Time, r.Level, Escape(cut(r.Message, maxValue)), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		harmless.AddAttrs(defuseAttr(a, 0))
 		return true
@@ -114,8 +114,9 @@ func textOf(v any) string {
 	return text
 }
 
-// escape writes everything that is not printable as strconv.Quote would: the message, which tint writes as it is.
-func escape(s string) string {
+// Escape makes text harmless to a terminal: everything that is not printable (escape sequences, line ends, bidi controls, bytes that are no
+// UTF-8) is written as strconv.Quote would, so that one line stays one line. Text without such characters is returned as it is.
+func Escape(s string) string {
 	return replace(s, func(r rune) bool { return !strconv.IsPrint(r) })
 }
 

@@ -20,7 +20,7 @@ func call[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q) (answer 
 	}
 	within, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	c, err := l.connected(within)
+	c, err := l.connected(within, true)
 	if err != nil {
 		return answer, v.outcome(ctx, false, err)
 	}
@@ -33,20 +33,20 @@ func call[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q) (answer 
 
 func callWaiting[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q, wait *time.Duration) (answer A, err error) {
 	p := patience{*wait, time.Now()}
-	for {
-		c, err := l.await(ctx, p)
+	for again := false; ; again = true {
+		c, err := l.await(ctx, p, !again) // who has waited already is not in a hurry
 		if err != nil {
 			return answer, v.outcome(ctx, false, err)
 		}
 		if *wait = p.left(); c.crowded() {
 			*wait = min(*wait, crowdedWait)
 		}
-		reply, sent, err := c.ask(ctx, v.toSend(l, &q, *wait > 0))
+		reply, _, err := c.ask(ctx, v.toSend(l, &q, *wait > 0))
 		switch {
 		case err == nil:
 			return v.read(reply)
 		case err != errLost:
-			return answer, v.outcome(ctx, sent, err)
+			return answer, v.outcome(ctx, false, err)
 		}
 	}
 }
@@ -65,13 +65,13 @@ func (p patience) left() time.Duration {
 }
 
 // await is connected for a call that waits: as long as it does, but not shorter than others.
-func (l *remote) await(ctx context.Context, p patience) (*client, error) {
+func (l *remote) await(ctx context.Context, p patience, urgent bool) (*client, error) {
 	if p.wait == rpw.Forever {
-		return l.connected(ctx)
+		return l.connected(ctx, urgent)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(p.left(), l.timeout))
 	defer cancel()
-	return l.connected(ctx)
+	return l.connected(ctx, urgent)
 }
 
 // toSend is a request for a verb.
@@ -80,8 +80,9 @@ func (v *verb[Q, A]) toSend(l *remote, q *Q, waits bool) request {
 		return v.request.append(binary.AppendUvarint(b, v.number), q)
 	}}
 	if v.undo != nil {
-		r.late = func(body []byte) {
+		r.late = func(body []byte, done func()) {
 			l.tasks.Go(func() {
+				defer done()
 				var a A
 				if v.answer.parse(body, &a) == nil {
 					v.handBack(l.ctx, l.parts(), q, a)
@@ -97,11 +98,14 @@ func (v *verb[Q, A]) read(reply packet) (answer A, err error) {
 	if reply.kind == packetFailure {
 		var f failure
 		if err = failurePlan.parse(reply.body, &f); err == nil {
-			err = f.err()
+			return answer, f.err()
 		}
-		return answer, err
+	} else {
+		err = v.answer.parse(reply.body, &answer)
 	}
-	err = v.answer.parse(reply.body, &answer)
+	if err != nil && !v.reads { // whatever it says, something may have been done
+		err = rpw.Errorf(rpw.ErrUncertain, "the server's answer cannot be read: %v", err)
+	}
 	return answer, err
 }
 
@@ -109,7 +113,7 @@ func (v *verb[Q, A]) read(reply packet) (answer A, err error) {
 func (v *verb[Q, A]) outcome(ctx context.Context, sent bool, err error) error {
 	uncertain := sent && !v.reads
 	switch left := ctx.Err(); {
-	case left != nil && (!uncertain || v.undo != nil || v.wait != nil):
+	case left != nil && (!uncertain || v.undo != nil): // what has an undo is handed back
 		return left
 	case left != nil:
 		return rpw.Errorf(rpw.ErrUncertain, "the call was cut while the server was at it: %w", left)

@@ -18,6 +18,7 @@ const (
 	clientPingEvery = 25 * time.Second
 	clientPongTime  = 10 * time.Second
 	clientCloseTime = 250 * time.Millisecond // for the server to take leave
+	lateness        = 20 * time.Millisecond  // how long a caller who leaves waits for the server to see it
 	maxPlaces       = 1 << 16
 )
 
@@ -35,16 +36,18 @@ type client struct {
 	leave  chan leave       // the server asks to go
 	tasks  sync.WaitGroup
 
-	mu    sync.Mutex
-	last  uint64 // id
-	calls map[uint64]*exchange
+	mu      sync.Mutex
+	last    uint64 // id
+	calls   map[uint64]*exchange
+	handing int           // answers that are handed back, since their callers have left
+	settled chan struct{} // closed when there is no call and none is handed back; nil: nobody waits for it
 }
 
 // exchange is a request on its way.
 type exchange struct {
 	places chan struct{}
-	reply  chan packet  // holds one
-	late   func([]byte) // set when the caller has left: takes the answer
+	reply  chan packet                    // holds one
+	late   func(body []byte, done func()) // set when the caller has left: takes the answer, and says when it was handed back
 }
 
 // newClient waits for the server's hello, within ctx. On an error the connection is dropped.
@@ -76,9 +79,13 @@ func atMost(limit, most int) int {
 
 // welcome reads the hello, which is the first packet of the first message.
 func (c *client) welcome(ctx context.Context) (rest []byte, err error) {
+	defer context.AfterFunc(ctx, func() { c.conn.CloseNow() })()
 	_, message, err := c.conn.Read(ctx)
-	if err != nil {
-		return nil, err
+	switch {
+	case ctx.Err() != nil:
+		return nil, rpw.Errorf(rpw.ErrUnavailable, "the server did not greet in time: %w", ctx.Err())
+	case err != nil:
+		return nil, rpw.Errorf(rpw.ErrUnavailable, "the connection ended before the server's greeting: %w", err)
 	}
 	f, rest, err := nextPacket(message)
 	if err == nil && f.kind == packetHello {
@@ -107,15 +114,16 @@ func (c *client) close() {
 
 // retire waits until the requests that do not wait are answered, then closes.
 func (c *client) retire(ctx context.Context) {
-	places := c.places[0]
-	for range cap(places) {
+	defer c.close()
+	for range cap(c.places[0]) { // when all places are taken, nobody has one
 		select {
-		case places <- struct{}{}:
+		case c.places[0] <- struct{}{}:
 		case <-c.ctx.Done():
+			return
 		case <-ctx.Done():
+			return
 		}
 	}
-	c.close()
 }
 
 // keepAlive pings the peer. It returns when the peer does not answer in time, or ctx ends.
@@ -183,19 +191,62 @@ func (c *client) handle(message []byte) error {
 func (c *client) deliver(f packet) {
 	c.mu.Lock()
 	x := c.calls[f.id]
-	delete(c.calls, f.id)
-	var late func([]byte)
-	if x != nil {
-		late = x.late
-	}
-	c.mu.Unlock()
 	if x == nil {
+		c.mu.Unlock()
 		return
 	}
+	delete(c.calls, f.id)
+	late := x.late
+	if f.kind != packetReply {
+		late = nil
+	}
+	if late != nil {
+		c.handing++
+	}
+	c.isSettled()
+	c.mu.Unlock()
 	<-x.places
 	x.reply <- f
-	if late != nil && f.kind == packetReply {
-		late(f.body)
+	if late != nil {
+		late(f.body, c.handedBack)
+	}
+}
+
+func (c *client) handedBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handing--
+	c.isSettled()
+}
+
+// isSettled tells who waits for it. c.mu is held.
+func (c *client) isSettled() bool {
+	if len(c.calls) > 0 || c.handing > 0 {
+		return false
+	}
+	if c.settled != nil {
+		close(c.settled)
+		c.settled = nil
+	}
+	return true
+}
+
+// settle waits until what came for callers who have left is handed back, but not long.
+func (c *client) settle() {
+	c.mu.Lock()
+	if c.isSettled() {
+		c.mu.Unlock()
+		return
+	}
+	settled := make(chan struct{})
+	c.settled = settled
+	c.mu.Unlock()
+	late := time.NewTimer(clientCloseTime)
+	defer late.Stop()
+	select {
+	case <-settled:
+	case <-c.ctx.Done():
+	case <-late.C:
 	}
 }
 
@@ -204,7 +255,7 @@ type request struct {
 	kind  packetKind
 	waits bool
 	body  func([]byte) []byte
-	late  func([]byte) // takes an answer that comes when the caller has left; nil: nobody does
+	late  func(body []byte, done func()) // takes an answer that comes when the caller has left, and says when it was handed back; nil: nobody does
 }
 
 // ask sends a request and waits for the reply, within ctx. sent says whether the request may have left, so that it may have been done; after an error of
@@ -262,8 +313,9 @@ func (c *client) forget(id uint64) {
 	<-x.places
 }
 
-// abandon tells the server that the caller has left, unless the reply is there.
-func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply packet, ok bool) {
+// abandon tells the server that the caller has left, unless the reply is there. Where the answer would have to be handed back the caller stays a moment longer, until
+// the server has seen it: then nothing that happens from now on is given to him.
+func (c *client) abandon(id uint64, x *exchange, late func([]byte, func())) (reply packet, ok bool) {
 	c.mu.Lock()
 	_, waiting := c.calls[id]
 	x.late = late
@@ -272,6 +324,15 @@ func (c *client) abandon(id uint64, x *exchange, late func([]byte)) (reply packe
 		return <-x.reply, true
 	}
 	c.out.urge(packetCancel, id)
+	if late != nil {
+		timer := time.NewTimer(lateness)
+		defer timer.Stop()
+		select {
+		case <-x.reply:
+		case <-c.ctx.Done():
+		case <-timer.C:
+		}
+	}
 	return reply, false
 }
 

@@ -35,7 +35,7 @@ type encoder struct {
 	cost int // of the value to the receiver
 }
 
-// encode appends a value and its padding to b. v points to it.
+// append appends a value and its padding to b. v points to it.
 func (p *plan) append(b []byte, v any) []byte {
 	e := encoder{b: b}
 	p.encode(&e, reflect.ValueOf(v).Elem())

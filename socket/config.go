@@ -10,17 +10,21 @@ import (
 // Config says what a Server allows. Its zero value is refused by NewServer: say who may come in, by Authenticate or AllowAnonymous.
 type Config struct {
 	// Authenticate says who sends the handshake request, before it is upgraded. An error is answered with 401 and a fixed text; its own text is
-	// only logged. nil: nobody but anonymous clients. See Tokens.
+	// only logged. A bearer token is in the Authorization header (see Bearer), whether it came there, as the subprotocol "auth." + its
+	// base64url form (browsers can send no header), or in TokenParameter. When a client brings another token for its connection, Authenticate is called
+	// again with the handshake request and that token; the name must stay. nil: nobody but anonymous clients. See Tokens, and package jwtauth.
 	Authenticate func(r *http.Request) (Identity, error)
-	// AllowAnonymous lets clients without a credential in, as the zero Identity. They may do all but administer, unless Authorize
-	// says otherwise.
+	// AllowAnonymous lets clients without a credential in, as the zero Identity: those that send no bearer token, and that Authenticate
+	// does not know by anything else. They may do all but administer, unless Authorize says otherwise.
 	AllowAnonymous bool
 	// Authorize says whether an identity may do something; an error refuses it, and the client sees ErrPermission. It is called for each
-	// operation and each name in it, after validation, and must be quick. nil: identities may do what their Grants say, anonymous ones as above.
+	// operation and each name in it, after validation, and must be quick. What it no longer allows ends with the next operation: of a subscription,
+	// that is its next page. nil: identities may do what their Grants say, anonymous ones as above.
 	Authorize func(ctx context.Context, id Identity, a Access) error
 
 	// Origins are the web pages that may connect, as "https://app.example.com", "https://*.example.com" or "https://example.com:8443". A
-	// request with another Origin header is refused with 403. none: no web page, only programs. "null" and "*" are refused by NewServer.
+	// request with another Origin header is refused with 403. "*." stands for names of any depth. none: no web page, only programs. "null" and "*"
+	// are refused by NewServer.
 	Origins []string
 	// Hosts are the names under which the server is reached, as in a Host header, the port included unless it is the scheme's own. It keeps pages
 	// that had their name resolved to this server out. none: any host if Authenticate is set, else the loopback names only.
@@ -78,7 +82,8 @@ type Access struct {
 	Name  string
 }
 
-// Grant gives rights to names. Patterns are names in which * stands for any run of characters.
+// Grant gives rights to names. Patterns are names in which * stands for any run of characters. A log is kept in a stream of its name, so
+// grant logs apart from streams by names of their own.
 type Grant struct {
 	Rights  []Right  `json:"rights"`
 	Streams []string `json:"streams,omitempty"`
@@ -96,7 +101,7 @@ type Limits struct {
 	ConnectsPerIP float64       // a second, with a burst of ten times as many; 50
 	Message       int           // bytes of a message; MaxBatchBytes + 1 MiB
 	MessageTime   time.Duration // from the first byte of a message to its last; 10 s
-	Messages      float64       // a second, with a burst of as many; 20,000
+	Messages      float64       // a second, with a burst of as many; 20,000. Who sends more is read more slowly
 	Requests      int           // in flight, for each connection; 256
 	Waits         int           // requests that wait, for each connection, apart from the others; 1,024
 	Bad           int           // messages a minute that are no requests; 100. Then the connection is closed with 1008

@@ -10,7 +10,8 @@ import (
 const Subprotocol = "rpw.v1"
 
 // conn carries messages between two peers: a *websocket.Conn, or one end of a pipe within the process. One goroutine reads, one
-// writes; a context that ends during Read or Write costs the connection, so it is always the connection's own.
+// writes; a context that ends during Read or Write costs the connection, so it is always the connection's own. Whoever ends that context calls
+// CloseNow as well, which ends them in any case.
 type conn interface {
 	// Read returns the next message. What it returns is the caller's.
 	Read(ctx context.Context) (websocket.MessageType, []byte, error)

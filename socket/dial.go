@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 
@@ -48,7 +50,9 @@ func (d *dialer) dial(ctx context.Context) (conn, error) {
 		}
 		header.Set("Authorization", "Bearer "+token)
 	}
-	ws, resp, err := websocket.Dial(ctx, d.url, &websocket.DialOptions{
+	var below net.Conn
+	tracing := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { below = info.Conn }})
+	ws, resp, err := websocket.Dial(tracing, d.url, &websocket.DialOptions{
 		HTTPClient: d.client, HTTPHeader: header, Subprotocols: []string{Subprotocol},
 	})
 	if err != nil {
@@ -59,7 +63,27 @@ func (d *dialer) dial(ctx context.Context) (conn, error) {
 		return nil, rpw.Errorf(rpw.ErrUnavailable, "the WebSocket server at %s does not speak %s", d.host, Subprotocol)
 	}
 	ws.SetReadLimit(maxAnswer + coalesce)
-	return ws, nil
+	return dialled{ws, below}, nil
+}
+
+// dialled is a connection to a server. Contexts do not end its reads and writes, which is costly; CloseNow does, also while Close waits for the
+// server.
+type dialled struct {
+	*websocket.Conn
+	below net.Conn
+}
+
+func (d dialled) Read(context.Context) (websocket.MessageType, []byte, error) {
+	return d.Conn.Read(context.Background())
+}
+
+func (d dialled) Write(_ context.Context, typ websocket.MessageType, data []byte) error {
+	return d.Conn.Write(context.Background(), typ, data)
+}
+
+func (d dialled) CloseNow() error {
+	d.below.Close() // whoever is at work with d lets go
+	return d.Conn.CloseNow()
 }
 
 // explain makes of a failed handshake an error that says what to do.
@@ -93,7 +117,7 @@ func (d *dialer) explainStatus(resp *http.Response) error {
 	case status == http.StatusBadRequest && bytes.Contains(page, []byte("HTTPS server")):
 		return rpw.Errorf(rpw.ErrInvalid, "%s speaks TLS; use wss", d.host)
 	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
-		return rpw.Errorf(rpw.ErrUnavailable, "the server at %s takes no connection at the moment (%d)", d.host, status)
+		return rpw.Errorf(rpw.ErrUnavailable, "the server at %s takes no connection at the moment (%d): %w", d.host, status, errComeLater)
 	case status == http.StatusSwitchingProtocols:
 		return rpw.Errorf(rpw.ErrUnavailable, "the WebSocket server at %s does not answer the handshake as it should", d.host)
 	default:

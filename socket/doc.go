@@ -19,8 +19,8 @@
 //
 // # The link
 //
-// A Hub has one connection, for all its calls, and makes it again when it is lost: with full jitter from 0.2 s up to 10 s, at once when a
-// call needs it, and spread over some seconds when the server restarts. The Observer hears of it (rpw.NoticeConnected, rpw.NoticeReconnecting), and of a server that
+// A Hub has one connection, for all its calls, and makes it again when it is lost: with full jitter, from 2 s at first up to 10 s, and at once when a
+// new call needs it. When the server restarts, or has no room, its clients come back spread over 2 to 10 s, and within 2 s when a call needs it. The Observer hears of it (rpw.NoticeConnected, rpw.NoticeReconnecting), and of a server that
 // refuses the token or the client (rpw.NoticeRefused): until it takes them again, calls are ErrPermission at once.
 //
 // Calls wait for the connection: up to their timeout, those with a Wait as long as they wait. What was under way when a connection was
@@ -29,6 +29,26 @@
 // server has taken for a client that is gone are handed back at once.
 //
 // The client keeps within the limits that the server tells it: more calls than it allows wait for their turn.
+//
+// # The server
+//
+// [NewServer] serves any Hub, also one that is a client itself. It wants to know whom to let in: Config.Authenticate ([Tokens], or a function of your own;
+// package jwtauth, a module beside this one, takes JSON Web Tokens) or Config.AllowAnonymous. What a client may do is asked for each operation and each name in it, by
+// default of the Grants of its Identity; what nobody gave is refused. A client cannot leave the Hub's namespace. Web pages connect if Config.Origins lists them. Limits bound
+// all that a client can send or leave unread; a client that breaks them is closed alone. Shutdown tells the clients to come back elsewhere, spread over time.
+//
+// # Clients of the original
+//
+// With Config.Original, connections without a subprotocol speak the JSON protocol of the original redis-process-worker, so that its
+// browser clients work as they are: listen, unlisten, publish, getStreamValues, getVal, getRawVal, setVal, delKey and delKeys, over any Hub. Over
+// "redis://...?layout=original" they share streams and cache with processes of the original. Their pages must be listed in Config.Origins, and
+// names follow the grammar of rpw. Each message needs the rights of what it does: read for listen and getStreamValues, write for publish, setVal,
+// delKey and delKeys, of which the last passes over keys that the client may not delete.
+//
+// An acknowledgement means that it was done. A client's requests are carried out in the order in which it sent them, also without
+// waiting for answers. What it sent before it left is still carried out, for a few seconds. Listens survive outages of the backend, go
+// on with what is there where a stream was trimmed, and end with their connection. An event whose data is no JSON arrives with data null
+// and an error field. ignorePrefix is refused: there is no way out of the Hub's namespace.
 //
 // # The protocol
 //

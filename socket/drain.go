@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // closeTime bounds Close.
@@ -14,14 +16,17 @@ const closeTime = 2*lingerTime + time.Second
 // connections are over. With a deadline in ctx it takes less time for each step; when ctx ends, what is left is dropped, and the error
 // is that of ctx. The Hub stays open.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return rpw.Errorf(rpw.ErrInvalid, "the context is nil")
+	}
 	if s.stop() {
 		step := s.config.Limits.DrainTime
 		if until, ok := ctx.Deadline(); ok {
 			step = min(step, max(0, time.Until(until)/3))
 		}
-		links := s.connected()
-		s.spread(ctx, links, step, func(l *link) { close(l.peer.leaving) })
-		s.spread(ctx, links, step, func(l *link) { l.end(errRestart) })
+		conns := s.connected()
+		s.spread(ctx, conns, step, func(c *connection) { close(c.peer.leaving) })
+		s.spread(ctx, conns, step, func(c *connection) { c.end(errRestart) })
 	}
 	return s.finish(ctx)
 }
@@ -55,14 +60,14 @@ func (s *Server) stop() bool {
 }
 
 // spread does something with each connection, evenly over a time. It ends early with ctx, or when all connections are over.
-func (s *Server) spread(ctx context.Context, links []*link, d time.Duration, do func(*link)) {
+func (s *Server) spread(ctx context.Context, conns []*connection, d time.Duration, do func(*connection)) {
 	start := time.Now()
-	for i, l := range links {
-		due := start.Add(d * time.Duration(i) / time.Duration(len(links)))
+	for i, c := range conns {
+		due := start.Add(d * time.Duration(i) / time.Duration(len(conns)))
 		if s.isOver(ctx, time.Until(due)) || ctx.Err() != nil {
 			return
 		}
-		do(l)
+		do(c)
 	}
 	s.isOver(ctx, time.Until(start.Add(d)))
 }
@@ -89,8 +94,8 @@ func (s *Server) finish(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.cancel(errRestart)
-	for _, l := range s.connected() {
-		l.tcp.Close()
+	for _, c := range s.connected() {
+		c.tcp.Close()
 	}
 	if s.isOver(context.Background(), lingerTime/4) {
 		return nil

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // tokenSubprotocol begins the subprotocol that carries a bearer token of a browser, which can send no header. It is never echoed.
@@ -42,9 +44,9 @@ func (r *refusal) write(w http.ResponseWriter) {
 
 // ServeHTTP upgrades the request to a WebSocket connection and serves it until it ends, or refuses it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l, token, refused := s.admit(w, r)
+	c, token, refused := s.admit(w, r)
 	if refused == nil {
-		s.serve(l)
+		s.serve(c)
 		return
 	}
 	s.refused(refused.what)
@@ -54,16 +56,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) (l *link, token string, refused *refusal) {
-	if refused = s.enter(); refused != nil {
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (c *connection, token string, refused *refusal) {
+	revocations, refused := s.enter()
+	if refused != nil {
 		return nil, "", refused
 	}
-	defer func() { s.entered(l) }()
+	defer func() { s.entered(c, revocations) }()
 	return s.handshake(w, r)
 }
 
 // handshake checks a request, cheap things first, and upgrades it. The token is for its log line to leave out.
-func (s *Server) handshake(w http.ResponseWriter, r *http.Request) (l *link, token string, refused *refusal) {
+func (s *Server) handshake(w http.ResponseWriter, r *http.Request) (c *connection, token string, refused *refusal) {
 	until := time.Now().Add(s.config.Limits.HandshakeTime)
 	if !s.connects.take(r.RemoteAddr) {
 		return nil, "", &refusal{http.StatusTooManyRequests, "too many connections; come back later", "rate", nil}
@@ -87,10 +90,10 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request) (l *link, tok
 	case err != nil:
 		return nil, token, unauthorized(err)
 	}
-	if l, err = s.upgrade(w, r, asked, id); err != nil {
+	if c, err = s.upgrade(w, r, asked, id); err != nil {
 		return nil, token, &refusal{0, "", "upgrade", err} // which is answered already
 	}
-	return l, "", nil
+	return c, "", nil
 }
 
 func unauthorized(why error) *refusal {
@@ -208,11 +211,16 @@ func credential(r *http.Request, parameter string) (*http.Request, string, error
 		return nil, "", errors.New("there are several tokens")
 	case tokens[0] == "":
 		return nil, "", errors.New("the token is empty")
-	case strings.ContainsFunc(tokens[0], func(r rune) bool { return r <= ' ' || r > '~' }):
+	case !fitsHeader(tokens[0]):
 		return nil, "", errors.New("the token has characters that no header may hold")
 	}
 	asked.Header.Set("Authorization", "Bearer "+tokens[0])
 	return asked, tokens[0], nil
+}
+
+// fitsHeader reports whether a token has only characters that may follow "Bearer ".
+func fitsHeader(token string) bool {
+	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // renewal returns a function that authenticates the sender of a handshake once more, with another token. Of the first one nothing is kept.
@@ -222,16 +230,21 @@ func (s *Server) renewal(asked *http.Request) func(context.Context, string) (Ide
 	}
 	asked = asked.Clone(context.Background())
 	asked.Header.Del("Authorization")
-	return func(ctx context.Context, token string) (Identity, error) {
-		if token == "" {
-			return Identity{}, errors.New("the token is empty")
+	return func(ctx context.Context, token string) (id Identity, err error) {
+		if token == "" || !fitsHeader(token) {
+			return id, errors.New("the token is empty, or has characters that no header may hold")
 		}
+		defer func() { // as net/http does for the handshake
+			if p := recover(); p != nil {
+				s.journal.panicked("Authenticate", p, token)
+				err = rpw.ErrPermission
+			}
+		}()
 		ctx, cancel := context.WithTimeout(ctx, s.config.Limits.HandshakeTime)
 		defer cancel()
 		again := asked.Clone(ctx)
 		again.Header.Set("Authorization", "Bearer "+token)
-		id, err := s.identify(again, token)
-		if err != nil {
+		if id, err = s.identify(again, token); err != nil {
 			s.journal.refused(asked.RemoteAddr, "refresh", err, token)
 		}
 		return id, err
@@ -239,17 +252,17 @@ func (s *Server) renewal(asked *http.Request) func(context.Context, string) (Ide
 }
 
 // upgrade makes the connection a WebSocket.
-func (s *Server) upgrade(w http.ResponseWriter, r, asked *http.Request, id Identity) (*link, error) {
+func (s *Server) upgrade(w http.ResponseWriter, r, asked *http.Request, id Identity) (*connection, error) {
 	limits := s.config.Limits
 	p := &peer{
 		hub: s.hub, limits: limits, clock: s.clock,
-		authorize: s.config.Authorize, renew: s.renewal(asked), leaving: make(chan struct{}),
+		authorize: s.authorize, renew: s.renewal(asked), leaving: make(chan struct{}),
 	}
 	p.identity.Store(&id)
-	l := &link{peer: p, remote: r.RemoteAddr}
-	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
-	p.renewed = l.expireAt
-	counted := func(context.Context, []byte) bool { return l.pinged() }
+	c := &connection{peer: p, remote: r.RemoteAddr}
+	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
+	p.renewed = c.expireAt
+	counted := func(context.Context, []byte) bool { return c.pinged() }
 	up := &upgrade{ResponseWriter: w, writeTime: limits.WriteTime}
 	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
@@ -258,12 +271,12 @@ func (s *Server) upgrade(w http.ResponseWriter, r, asked *http.Request, id Ident
 		OnPongReceived:     func(ctx context.Context, b []byte) { counted(ctx, b) },
 	})
 	if err != nil {
-		l.end(err)
+		c.end(err)
 		return nil, err
 	}
 	ws.SetReadLimit(int64(limits.Message))
-	l.ws, l.tcp = ws, up.tcp
-	return l, nil
+	c.ws, c.tcp = ws, up.tcp
+	return c, nil
 }
 
 // headerTokens returns the elements of a list in a header.

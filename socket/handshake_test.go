@@ -37,6 +37,7 @@ func tokens(t testing.TB) *Tokens {
 
 // TestServerNeedsToKnowWhoMayComeIn is B66.
 func TestServerNeedsToKnowWhoMayComeIn(t *testing.T) {
+	t.Parallel()
 	hub, err := rpw.Open(t.Context(), "memory://")
 	require.NoError(t, err)
 	defer hub.Close()
@@ -57,10 +58,11 @@ func TestServerNeedsToKnowWhoMayComeIn(t *testing.T) {
 
 // TestCredentials is B50 and B52: each way that a token may come, and what is refused before the upgrade. It protects K2.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	config := Config{Authenticate: tokens(t).Authenticate}
-	s := open(t, config)
+	s := openSite(t, config)
 	config.TokenParameter = "token"
-	byQuery := open(t, config)
+	byQuery := openSite(t, config)
 	inProtocol := func(token string) func(*http.Request) {
 		return func(r *http.Request) {
 			r.Header.Set("Sec-WebSocket-Protocol", Subprotocol+", auth."+base64.RawURLEncoding.EncodeToString([]byte(token)))
@@ -99,8 +101,9 @@ func TestCredentials(t *testing.T) {
 
 // TestAuthenticateSeesOneForm: the token is in the header, and nowhere else.
 func TestAuthenticateSeesOneForm(t *testing.T) {
+	t.Parallel()
 	asked := make(chan *http.Request, 1)
-	s := open(t, Config{TokenParameter: "token", Authenticate: func(r *http.Request) (Identity, error) {
+	s := openSite(t, Config{TokenParameter: "token", Authenticate: func(r *http.Request) (Identity, error) {
 		asked <- r
 		return Identity{Name: "edge"}, nil
 	}})
@@ -115,15 +118,16 @@ func TestAuthenticateSeesOneForm(t *testing.T) {
 
 // TestAnonymous: who sends no token may come in where that is allowed, but a wrong token never becomes none.
 func TestAnonymous(t *testing.T) {
-	both := open(t, Config{AllowAnonymous: true, Authenticate: tokens(t).Authenticate})
+	t.Parallel()
+	both := openSite(t, Config{AllowAnonymous: true, Authenticate: tokens(t).Authenticate})
 	both.connect(nil)
 	both.connect(bearer(edgeToken))
 	both.refused(http.StatusUnauthorized, bearer("CANARY-wrong"))
-	open(t, Config{AllowAnonymous: true}).refused(http.StatusUnauthorized, bearer(edgeToken))
+	openSite(t, Config{AllowAnonymous: true}).refused(http.StatusUnauthorized, bearer(edgeToken))
 
-	nameless := open(t, Config{AllowAnonymous: true, Authenticate: func(*http.Request) (Identity, error) { return Identity{}, nil }})
+	nameless := openSite(t, Config{AllowAnonymous: true, Authenticate: func(*http.Request) (Identity, error) { return Identity{}, nil }})
 	nameless.refused(http.StatusUnauthorized, bearer(edgeToken))
-	expired := open(t, Config{Authenticate: func(*http.Request) (Identity, error) {
+	expired := openSite(t, Config{Authenticate: func(*http.Request) (Identity, error) {
 		return Identity{Name: "edge", Expires: time.Now().Add(-time.Second)}, nil
 	}})
 	expired.refused(http.StatusUnauthorized, bearer(edgeToken))
@@ -131,7 +135,8 @@ func TestAnonymous(t *testing.T) {
 
 // TestOrigins is B53 and B55: web pages connect only if they are listed, ports included. It protects K2.
 func TestOrigins(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://localhost:3000"}})
+	t.Parallel()
+	s := openSite(t, Config{AllowAnonymous: true, Origins: []string{"https://app.example.com", "https://*.example.org:8443", "http://localhost:3000"}})
 	origin := func(values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header["Origin"] = values }
 	}
@@ -153,8 +158,9 @@ func TestOrigins(t *testing.T) {
 
 // TestHosts is B54: a page whose name was resolved to this server is refused, also where it lists itself as its origin. It protects K2.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
-	local := open(t, Config{AllowAnonymous: true})
+	local := openSite(t, Config{AllowAnonymous: true})
 	_, port, err := net.SplitHostPort(local.addr)
 	require.NoError(t, err)
 	for _, ok := range []string{"localhost", "127.0.0.1:" + port, "LocalHost:" + port, "[::1]:" + port, "127.1.2.3"} {
@@ -165,18 +171,19 @@ func TestHosts(t *testing.T) {
 	}
 	local.refused(http.StatusForbidden, func(r *http.Request) { r.Host = "evil.com"; r.Header.Set("Origin", "http://evil.com") })
 
-	named := open(t, Config{AllowAnonymous: true, Hosts: []string{"rpw.example.com", "*.example.org:8443"}})
+	named := openSite(t, Config{AllowAnonymous: true, Hosts: []string{"rpw.example.com", "*.example.org:8443"}})
 	for _, ok := range []string{"rpw.example.com", "RPW.example.com:80", "a.example.org:8443"} {
 		named.connect(host(ok))
 	}
 	for _, bad := range []string{"localhost", "rpw.example.com:8443", "a.example.org", "example.org:8443", "evilexample.org:8443", ""} {
 		named.refused(http.StatusForbidden, host(bad))
 	}
-	open(t, Config{Authenticate: tokens(t).Authenticate}).connect(func(r *http.Request) { r.Host = "any.example.net"; bearer(edgeToken)(r) })
+	openSite(t, Config{Authenticate: tokens(t).Authenticate}).connect(func(r *http.Request) { r.Host = "any.example.net"; bearer(edgeToken)(r) })
 }
 
 // TestPatternsThatCannotBeMeant is B55, too.
 func TestPatternsThatCannotBeMeant(t *testing.T) {
+	t.Parallel()
 	hub, err := rpw.Open(t.Context(), "memory://")
 	require.NoError(t, err)
 	defer hub.Close()
@@ -193,7 +200,8 @@ func TestPatternsThatCannotBeMeant(t *testing.T) {
 
 // TestWhatIsNoHandshake: each is answered with a fixed text that repeats nothing of the request.
 func TestWhatIsNoHandshake(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true})
+	t.Parallel()
+	s := openSite(t, Config{AllowAnonymous: true})
 	without := func(name string) func(*http.Request) { return func(r *http.Request) { r.Header.Del(name) } }
 	with := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
@@ -218,7 +226,8 @@ func TestWhatIsNoHandshake(t *testing.T) {
 
 // TestOriginalHandshake: with Original, clients without a subprotocol come in, and plain HTTP is answered as the original does.
 func TestOriginalHandshake(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Original: true})
+	t.Parallel()
+	s := openSite(t, Config{AllowAnonymous: true, Original: true})
 	s.connect(func(r *http.Request) { r.Header.Del("Sec-WebSocket-Protocol") })
 	s.connect(nil)
 	assert.Equal(t, "WebSocket endpoint only\n", s.refused(http.StatusBadRequest, func(r *http.Request) { r.Header.Del("Upgrade") }))
@@ -227,8 +236,9 @@ func TestOriginalHandshake(t *testing.T) {
 
 // TestSlowHandshakes is B57: whoever sends his request slowly, or too much of it, or waits too long for his authentication, holds nothing.
 func TestSlowHandshakes(t *testing.T) {
+	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	s := open(t, Config{
+	s := openSite(t, Config{
 		Limits: Limits{Handshakes: 2, HandshakeTime: 200 * time.Millisecond},
 		Authenticate: func(r *http.Request) (Identity, error) {
 			asked <- struct{}{}
@@ -261,8 +271,9 @@ func TestSlowHandshakes(t *testing.T) {
 
 // TestHandshakesAreBounded is B57, too.
 func TestHandshakesAreBounded(t *testing.T) {
+	t.Parallel()
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	s := open(t, Config{
+	s := openSite(t, Config{
 		Limits: Limits{Handshakes: 2, HandshakeTime: soon},
 		Authenticate: func(r *http.Request) (Identity, error) {
 			asked <- struct{}{}
@@ -291,8 +302,9 @@ func TestHandshakesAreBounded(t *testing.T) {
 
 // TestAuthenticatorThatPanics: it costs its own handshake only.
 func TestAuthenticatorThatPanics(t *testing.T) {
+	t.Parallel()
 	calm := false
-	s := open(t, Config{Limits: Limits{Handshakes: 1}, Authenticate: func(*http.Request) (Identity, error) {
+	s := openSite(t, Config{Limits: Limits{Handshakes: 1}, Authenticate: func(*http.Request) (Identity, error) {
 		if !calm {
 			calm = true
 			panic("out of order")
@@ -312,25 +324,24 @@ func TestAuthenticatorThatPanics(t *testing.T) {
 
 // TestConnections: one more than allowed is told to come back later.
 func TestConnections(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Limits: Limits{Connections: 2}})
+	t.Parallel()
+	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{Connections: 2}})
 	first := s.connect(nil)
 	s.connect(nil)
 	res, _ := s.knock(nil)
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 	assert.NotEmpty(t, res.Header.Get("Retry-After"))
 	first.Close()
-	s.eventually(func(now Stats) bool { return now.Connections == 1 })
+	s.eventually(func(now Stats) bool { return now.Connections+now.Handshakes == 1 })
 	s.connect(nil)
 	assert.Equal(t, uint64(1), s.srv.Stats().Refused["full"])
 }
 
 // TestConnectFlood is B43: an address may connect so often only, and its refusals are no flood of log lines.
 func TestConnectFlood(t *testing.T) {
-	s := open(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 1}})
-	for range 10 {
-		_, c := s.knock(nil)
-		c.Close()
-	}
+	t.Parallel()
+	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{ConnectsPerIP: 0.0001}})
+	s.connect(nil)
 	for range 300 {
 		s.refused(http.StatusTooManyRequests, nil)
 	}
@@ -339,6 +350,7 @@ func TestConnectFlood(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	p := newPerAddress(clock{time.Now()}, 0.0001)
 	p.rate.burst = 0
 	for _, a := range []struct {
@@ -361,11 +373,12 @@ func TestAddresses(t *testing.T) {
 
 // TestSecretsStayOut is B60 for the server: whatever goes wrong, no token is in a log, an error or an answer.
 func TestSecretsStayOut(t *testing.T) {
+	t.Parallel()
 	talkative := func(r *http.Request) (Identity, error) {
 		token, _ := Bearer(r)
 		return Identity{}, fmt.Errorf("what is %s?", token)
 	}
-	s := open(t, Config{Authenticate: talkative, TokenParameter: "token"})
+	s := openSite(t, Config{Authenticate: talkative, TokenParameter: "token"})
 	var told bytes.Buffer
 	for _, edit := range []func(*http.Request){
 		bearer("CANARY-1"),
@@ -391,4 +404,32 @@ func TestSecretsStayOut(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = credential(r, "token")
 	assert.NoError(t, err)
+}
+
+// TestRates: what may happen n times a second may happen so often at once, and again as time goes by.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	var b bucket
+	r := rateOf(10, 5)
+	for range 5 {
+		assert.True(t, b.take(r, time.Second))
+	}
+	assert.False(t, b.take(r, time.Second))
+	assert.False(t, b.take(r, time.Second+99*time.Millisecond))
+	assert.True(t, b.take(r, time.Second+100*time.Millisecond))
+	assert.False(t, b.take(r, time.Second+100*time.Millisecond))
+	for range 5 {
+		assert.True(t, b.take(r, time.Hour))
+	}
+	assert.False(t, b.take(r, time.Hour))
+
+	b = bucket{}
+	rare := rateOf(1e-12, 1e-11)
+	assert.True(t, b.take(rare, 0))
+	assert.False(t, b.take(rare, time.Hour))
+	b = bucket{}
+	endless := rateOf(1e12, 1e12)
+	for range 1000 {
+		assert.True(t, b.take(endless, 0))
+	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	readyFor  = time.Second     // for which an answer of the backend is good, so that asking often costs it nothing
-	readyWait = 2 * time.Second // for the backend's answer
+	readyFor  = time.Second // for which an answer of the backend is good, so that asking often costs it nothing
+	readyWait = time.Second // for the backend's answer
 )
 
 // readiness is what the backend answered last.

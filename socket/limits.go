@@ -46,10 +46,11 @@ func orDefault[T int | float64 | time.Duration](err error, limit *T, value T, na
 // rate is how often something may happen: once in every, and in advance as often as fits into burst.
 type rate struct{ every, burst time.Duration }
 
-// rateOf returns the rate of perSecond, with a burst of so many.
+// rateOf returns the rate of perSecond, with a burst of so many, at least one.
 func rateOf(perSecond, burst float64) rate {
-	every := float64(time.Second) / perSecond
-	return rate{time.Duration(every), time.Duration(min(every*(burst-1), math.MaxInt64/4))}
+	const most = math.MaxInt64 / 4
+	every := min(float64(time.Second)/perSecond, most)
+	return rate{time.Duration(every), time.Duration(min(every*max(0, burst-1), most))}
 }
 
 // bucket counts what happens against a rate (the generic cell rate algorithm). Its zero value is a full bucket. It is safe for concurrent use.
@@ -65,6 +66,17 @@ func (b *bucket) take(r rate, now time.Duration) bool {
 		}
 		if b.next.CompareAndSwap(next, due+int64(r.every)) {
 			return true
+		}
+	}
+}
+
+// reserve lets it happen once more, as soon as the time that it returns has passed.
+func (b *bucket) reserve(r rate, now time.Duration) time.Duration {
+	for {
+		next := b.next.Load()
+		due := max(next, int64(now))
+		if b.next.CompareAndSwap(next, due+int64(r.every)) {
+			return time.Duration(due) - now - r.burst
 		}
 	}
 }

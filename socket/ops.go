@@ -93,26 +93,26 @@ func (v *verb[Q, A]) serve(s *session, id uint64, body []byte) error {
 // run does a request and replies.
 func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
 	a, err := v.do(s, ctx, q)
-	s.finish(id)
 	if err != nil {
-		s.fail(id, err)
+		s.replyError(id, err)
 		return
 	}
-	if err = ctx.Err(); err == nil { // the client is there
-		var message uint64
-		message, err = s.out.send(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
-		if err == nil && v.undo != nil {
-			err = s.out.written(message)
-		}
+	var message uint64
+	if err = ctx.Err(); err == nil && v.waits(q) != nil { // the client is there, but its rights may have changed meanwhile
+		err = v.allowed(s, ctx, q)
 	}
 	if err == nil {
-		return
+		message, err = s.reply(packetReply, id, func(b []byte) []byte { return v.answer.append(b, &a) })
 	}
-	if v.undo != nil {
+	if err != nil { // or it asked for too much
+		s.replyError(id, err)
+	} else if v.undo != nil {
+		err = s.out.written(message)
+	}
+	if err != nil && v.undo != nil {
 		h := s.peer.hub
 		v.handBack(s.ctx, rpw.Parts{Streams: h.Streams(), Actions: h.Actions()}, q, a)
 	}
-	s.fail(id, err)
 }
 
 // handBack undoes what nobody has taken.
@@ -122,14 +122,20 @@ func (v *verb[Q, A]) handBack(ctx context.Context, p rpw.Parts, q *Q, a A) {
 	v.undo(p, ctx, q, a)
 }
 
+// allowed checks the client's rights to all that a request names.
+func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
+	if v.access == nil {
+		return nil
+	}
+	n := needs{verb: v.name}
+	v.access(q, &n)
+	return s.allow(ctx, n.list)
+}
+
 // do takes a request through the client's rights to the Hub.
 func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) {
-	if v.access != nil {
-		n := needs{verb: v.name}
-		v.access(q, &n)
-		if err := s.allow(ctx, n.list); err != nil {
-			return a, err
-		}
+	if err := v.allowed(s, ctx, q); err != nil {
+		return a, err
 	}
 	if v.bind != nil {
 		v.bind(q, func(id *[16]byte) {

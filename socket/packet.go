@@ -7,12 +7,12 @@ import (
 )
 
 // A message is a run of packets, so that many small ones share one. A packet is its length, as a varint, then the kind in one byte, the id of the request as a
-// varint (0 if it belongs to none), and the body.
+// varint (0 if it belongs to none), and the body. Bodies are values as codec.go writes them; that of a request has the number of its operation before.
 
 // packetKind says what a packet is.
 type packetKind byte
 
-// The kinds. A receiver closes the connection on kinds it does not know: a newer peer asks first, by the subprotocol.
+// The kinds. A server refuses one that it does not know, a client closes the connection on it: a new kind needs a new subprotocol, or a word in hello.
 const (
 	_             packetKind = iota
 	packetHello              // server: first of all; body: hello

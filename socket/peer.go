@@ -54,9 +54,9 @@ func (p *peer) allow(ctx context.Context, accesses ...Access) error {
 			continue
 		}
 		if a.Name == "" {
-			return rpw.Errorf(rpw.ErrPermission, "%s: this client has no right to %s any %s", a.Verb, a.Right, a.Kind)
+			return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s any %s", a.Right, a.Kind)
 		}
-		return rpw.Errorf(rpw.ErrPermission, "%s: this client has no right to %s the %s %s", a.Verb, a.Right, a.Kind, rpw.QuoteName(a.Name))
+		return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s the %s %s", a.Right, a.Kind, rpw.QuoteName(a.Name))
 	}
 	return nil
 }
@@ -79,13 +79,25 @@ func (p *peer) bind(id [16]byte) (bound [16]byte) {
 	return bound
 }
 
-// message counts a message of n bytes. An error closes the connection: it is a websocket.CloseError.
-func (p *peer) message(n int) error {
+// message counts a message of n bytes. A client that sends more than it may is made to wait: it returns when the message's turn has come. The error is
+// why ctx ended.
+func (p *peer) message(ctx context.Context, n int) error {
 	p.received.add(n)
-	if p.limits.Messages > 0 && !p.messages.take(rateOf(p.limits.Messages, p.limits.Messages), p.clock.now()) {
-		return websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "too many messages"}
+	if p.limits.Messages == 0 {
+		return nil
 	}
-	return nil
+	delay := p.messages.reserve(rateOf(p.limits.Messages, p.limits.Messages), p.clock.now())
+	if delay <= 0 {
+		return nil
+	}
+	turn := time.NewTimer(delay)
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // bad counts a message that is no request. An error closes the connection: it is a websocket.CloseError.

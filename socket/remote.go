@@ -18,10 +18,12 @@ const (
 	defaultTimeout     = 5 * time.Second
 	defaultDialTimeout = 10 * time.Second
 
-	redialBase   = 200 * time.Millisecond // back-off with full jitter, doubled from here ...
+	redialBase   = 2 * time.Second        // back-off with full jitter, doubled from here ...
 	redialCap    = 10 * time.Second       // ... up to here
 	redialLeast  = 200 * time.Millisecond // between two tries that users' calls ask for
-	redialSpread = 2 * time.Second        // over which clients come back to a server that restarts
+	restartLeast = 2 * time.Second        // for a server that restarts, between tries; from here ...
+	restartMost  = 10 * time.Second       // ... to here: a thousand clients make 167 tries a second then
+	restartCall  = 2 * time.Second        // at most, until a user's call is reason enough
 	refusedEvery = 5 * time.Second        // at least, between tries after a refusal
 	refreshShare = 0.8                    // of a credential's life, after which the next is fetched
 	refreshLeast = time.Second
@@ -48,7 +50,7 @@ type remote struct {
 
 	mu      sync.Mutex
 	client  *client       // nil: there is none at the moment
-	refused error         // the server will not have us
+	down    error         // why there is none; ErrPermission: the server will not have us
 	changed chan struct{} // closed when one of the two has changed
 }
 
@@ -110,8 +112,11 @@ func (l *remote) run(c *client) {
 			})
 		}
 		err := l.stay(c)
+		if l.ctx.Err() != nil {
+			c.settle()
+		}
 		if old = c; err != nil {
-			l.set(nil, nil)
+			l.set(nil, err)
 			c.close()
 			old = nil
 		}
@@ -123,10 +128,10 @@ func (l *remote) run(c *client) {
 }
 
 // set makes c the connection for all calls, or tells them that there is none.
-func (l *remote) set(c *client, refused error) {
+func (l *remote) set(c *client, down error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.client, l.refused = c, refused
+	l.client, l.down = c, down
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -185,49 +190,61 @@ func (l *remote) refresh(c *client) time.Duration {
 	return r.Lifetime
 }
 
+// errComeLater: the server takes no connection at the moment.
+var errComeLater = errors.New("it asks to come back later")
+
 // reconnect makes the next connection, after err, or because the server asked for it: nil. It returns nil when the link is closed.
 func (l *remote) reconnect(err error) *client {
-	patient := false // a restarting server must not meet all its clients at once
-	switch websocket.CloseStatus(err) {
-	case closeRestart, closeBusy:
-		patient = true
-	}
+	restarts := false // the server does, and must not meet all its clients at once
 	for n := 0; l.ctx.Err() == nil; n++ {
-		delay := rand.N(min(redialCap, redialBase<<min(n, 10)))
-		switch {
-		case err == nil:
-			delay = 0
-		case errors.Is(err, rpw.ErrPermission):
-			delay = refusedEvery + rand.N(refusedEvery)
-		case patient:
-			delay += rand.N(redialSpread)
+		restarts = restarts || asksToWait(err)
+		delay, least := l.delays(n, err, restarts)
+		if err != nil {
+			l.notify(rpw.Notice{Kind: reconnecting(err), Err: err, After: delay})
 		}
-		if err != nil && !errors.Is(err, rpw.ErrPermission) {
-			l.notify(rpw.Notice{Kind: rpw.NoticeReconnecting, Err: err, After: delay})
-		}
-		if !l.pause(delay, patient) {
+		if !l.pause(delay, least) {
 			return nil
 		}
-		patient = false
 		l.dialed = time.Now()
 		var c *client
 		if c, err = l.connect(l.ctx); err == nil {
 			return c
 		}
-		if errors.Is(err, rpw.ErrPermission) {
-			l.notify(rpw.Notice{Kind: rpw.NoticeRefused, Err: err, After: delay})
-			l.set(l.present(), err)
-		}
+		l.set(l.present(), err)
 	}
 	return nil
 }
 
-// pause waits before a try to connect. Unless it is patient a user's call ends it, but not right after the last try; false if the link is closed.
-func (l *remote) pause(d time.Duration, patient bool) bool {
-	least := d
-	if !patient {
-		least = min(d, max(0, redialLeast-time.Since(l.dialed)))
+// asksToWait reports whether it was the server that ended the connection, or had no room for it.
+func asksToWait(err error) bool {
+	code := websocket.CloseStatus(err)
+	return errors.Is(err, errComeLater) || code == closeRestart || code == closeBusy
+}
+
+// delays says when to try again after err for the nth time, and the least of it, after which a user's call is reason enough.
+func (l *remote) delays(n int, err error, restarts bool) (delay, least time.Duration) {
+	switch {
+	case err == nil:
+		return 0, 0
+	case errors.Is(err, rpw.ErrPermission):
+		delay = refusedEvery + rand.N(refusedEvery)
+		return delay, delay
+	case restarts:
+		return restartLeast + rand.N(restartMost-restartLeast), rand.N(restartCall)
 	}
+	delay = rand.N(min(redialCap, redialBase<<min(n, 10)))
+	return delay, min(delay, max(0, redialLeast-time.Since(l.dialed)))
+}
+
+func reconnecting(err error) rpw.NoticeKind {
+	if errors.Is(err, rpw.ErrPermission) {
+		return rpw.NoticeRefused
+	}
+	return rpw.NoticeReconnecting
+}
+
+// pause waits for d before a try to connect. After the least of it a user's call ends it; false if the link is closed.
+func (l *remote) pause(d, least time.Duration) bool {
 	timer := time.NewTimer(least)
 	defer timer.Stop()
 	select {
@@ -248,20 +265,20 @@ func (l *remote) pause(d time.Duration, patient bool) bool {
 	return true
 }
 
-// connected waits for a connection, within ctx, and asks for one at once.
-func (l *remote) connected(ctx context.Context) (*client, error) {
-	for asked := false; ; {
+// connected waits for a connection, within ctx, and asks for one at once if it is urgent. The error says why there is none.
+func (l *remote) connected(ctx context.Context, urgent bool) (*client, error) {
+	for {
 		l.mu.Lock()
-		c, refused, changed := l.client, l.refused, l.changed
+		c, down, changed := l.client, l.down, l.changed
 		l.mu.Unlock()
 		switch {
 		case c != nil && c.ctx.Err() == nil:
 			return c, nil
-		case refused != nil:
-			return nil, refused
+		case errors.Is(down, rpw.ErrPermission):
+			return nil, down
 		}
-		if !asked {
-			asked = true
+		if urgent {
+			urgent = false
 			select {
 			case l.urgent <- struct{}{}:
 			default:
@@ -270,7 +287,7 @@ func (l *remote) connected(ctx context.Context) (*client, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, rpw.Errorf(rpw.ErrUnavailable, "there is no connection to the server: %v", cmp.Or(down, errLost))
 		case <-l.ctx.Done():
 			return nil, rpw.Errorf(rpw.ErrClosed, "the hub is closed")
 		}

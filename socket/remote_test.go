@@ -271,6 +271,55 @@ func TestServerRestart(t *testing.T) {
 	assert.Equal(t, 2, told.count(rpw.NoticeConnected))
 }
 
+// TestNoHerd: a thousand clients of a server that restarts, with calls waiting, come back spread over time, and soon (F36).
+func TestNoHerd(t *testing.T) {
+	const clients = 1000
+	synctest.Test(t, func(t *testing.T) {
+		hub := memoryHub(t)
+		ctx, restart := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		dials := map[int64]int{} // by tenth of a second
+		var sessions, calls sync.WaitGroup
+		defer sessions.Wait()
+		end, stop := context.WithCancel(t.Context())
+		t.Cleanup(stop)
+		dial := func(context.Context) (conn, error) {
+			mu.Lock()
+			dials[time.Now().UnixMilli()/100]++
+			mu.Unlock()
+			near, far := newPipe()
+			context.AfterFunc(ctx, func() { far.Close(closeRestart, "") })
+			sessions.Go(func() { serveNative(end, far, &peer{hub: hub}) })
+			return near, nil
+		}
+		remotes := make([]*rpw.Hub, clients)
+		for i := range remotes {
+			l, err := newRemote(t.Context(), remoteConfig{dial: dial, notify: func(rpw.Notice) {}})
+			require.NoError(t, err)
+			remotes[i], err = rpw.New(l.parts())
+			require.NoError(t, err)
+		}
+		old := restart
+		ctx = end
+		time.Sleep(time.Second)
+		clear(dials)
+		old()
+		time.Sleep(time.Millisecond)
+		began := time.Now()
+		for _, remote := range remotes {
+			calls.Go(func() { assert.NoError(t, remote.Health(t.Context())) })
+		}
+		calls.Wait()
+		assert.Less(t, time.Since(began), 15*time.Second)
+		for at, n := range dials {
+			assert.Less(t, n, clients/5, "in the tenth of a second %d", at)
+		}
+		for _, remote := range remotes {
+			require.NoError(t, remote.Close())
+		}
+	})
+}
+
 // TestWhatNobodyTakesIsHandedBack: a claim whose client goes before the answer has reached it costs no attempt, and no lease.
 func TestWhatNobodyTakesIsHandedBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -372,6 +421,27 @@ func TestSilentServer(t *testing.T) {
 		require.NoError(t, hub.Close())
 		assert.Less(t, time.Since(began), time.Second)
 	})
+}
+
+// TestCloseWithoutServer: a Hub whose server is gone without a word closes at once, in whatever state its calls are.
+func TestCloseWithoutServer(t *testing.T) {
+	u, err := url.Parse(listen(t, memoryHub(t), everything(Config{})))
+	require.NoError(t, err)
+	proxy := redistest.NewProxy(t, u.Host)
+	parts, err := New(t.Context(), "ws://"+proxy.Addr, Options{})
+	require.NoError(t, err)
+	remote, err := rpw.New(parts)
+	require.NoError(t, err)
+	proxy.Blackhole(true)
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := remote.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s", Wait: rpw.Forever})
+		waiting <- err
+	}()
+	began := time.Now()
+	require.NoError(t, remote.Close())
+	assert.Less(t, time.Since(began), 3*time.Second)
+	assert.ErrorIs(t, <-waiting, rpw.ErrClosed)
 }
 
 // TestLimitsAreKept: callers beyond the server's limits wait for their turn, instead of being refused; waits share what places there are.

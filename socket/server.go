@@ -37,9 +37,11 @@ type Server struct {
 	mu         sync.Mutex // guards all below
 	draining   bool
 	handshakes int
-	links      map[*link]struct{}
-	over       chan struct{} // closed when it drains and has none left
-	totals     Stats         // of what is over
+	// revocations counts the calls of Revoke: a handshake during one may have been let in by what is revoked.
+	revocations int
+	conns       map[*connection]struct{}
+	over        chan struct{} // closed when it drains and has none left
+	totals      Stats         // of what is over
 }
 
 // NewServer returns a Server over hub. A config that cannot be meant is ErrInvalid: among others one that says not who may come in.
@@ -61,7 +63,7 @@ func NewServer(hub *rpw.Hub, config Config) (*Server, error) {
 	if config.Authorize == nil {
 		config.Authorize = authorize
 	}
-	s := &Server{hub: hub, config: config, clock: clock{time.Now()}, links: map[*link]struct{}{}, over: make(chan struct{})}
+	s := &Server{hub: hub, config: config, clock: clock{time.Now()}, conns: map[*connection]struct{}{}, over: make(chan struct{})}
 	for _, origin := range config.Origins {
 		pattern, err := parseOrigin(origin)
 		if err != nil {
@@ -97,100 +99,118 @@ func (s *Server) HTTPServer() *http.Server {
 // Revoke ends the connections of the identities for which revoked reports true, with close code 4001, and returns how many. A client may come back with
 // another credential: what Authenticate accepts is not changed.
 func (s *Server) Revoke(revoked func(Identity) bool) int {
+	s.mu.Lock()
+	s.revocations++
+	s.mu.Unlock()
 	n := 0
-	for _, l := range s.connected() {
-		if revoked(l.peer.who()) {
-			l.end(errRevoked)
+	for _, c := range s.connected() {
+		if revoked(c.peer.who()) {
+			c.end(errRevoked)
 			n++
 		}
 	}
 	return n
 }
 
-// connected returns the connections there are.
-func (s *Server) connected() []*link {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	links := make([]*link, 0, len(s.links))
-	for l := range s.links {
-		links = append(links, l)
-	}
-	return links
+// authorize asks Config.Authorize. Should it panic over what a client asks for, that client is refused, and the others stay.
+func (s *Server) authorize(ctx context.Context, id Identity, a Access) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.journal.panicked("Authorize", p, "")
+			err = rpw.ErrPermission
+		}
+	}()
+	return s.config.Authorize(ctx, id, a)
 }
 
-// enter takes a place for a handshake.
-func (s *Server) enter() *refusal {
+// connected returns the connections there are.
+func (s *Server) connected() []*connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*connection, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// enter takes a place for a handshake. It returns how many revocations there were.
+func (s *Server) enter() (revocations int, refused *refusal) {
 	limits := s.config.Limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.draining:
-		return &refusal{http.StatusServiceUnavailable, "the server stops", "stopping", nil}
-	case s.handshakes >= limits.Handshakes || len(s.links)+s.handshakes >= limits.Connections:
-		return &refusal{http.StatusServiceUnavailable, "too many connections; come back later", "full", nil}
+		return 0, &refusal{http.StatusServiceUnavailable, "the server stops", "stopping", nil}
+	case s.handshakes >= limits.Handshakes || len(s.conns)+s.handshakes >= limits.Connections:
+		return 0, &refusal{http.StatusServiceUnavailable, "too many connections; come back later", "full", nil}
 	}
 	s.handshakes++
 	s.tasks.Add(1)
-	return nil
+	return s.revocations, nil
 }
 
 // entered gives the place of a handshake back, for one among the connections if it led to one.
-func (s *Server) entered(l *link) {
+func (s *Server) entered(c *connection, revocations int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.handshakes--
-	if l == nil {
+	if c == nil {
 		s.tasks.Done()
 		return
 	}
-	s.links[l] = struct{}{}
+	s.conns[c] = struct{}{}
 	s.totals.Accepted++
-	if s.draining {
-		l.end(errRestart)
+	switch {
+	case s.draining:
+		c.end(errRestart)
+	case revocations != s.revocations:
+		c.end(errAnew)
 	}
 }
 
 // serve runs a connection from its upgrade to its end.
-func (s *Server) serve(l *link) {
+func (s *Server) serve(c *connection) {
 	defer s.tasks.Done()
 	var closed websocket.CloseError
-	defer func() { s.forget(l, closed) }()
-	defer l.CloseNow()
-	l.expireAt(l.peer.expires())
-	defer l.expireAt(time.Time{})
+	defer func() { s.forget(c, closed) }()
+	defer c.CloseNow()
+	defer c.end(errGone)
+	c.expireAt(c.peer.expires())
+	defer c.expireAt(time.Time{})
 
 	session := serveNative
-	if l.ws.Subprotocol() == "" {
+	if c.ws.Subprotocol() == "" {
 		session = serveOriginal
 	}
-	err := l.run(session)
-	closed = closing(err)
-	s.journal.closed(l, closed, err)
+	err := c.run(session)
+	closed = closeFor(err)
+	s.journal.closed(c, closed, err)
 	if closed.Code != 0 {
-		l.Close(closed.Code, closed.Reason)
+		c.Close(closed.Code, closed.Reason)
 	}
 }
 
-// closing says with which code a session that ended with err is closed; 0: its client is gone.
-func closing(err error) websocket.CloseError {
+// closeFor says with which code a session that ended with err is closed; 0: its client is gone.
+func closeFor(err error) websocket.CloseError {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	switch {
 	case ok:
 		return closed
 	case err == nil:
 		return websocket.CloseError{Code: websocket.StatusNormalClosure}
-	case isGone(err) || errors.Is(err, errGone) || errors.Is(err, errNoPong):
+	case isGone(err) || errors.Is(err, errGone) || errors.Is(err, rpw.ErrUnavailable):
 		return websocket.CloseError{}
 	}
 	return errInternal
 }
 
 // forget takes a connection off, and keeps its figures.
-func (s *Server) forget(l *link, closed websocket.CloseError) {
+func (s *Server) forget(c *connection, closed websocket.CloseError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.links, l)
-	s.totals.add(l)
+	delete(s.conns, c)
+	s.totals.add(c)
 	count(&s.totals.Closed, closeLabel(closed.Code))
 }
 

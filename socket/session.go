@@ -30,7 +30,13 @@ type session struct {
 
 	tasks    sync.WaitGroup
 	mu       sync.Mutex
-	inFlight map[uint64]context.CancelFunc // by the id of the request
+	inFlight map[uint64]inFlight // by id
+}
+
+// inFlight is a request that was not replied to.
+type inFlight struct {
+	cancel context.CancelFunc
+	done   func() // gives its place back
 }
 
 // serveNative serves c until it ends or ctx does. The error says why; a websocket.CloseError asks to close with its code.
@@ -39,7 +45,7 @@ func serveNative(ctx context.Context, c conn, p *peer) error {
 	s := &session{
 		ctx: ctx, conn: c, peer: p,
 		out:      newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
-		inFlight: make(map[uint64]context.CancelFunc),
+		inFlight: make(map[uint64]inFlight),
 	}
 	s.greet()
 	end := func(err error) {
@@ -86,7 +92,7 @@ func (s *session) read() error {
 		case typ != websocket.MessageBinary:
 			return websocket.CloseError{Code: websocket.StatusUnsupportedData, Reason: Subprotocol + " has binary messages only"}
 		}
-		if err := s.peer.message(len(message)); err != nil {
+		if err := s.peer.message(s.ctx, len(message)); err != nil {
 			return err
 		}
 		if err := s.handle(message); err != nil {
@@ -97,6 +103,9 @@ func (s *session) read() error {
 
 // handle takes the packets of a message. What follows a broken one is lost.
 func (s *session) handle(message []byte) error {
+	if len(message) == 0 {
+		return s.refuse(0, rpw.Errorf(rpw.ErrInvalid, "the message is empty"))
+	}
 	for len(message) > 0 {
 		f, rest, err := nextPacket(message)
 		if err != nil {
@@ -138,13 +147,13 @@ func (s *session) refuse(id uint64, err error) error {
 	return s.peer.bad()
 }
 
-// fail answers a request with an error.
+// fail answers a request that did not start.
 func (s *session) fail(id uint64, err error) {
 	f := failureOf(err)
 	s.out.send(packetFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
 }
 
-// start runs a request in a goroutine of its own, if there is a place for it.
+// start runs a request in a goroutine of its own, if there is a place for it. run replies once.
 func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) error {
 	s.mu.Lock()
 	_, taken := s.inFlight[id]
@@ -159,40 +168,58 @@ func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) er
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.mu.Lock()
-	s.inFlight[id] = cancel
+	s.inFlight[id] = inFlight{cancel, done}
 	s.mu.Unlock()
 	s.tasks.Go(func() {
-		defer done()
-		defer cancel()
 		run(ctx)
+		if s.ctx.Err() != nil { // it may not have been replied to; otherwise its id may be another's by now
+			s.finish(id)
+		}
 	})
 	return nil
 }
 
-// finish forgets a request, right before its reply.
+// reply answers a request. Its place is free from the moment on that the answer may leave: the client may use it at once.
+func (s *session) reply(kind packetKind, id uint64, body func([]byte) []byte) (message uint64, err error) {
+	return s.out.send(kind, id, func(b []byte) []byte {
+		s.finish(id)
+		return body(b)
+	})
+}
+
+// replyError answers a request that came to nothing.
+func (s *session) replyError(id uint64, err error) {
+	f := failureOf(err)
+	s.reply(packetFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
+}
+
+// finish forgets a request.
 func (s *session) finish(id uint64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	r, ok := s.inFlight[id]
 	delete(s.inFlight, id)
+	s.mu.Unlock()
+	if ok {
+		r.cancel()
+		r.done()
+	}
 }
 
 func (s *session) cancel(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cancel, ok := s.inFlight[id]; ok {
-		cancel()
+	if r, ok := s.inFlight[id]; ok {
+		r.cancel()
 	}
 }
 
 func (s *session) refresh(ctx context.Context, id uint64, token string) {
-	err := s.peer.refresh(ctx, token)
-	s.finish(id)
-	if err != nil {
-		s.fail(id, err)
+	if err := s.peer.refresh(ctx, token); err != nil {
+		s.replyError(id, err)
 		return
 	}
 	r := refreshed{Lifetime: s.lifetime()}
-	s.out.send(packetReply, id, func(b []byte) []byte { return refreshedPlan.append(b, &r) })
+	s.reply(packetReply, id, func(b []byte) []byte { return refreshedPlan.append(b, &r) })
 }
 
 // allow checks the names of accesses, then whether the client may use them: nothing is told about a name that is none.

@@ -34,15 +34,15 @@ type site struct {
 	log  *lockedBuffer
 }
 
-// open starts a server over a fresh memory Hub; serve, over any.
-func open(t testing.TB, config Config) *site {
+// openSite starts a server over a fresh memory Hub; serveSite, over any.
+func openSite(t testing.TB, config Config) *site {
 	hub, err := rpw.Open(t.Context(), "memory://")
 	require.NoError(t, err)
 	t.Cleanup(func() { hub.Close() })
-	return serve(t, hub, config)
+	return serveSite(t, hub, config)
 }
 
-func serve(t testing.TB, hub *rpw.Hub, config Config) *site {
+func serveSite(t testing.TB, hub *rpw.Hub, config Config) *site {
 	s := &site{t: t, hub: hub, log: new(lockedBuffer)}
 	config.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
@@ -104,10 +104,14 @@ func (s *site) connect(edit func(*http.Request)) *rawConn {
 	return c
 }
 
-// client returns a Hub over the server.
-func (s *site) client(query string, opts ...rpw.Option) *rpw.Hub {
+// client returns a Hub over the server, with a token if there is one.
+func (s *site) client(token string) *rpw.Hub {
 	s.t.Helper()
-	hub, err := rpw.Open(s.t.Context(), "ws://"+s.addr+"/"+query, opts...)
+	url := "ws://" + s.addr
+	if token != "" {
+		url = "ws://:" + token + "@" + s.addr
+	}
+	hub, err := rpw.Open(s.t.Context(), url)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { hub.Close() })
 	return hub
@@ -141,13 +145,13 @@ type rawConn struct {
 	r *bufio.Reader
 }
 
-// frame returns a masked frame; the mask is zero.
-func frame(head byte, payload []byte) []byte {
-	return append(header(head, uint64(len(payload))), payload...)
+// rawFrame returns a masked frame; the mask is zero.
+func rawFrame(head byte, payload []byte) []byte {
+	return append(rawHeader(head, uint64(len(payload))), payload...)
 }
 
-// header returns the header of a masked frame.
-func header(head byte, length uint64) []byte {
+// rawHeader returns the header of a masked frame.
+func rawHeader(head byte, length uint64) []byte {
 	const masked = 0x80
 	b := []byte{head}
 	switch {
@@ -198,6 +202,12 @@ func (c *rawConn) next() (opcode byte, payload []byte, err error) {
 
 // closed reads until the server closes the connection, and returns with which code; 0 without one.
 func (c *rawConn) closed() (code websocket.StatusCode, reason string) {
+	defer c.Close()
+	return c.ending()
+}
+
+// ending is like closed, but the close frame is not answered.
+func (c *rawConn) ending() (code websocket.StatusCode, reason string) {
 	for {
 		opcode, payload, err := c.next()
 		switch {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -37,20 +39,20 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	now := s.totals
 	now.Refused, now.Closed = maps.Clone(now.Refused), maps.Clone(now.Closed)
-	now.Connections, now.Handshakes, now.Draining = len(s.links), s.handshakes, s.draining
-	for l := range s.links {
-		now.add(l)
-		now.Requests += int(l.peer.requests.taken.Load())
-		now.Waits += int(l.peer.waits.taken.Load())
+	now.Connections, now.Handshakes, now.Draining = len(s.conns), s.handshakes, s.draining
+	for c := range s.conns {
+		now.add(c)
+		now.Requests += int(c.peer.requests.taken.Load())
+		now.Waits += int(c.peer.waits.taken.Load())
 	}
 	return now
 }
 
-func (s *Stats) add(l *link) {
-	s.MessagesIn += l.peer.received.messages.Load()
-	s.BytesIn += l.peer.received.bytes.Load()
-	s.MessagesOut += l.sent.messages.Load()
-	s.BytesOut += l.sent.bytes.Load()
+func (s *Stats) add(c *connection) {
+	s.MessagesIn += c.peer.received.messages.Load()
+	s.BytesIn += c.peer.received.bytes.Load()
+	s.MessagesOut += c.sent.messages.Load()
+	s.BytesOut += c.sent.bytes.Load()
 }
 
 func count(m *map[string]uint64, key string) {
@@ -105,16 +107,25 @@ func (j *journal) line(level slog.Level, text string, attrs ...slog.Attr) {
 func (j *journal) refused(remote, what string, why error, token string) {
 	attrs := []slog.Attr{slog.String("remote", remote), slog.String("reason", what)}
 	if why != nil {
-		text := why.Error()
-		if token != "" {
-			text = strings.ReplaceAll(text, token, "***")
-		}
-		attrs = append(attrs, slog.String("error", text))
+		attrs = append(attrs, slog.String("error", without(token, why.Error())))
 	}
 	j.line(slog.LevelWarn, "socket: refused", attrs...)
 }
 
-func (j *journal) closed(l *link, closed websocket.CloseError, err error) {
+// panicked logs that a function of the Config did.
+func (j *journal) panicked(function string, with any, token string) {
+	j.line(slog.LevelError, "socket: Config."+function+" panicked",
+		slog.String("panic", without(token, fmt.Sprint(with))), slog.String("stack", string(debug.Stack())))
+}
+
+func without(token, text string) string {
+	if token == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, token, "***")
+}
+
+func (j *journal) closed(c *connection, closed websocket.CloseError, err error) {
 	level := slog.LevelInfo
 	switch closed.Code {
 	case 0, websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd, closeRestart:
@@ -122,7 +133,7 @@ func (j *journal) closed(l *link, closed websocket.CloseError, err error) {
 	case websocket.StatusInternalError:
 		level = slog.LevelError
 	}
-	attrs := []slog.Attr{slog.String("remote", l.remote), slog.String("client", l.peer.who().Name), slog.Int("code", int(closed.Code))}
+	attrs := []slog.Attr{slog.String("remote", c.remote), slog.String("client", c.peer.who().Name), slog.Int("code", int(closed.Code))}
 	if err != nil && !errors.Is(err, errGone) {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}

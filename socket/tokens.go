@@ -47,7 +47,7 @@ const (
 //	   "grants": [{"rights": ["read", "write"], "streams": ["orders", "orders-*"], "keys": ["*"]}]}
 //	]}
 //
-// A token is given as it is ("token", at least 16 characters) or as the SHA-256 of it in hex ("sha256"), so that the file holds no secret. Without
+// A token is given as it is ("token", at least 16 printable ASCII characters, no spaces) or as the SHA-256 of it in hex ("sha256"), so that the file holds no secret. Without
 // "expires" it does not end. Names and tokens are unique. What the file should not hold, such as unknown or repeated keys, is ErrInvalid.
 func NewTokens(r io.Reader) (*Tokens, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxTokenFile+1))
@@ -97,6 +97,8 @@ func tokenSum(token, sum string) (out [sha256.Size]byte, err error) {
 		return out, errors.New(`exactly one of "token" and "sha256" is needed`)
 	case token != "" && len(token) < minToken:
 		return out, fmt.Errorf("the token is too short: %d characters at least, for example those of openssl rand -hex 32", minToken)
+	case !fitsHeader(token):
+		return out, errors.New("the token has characters that no header may hold, such as spaces")
 	case token != "":
 		return sha256.Sum256([]byte(token)), nil
 	}
@@ -158,10 +160,10 @@ func jsonError(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("%q has the wrong type of value at byte %d", e.Field, e.Offset)
 	}
-	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		return errors.New(`"expires" is no time such as 2027-01-01T00:00:00Z`)
+	if strings.HasPrefix(err.Error(), "json: unknown field") || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
 	}
-	return err
+	return errors.New(`"expires" is no time such as "2027-01-01T00:00:00Z"`) // the only field that reads itself
 }
 
 // checkKeys reads one value and finds keys that are repeated, or not in lower case.

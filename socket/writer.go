@@ -132,7 +132,10 @@ func (w *writer) written(message uint64) error {
 func (w *writer) run() error {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(time.Hour, func() { cancel(errDeaf) })
+	late := time.AfterFunc(time.Hour, func() {
+		cancel(errDeaf)
+		w.conn.CloseNow()
+	})
 	defer late.Stop()
 	for {
 		late.Stop()

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	getScript     = newScript("actions_get.lua", actionPrelude, actionDescribe)
-	changesScript = newScript("actions_changes.lua", actionPrelude)
+	getScript     = newReader("actions_get.lua", actionPrelude, actionDescribe)
+	changesScript = newReader("actions_changes.lua", actionPrelude)
 )
 
 // Get returns actions with their events.
@@ -99,11 +99,17 @@ func (a *actionStore) Changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 		if len(changes) > 0 || err != nil {
 			return changes, err
 		}
+		if look := time.Now().Add(peekEvery); a.rights.refuse(changesScript) && (due.IsZero() || look.Before(due)) {
+			due = look
+		}
 		if _, ended, err := w.until(ctx, due, over); ended {
 			return nil, err
 		}
 	}
 }
+
+// peekEvery is how often a user looks who may not put himself among the watchers, so that nobody tells him.
+const peekEvery = time.Second
 
 // until waits for news, for a time (zero: none), and for the time to look again in any case; ended: the call's time is over.
 func (w *watch) until(ctx context.Context, due time.Time, over <-chan time.Time) (news string, ended bool, err error) {

@@ -3,10 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"maps"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -100,38 +96,15 @@ func (s *store) slotsCovered(ctx context.Context) error {
 	return nil
 }
 
-// permitted checks that the user may run what the scripts run, on our keys, and listen to our channels.
-func (s *store) permitted(ctx context.Context) error {
-	commands := scriptCommands()
-	var calls []scriptCall
-	for _, key := range []string{s.keys.stream("check").main, s.keys.cache("check"), s.keys.queue("check").side("check")} {
-		calls = append(calls, scriptCall{keys: []string{key}, args: commands})
-	}
-	for i, answer := range s.execAll(ctx, checkScript, calls) {
-		if answer.err != nil {
-			return explainPermission(answer.err, calls[i].keys[0])
-		}
-		refused, err := answer.message.AsStrSlice()
-		if err != nil {
-			return malformed(checkScript, err)
-		}
-		if len(refused) < 2 {
-			continue
-		}
-		if strings.Contains(refused[1], "Unknown") {
-			return rpw.Errorf(errors.ErrUnsupported, "the server does not know the command %s, which rpw needs", refused[0])
-		}
-		return rpw.Errorf(rpw.ErrPermission, "the user may not run %s on %s; see Permissions in the documentation of driver/redis", refused[0], calls[i].keys[0])
+// permitted finds out what the user may do, and checks that reading is a part of it: to run scripts, to scan, and to listen to our channels.
+func (s *store) permitted(ctx context.Context) (err error) {
+	if s.rights, err = s.findRights(ctx); err != nil {
+		return err
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	for _, command := range []rueidis.Completed{s.client.B().Scan().Cursor(0).Count(1).Build(), s.client.B().Ping().Build()} {
 		if err := s.client.Do(bounded, command).Error(); err != nil {
-			return classify(ctx, err, false)
-		}
-	}
-	if s.opt.Replicas > 0 {
-		if err := s.client.Do(bounded, s.client.B().Wait().Numreplicas(0).Timeout(1).Build()).Error(); err != nil {
 			return classify(ctx, err, false)
 		}
 	}
@@ -141,43 +114,6 @@ func (s *store) permitted(ctx context.Context) error {
 	}
 	w.close()
 	return nil
-}
-
-func explainPermission(err error, key string) error {
-	if errors.Is(err, rpw.ErrPermission) {
-		return rpw.Errorf(rpw.ErrPermission, "the user may not run scripts on %s; see Permissions in the documentation of driver/redis: %w", key, err)
-	}
-	return err
-}
-
-// commandPattern finds the commands of a script, with the next word where that is in capitals as well: that of a container ("XGROUP CREATE").
-var commandPattern = regexp.MustCompile(`call\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?`)
-
-// containers are the commands that need their second word.
-var containers = map[string]bool{"XGROUP": true, "XINFO": true, "OBJECT": true}
-
-// scriptCommands are the commands that the scripts run, each once. PUBLISH is left out: it takes a channel, not a key.
-func scriptCommands() []string {
-	found := make(map[string]bool)
-	names, err := fs.Glob(luaFiles, "lua/*.lua")
-	if err != nil {
-		panic(err) // the pattern is constant
-	}
-	for _, name := range names {
-		text, err := luaFiles.ReadFile(name)
-		if err != nil {
-			panic(err) // the file is part of the program
-		}
-		for _, match := range commandPattern.FindAllSubmatch(text, -1) {
-			command := string(match[1])
-			if containers[command] {
-				command += " " + string(match[2])
-			}
-			found[command] = true
-		}
-	}
-	delete(found, "PUBLISH")
-	return slices.Sorted(maps.Keys(found))
 }
 
 // keepsKeys checks that a full server refuses writes rather than to drop keys at will. Where that cannot be asked, the Observer is told.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/conformance"
+	"github.com/redis-process-worker/rpw/internal/redistest"
 )
 
 // TestConformance runs the suite on one server. Each case has a prefix of its own there, and each hub of it a client of its own.
@@ -23,24 +24,59 @@ func TestConformanceOnCluster(t *testing.T) {
 	conformance.Run(t, conformance.Harness{Open: clustered, Unit: 30 * time.Millisecond, Parallel: true})
 }
 
+// core are cases for another way to a server, where the whole suite runs: what the verbs of the four contracts promise, what repeats and fences
+// guard, and how calls wait, since that is what a way can break. Left out is what takes long for its leases and delays, not for the way.
+var core = []string{
+	"Streams/Publish", "Streams/Producer", "Streams/Read", "Streams/Wait", "Streams/Locate", "Groups/Ensure", "Groups/Fetch", "Groups/Settle",
+	"Cache/Set", "Cache/Get", "Cache/Increment", "Cache/Near", "Logs/Write", "Logs/Stored", "Logs/Query/TailIsLive",
+	"Actions/Enqueue", "Actions/Claim", "Actions/Advance/Progress", "Actions/Changes", "Actions/Fence", "Actions/Repeat", "Actions/Wake/OneActionOneClaimer", "Workers",
+}
+
+// TestConformanceOnSentinel runs the core over the master that three Sentinels name, each write acknowledged by its replica too.
+func TestConformanceOnSentinel(t *testing.T) {
+	servers := redistest.StartReplicated(t, 1, 3)
+	conformance.Run(t, conformance.Harness{Unit: 30 * time.Millisecond, Parallel: true, Only: core, Open: func(t testing.TB) conformance.Backend {
+		return backend(t, Options{Replicas: 1}, dial(t, servers.Master), func() rueidis.Client {
+			return dialAll(t, &config{mode: sentinel, addrs: servers.SentinelAddrs(), master: "mymaster"})
+		})
+	}})
+}
+
+// TestConformanceOfTheOriginalsLayout runs it on keys that programs of the original share, which is why some cases cannot hold there.
+func TestConformanceOfTheOriginalsLayout(t *testing.T) {
+	const onlyJSON = "payloads and values are JSON, as the original reads nothing else"
+	skip := map[string]string{
+		"Streams/Publish/AnyBytesSurvive":     onlyJSON,
+		"Original/Streams/NoEventEndsAReader": onlyJSON + "; an event that is not would end its readers",
+		"Logs/Stored/ReadsTheOriginal":        onlyJSON + "; one of the entries is not",
+		"Cache/Get/SameBytesBack":             onlyJSON,
+		"Cache/Set/IfEqual":                   onlyJSON + "; this compares any bytes",
+		"Names/Good/OneNameManyKinds":         "a stream and a cache value have the same key, so a name is of one kind",
+		"Streams/Retention/HasADefaultBound":  "the original keeps everything, so a stream has no bound unless a publisher gives it one",
+	}
+	conformance.Run(t, conformance.Harness{Unit: 30 * time.Millisecond, Parallel: true, Skip: skip, Open: func(t testing.TB) conformance.Backend {
+		server := shared.Server(t)
+		return backend(t, Options{Original: true}, dial(t, server), func() rueidis.Client { return dial(t, server) })
+	}})
+}
+
 func standalone(t testing.TB) conformance.Backend {
 	server := shared.Server(t)
-	return backend(t, func() rueidis.Client { return dial(t, server) })
+	return backend(t, Options{}, dial(t, server), func() rueidis.Client { return dial(t, server) })
 }
 
 func clustered(t testing.TB) conformance.Backend {
 	nodes := shared.Cluster(t)
-	return backend(t, func() rueidis.Client { return dialCluster(t, nodes) })
+	return backend(t, Options{}, dialCluster(t, nodes), func() rueidis.Client { return dialCluster(t, nodes) })
 }
 
-// backend is a store under a prefix of its own.
-func backend(t testing.TB, connect func() rueidis.Client) conformance.Backend {
-	prefix := "c" + strconv.FormatInt(prefixes.Add(1), 10)
-	admin := connect()
-	t.Cleanup(func() { flush(t, admin, prefix) })
+// backend is a store under a prefix of its own. The admin is of all nodes that take writes.
+func backend(t testing.TB, opts Options, admin rueidis.Client, connect func() rueidis.Client) conformance.Backend {
+	opts.Prefix = "c" + strconv.FormatInt(prefixes.Add(1), 10)
+	t.Cleanup(func() { flush(t, admin, opts.Prefix) })
 	return conformance.Backend{
-		Connect: func() (rpw.Parts, error) { return New(t.Context(), connect(), Options{Prefix: prefix}) },
-		Flush:   func() { flush(t, admin, prefix) },
+		Connect: func() (rpw.Parts, error) { return New(t.Context(), connect(), opts) },
+		Flush:   func() { flush(t, admin, opts.Prefix) },
 	}
 }
 

@@ -21,6 +21,7 @@ type links struct {
 	mu      sync.Mutex
 	open    map[net.Conn]struct{}
 	broken  time.Time // when they were last broken
+	ended   bool      // by end
 }
 
 // link is a connection that takes itself off the list.
@@ -63,6 +64,10 @@ func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *
 	made := &link{conn, l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		conn.Close()
+		return nil, &net.OpError{Op: "dial", Net: network, Err: net.ErrClosed}
+	}
 	if l.open == nil {
 		l.open = make(map[net.Conn]struct{})
 	}
@@ -81,6 +86,19 @@ func (l *links) redial() {
 		return
 	}
 	l.broken = time.Now()
+	l.breakAll()
+}
+
+// end breaks all connections for good. A client that is closed while it makes one leaves that one behind.
+func (l *links) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	l.breakAll()
+}
+
+// breakAll is called with mu held.
+func (l *links) breakAll() {
 	for conn := range l.open {
 		go conn.Close() // which takes mu, and may wait for TLS
 	}

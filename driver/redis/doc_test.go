@@ -3,19 +3,29 @@ package redis
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// documentedPermissions are the rules of the package documentation.
-func documentedPermissions(t *testing.T) string {
+// documentedRoles are the rules of the package documentation, by role.
+func documentedRoles(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile("redis.go")
 	require.NoError(t, err)
-	rules := regexp.MustCompile(`//\t(~rpw:.*)`).FindSubmatch(text)
-	require.NotNil(t, rules)
-	return string(rules[1])
+	_, text2, found := strings.Cut(string(text), "// # Permissions")
+	require.True(t, found)
+	roles := make(map[string][]string)
+	role := ""
+	for _, line := range regexp.MustCompile(`(?m)^//\t(\w*) +(.*)$`).FindAllStringSubmatch(text2, -1) {
+		if line[1] != "" {
+			role = line[1]
+		}
+		roles[role] = append(roles[role], strings.Fields(line[2])...)
+	}
+	require.Len(t, roles, 4)
+	return roles
 }
 
 // TestDocumentedParameters: the documentation of the URLs and the parser know the same parameters.

@@ -23,6 +23,7 @@ func TestClassifyReply(t *testing.T) {
 		"TRYAGAIN Multiple keys request during rehashing of slot":               "unavailable",
 		"BUSY Redis is busy running a script.":                                  "unavailable",
 		"ERR max number of clients reached":                                     "unavailable",
+		"ERR Script attempted to access a non local key in a cluster node":      "unavailable",
 		"OOM command not allowed when used memory > 'maxmemory'.":               "full",
 		"WRONGPASS invalid username-password pair or user is disabled.":         "permission",
 		"NOAUTH Authentication required.":                                       "permission",

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,9 @@ func (f *foreign) look(ctx context.Context) {
 		}
 	}
 	behind = append(behind, f.goOn(ctx, some)...)
-	f.catchUp(ctx, behind)
+	for some := range slices.Chunk(behind, foreignLooks) {
+		f.catchUp(ctx, some)
+	}
 }
 
 func (f *foreign) key(channel string) string {
@@ -106,9 +109,6 @@ func (f *foreign) goOn(ctx context.Context, channels []string) []string {
 
 // catchUp notes where streams end, and wakes who has not been told so.
 func (f *foreign) catchUp(ctx context.Context, channels []string) {
-	if len(channels) == 0 {
-		return
-	}
 	commands := make([]rueidis.Completed, len(channels))
 	for i, channel := range channels {
 		commands[i] = f.store.client.B().Xrevrange().Key(f.key(channel)).End("+").Start("-").Count(1).Build()

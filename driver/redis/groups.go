@@ -16,7 +16,7 @@ import (
 // The scripts about groups.
 var (
 	ensureScript     = newScript("group_ensure.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua", "groupinfo_lib.lua")
-	groupsScript     = harmless(newScript("group_list.lua", "stream_lib.lua", "group_lib.lua", "groupinfo_lib.lua"))
+	groupsScript     = newReader("group_list.lua", "stream_lib.lua", "group_lib.lua", "groupinfo_lib.lua")
 	pendingScript    = newScript("group_pending.lua", "stream_lib.lua", "group_lib.lua")
 	fetchScript      = newScript("group_fetch.lua", "stream_lib.lua", "group_lib.lua")
 	settleScript     = newScript("group_settle.lua", "stream_lib.lua", "group_lib.lua")

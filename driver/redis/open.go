@@ -41,6 +41,7 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 	s, err := build(ctx, client, c.Options, c.mode == cluster)
 	if err != nil {
 		client.Close()
+		links.end()
 		return rpw.Parts{}, err
 	}
 	parts := s.parts()
@@ -53,6 +54,7 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 		case <-closed:
 		case <-ctx.Done():
 		}
+		links.end()
 		return err
 	}
 	return parts, nil

@@ -37,6 +37,7 @@
 // An acknowledged write is as durable as the server makes it: appendfsync says what a crash of the machine may take. A failover may take
 // what the new master had not received yet; with durability=replicated a write is acknowledged when that many replicas have it, and is
 // rpw.ErrUncertain when they do not in time, for about a round trip more for each call. While slots of a cluster move, that holds for the node that had them.
+// Most verbs whose slot moves are rpw.ErrUnavailable, with nothing done, until its last key has moved; reading streams goes on.
 // What a failover, a restore or a FLUSHALL took, readers of a stream are told as a gap before they go on.
 //
 // The driver repeats nothing; the Hub does, where that is safe. A full server (maxmemory) refuses what adds, with rpw.ErrFull and nothing done, and lets everything
@@ -61,14 +62,42 @@
 //
 // # Permissions
 //
-// With the prefix "rpw" a user needs these rules, which Open checks:
+// With the prefix "rpw" in database 0, these rules of ACL SETUSER are what a user needs, by what a program is for. An observer reads everything and
+// writes nothing; a producer also publishes, enqueues, and writes cache and log; a worker also consumes, claims, advances and beats; a gateway, as a
+// socket server is one, can do everything: it also cancels, retries and deletes actions, deletes streams and events, and administers groups.
 //
-//	~rpw:* ~{rpw:* &rpw:* +@read +@write +@scripting +@pubsub +@connection -@dangerous +role +time
+//	observer  %R~rpw:* %R~{rpw:* &rpw:* +@read +@connection -@dangerous +time +eval_ro +evalsha_ro +subscribe +unsubscribe
+//	          (+publish &rpw:n:e:*)
+//	producer  %R~{rpw:* &rpw:* +@read +@connection -@dangerous +time +eval_ro +evalsha_ro +subscribe +unsubscribe
+//	          ~rpw:s:* ~{rpw:s:*}:[mpk]* ~{rpw:s:*}:g:* ~{rpw:s:*}:gk:* ~rpw:c:* ~{rpw:a:*}:[^l]* ~{rpw:a}:*
+//	          +eval +evalsha +publish +del +hdel +hset +incrby +persist +pexpire +sadd +set +srem +xadd +xtrim +zadd +zrem
+//	          (+unlink ~rpw:c:*)
+//	worker    %R~{rpw:* &rpw:* +@read +@connection -@dangerous +time +eval_ro +evalsha_ro +subscribe +unsubscribe
+//	          ~rpw:s:* ~{rpw:s:*}:* ~rpw:c:* ~{rpw:a:*}:[^l]* ~{rpw:a:*}:l[ac]:* ~{rpw:a}:* ~{rpw:w}:*
+//	          +eval +evalsha +publish +del +hdel +hset +incrby +persist +pexpire +sadd +set +srem +xadd +xtrim +zadd +zrem
+//	          +hincrby +lpop +lrem +rpush
+//	          (+unlink ~rpw:c:*)
+//	gateway   ~rpw:* ~{rpw:* &rpw:* +@read +@connection -@dangerous +time +eval_ro +evalsha_ro +subscribe +unsubscribe
+//	          +eval +evalsha +publish +del +hdel +hset +incrby +persist +pexpire +sadd +set +srem +xadd +xtrim +zadd +zrem
+//	          +hincrby +lpop +lrem +rpush +unlink +xdel
 //
-// CLIENT TRACKING, among them, is needed for the near cache alone. CONFIG GET, which is not, lets Open check that the server evicts no keys, and
-// with the channels &__keyspace@* lets events of others wake at once. What is missing of these two the Observer is told (rpw.NoticeDegraded). For
-// a cluster add +cluster|slots +cluster|shards +cluster|info, for durability=replicated +wait. With layout=original the keys are ~prefix:* ~{prefix:* ~{prefix^*
-// and the channels &prefix^*.
+// Open asks what the user may do. It refuses one who cannot even read; a verb that needs what is missing later answers rpw.ErrPermission, which names
+// the commands and a key, with nothing done. What the operator grants later is seen by what is opened then.
+//
+// Each role reads, since what it writes hangs on what is there. Retention is applied by publishing, so who publishes can trim. The rules keep programs
+// to what they are for; against somebody who sends commands of his own, they protect what they give no keys to. A program that is several of these in
+// one needs the rules of the widest.
+//
+// An observer reads by scripts that write nothing. So retention by age, and what time does to actions, is done by others: until then an observer sees
+// events that are too old, and in Queues and Count what is past its time as it stood (of more than some hundred actions). A watch of an action looks
+// each second. A stream that others made and nobody who may write has looked at with rpw has no epoch yet, so no positions: that is rpw.ErrPermission,
+// as giving it one takes HSET on its hash {rpw:s:name}:m.
+//
+// CLIENT TRACKING, in +@connection, is needed for the near cache alone. CONFIG GET, which is in no line, lets Open check that the server evicts no keys,
+// and with the channels &__keyspace@* lets events of others wake at once. What is missing of these two the Observer is told (rpw.NoticeDegraded). For a
+// cluster add +role +cluster|slots +cluster|shards +cluster|info, for Sentinel +role, for durability=replicated +wait. In another database the channels
+// of an observer's last rule are &rpw:n@<db>:e:*. With layout=original and the prefix p, rpw:*, rpw:s:* and rpw:c:* are p:*, {rpw:s:* is {p:*, {rpw:a
+// and {rpw:w are {p^a and {p^w, {rpw:* is both of {p:* and {p^*, and channels begin with p^.
 //
 // # Native access
 //

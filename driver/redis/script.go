@@ -1,11 +1,14 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -18,16 +21,34 @@ var luaFiles embed.FS
 
 // script is an embedded Lua file: one atomic verb.
 type script struct {
-	file   string
-	source string
-	sha    string
-	writes bool
+	file     string
+	source   string
+	sha      string
+	commands []string // which it may run, each once, sorted; a container's with its second word
+	readOnly bool     // it writes nothing at all
+	writes   bool     // something that a caller could miss
+	peek     *script  // of one that writes in passing only: what reads as much, and does not
 }
 
 // newScript prepares lua/file, with the text of libs (files of functions, without a first line of their own) between its first line and the rest.
 // The first line of file is its shebang, and says by its flags what the script may do: "no-writes", or "allow-oom" for what must go on in a
 // full server; a script without flags is refused there whole. It panics if a file is missing, as all are part of the program.
 func newScript(file string, libs ...string) *script {
+	return compose(file, "", libs)
+}
+
+// newReader prepares a script that writes in passing only, nothing that a caller could miss: it may begin a stream's history, apply its retention
+// by age, or store what time has done to a queue. So a lost answer leaves nothing uncertain, and who may not write reads by its peek, whose
+// constant PEEKS is true.
+func newReader(file string, libs ...string) *script {
+	sc := newScript(file, libs...)
+	sc.writes = false
+	sc.peek = compose(file, "#!lua flags=no-writes", append([]string{"peek.lua"}, libs...))
+	return sc
+}
+
+// compose is newScript with another first line, if one is given.
+func compose(file, first string, libs []string) *script {
 	read := func(name string) string {
 		text, err := luaFiles.ReadFile("lua/" + name)
 		if err != nil {
@@ -40,13 +61,43 @@ func newScript(file string, libs ...string) *script {
 		panic("rpw: lua/" + file + " has no #!lua line")
 	}
 	var b strings.Builder
+	b.WriteString("local PEEKS <const> = " + strconv.FormatBool(first != "") + "\n")
 	for _, lib := range libs {
 		b.WriteString(read(lib))
 	}
 	b.WriteString(body)
+	shebang = cmp.Or(first, shebang)
 	source := shebang + "\n" + inlineConstants(b.String())
 	sum := sha1.Sum([]byte(source))
-	return &script{file: file, source: source, sha: hex.EncodeToString(sum[:]), writes: !strings.Contains(shebang, "no-writes")}
+	readOnly := strings.Contains(shebang, "no-writes")
+	return &script{
+		file: file, source: source, sha: hex.EncodeToString(sum[:]), commands: commandsOf(lazyPart.ReplaceAllString(b.String(), "")),
+		readOnly: readOnly, writes: !readOnly,
+	}
+}
+
+var (
+	// lazyPart are the functions of groups in scripts that only rescue with them, by commands that they have anyway.
+	lazyPart = regexp.MustCompile(`(?s)-- lazy_begin:.*?\n  groups\(\)\n`)
+	// luaCommand finds the commands of a script, with the next word where that is in capitals as well: that of a container ("XINFO STREAM").
+	luaCommand = regexp.MustCompile(`(?:call|each)\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?`)
+)
+
+// containers are the commands that need their second word.
+var containers = map[string]bool{"XGROUP": true, "XINFO": true, "OBJECT": true}
+
+// commandsOf finds the commands in the text of a script.
+func commandsOf(source string) []string {
+	var found []string
+	for _, match := range luaCommand.FindAllStringSubmatch(source, -1) {
+		command := match[1]
+		if containers[command] {
+			command += " " + match[2]
+		}
+		found = append(found, command)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 var (
@@ -98,12 +149,16 @@ func (s *store) execAll(ctx context.Context, sc *script, calls []scriptCall) []s
 
 // execVia is execAll by a client, or a connection, of the caller's choice.
 func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall) []scriptAnswer {
-	if err := ctx.Err(); err != nil {
+	sc, err := s.rights.of(sc)
+	if err = cmp.Or(ctx.Err(), err); err != nil {
 		return repeat(scriptAnswer{err: err}, len(calls))
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	answers := s.pipeline(bounded, via, sc, calls, func(call scriptCall) rueidis.Completed {
+		if sc.readOnly {
+			return via.B().EvalshaRo().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		}
 		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	var unknown []int // calls of a server that does not have the script yet
@@ -116,6 +171,9 @@ func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *scri
 	}
 	if len(unknown) > 0 {
 		retried := s.pipeline(bounded, via, sc, again, func(call scriptCall) rueidis.Completed {
+			if sc.readOnly {
+				return via.B().EvalRo().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+			}
 			return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		})
 		for j, i := range unknown {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -68,4 +69,20 @@ func TestDemotedServer(t *testing.T) {
 	servers.Master.CLI(t, "REPLICAOF", "NO", "ONE")
 	assert.NoError(t, rpw.Set(t.Context(), h, "k", 1, rpw.TTL(time.Minute)))
 	assert.NotEqual(t, before, servers.Master.CLI(t, "CLIENT", "LIST", "TYPE", "normal"), "other connections")
+}
+
+// TestCloseWhileDialling is E3: a connection that is being made while the hub closes does not stay.
+func TestCloseWhileDialling(t *testing.T) {
+	l := new(links)
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	conn, err := l.dial(t.Context(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
+	require.NoError(t, err)
+	l.end()
+	_, err = conn.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, net.ErrClosed)
+	_, err = l.dial(t.Context(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
+	assert.ErrorIs(t, err, net.ErrClosed)
+	assert.ErrorIs(t, classify(t.Context(), err, true), rpw.ErrUnavailable, "nothing was sent")
 }

@@ -16,7 +16,8 @@ type store struct {
 	waker  *waker
 	near   *near // nil: none
 	*sender
-	opt Options
+	rights rights
+	opt    Options
 }
 
 func newStore(client rueidis.Client, keys keyspace, opt Options) *store {

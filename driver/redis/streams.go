@@ -36,20 +36,13 @@ func (s *store) streams() rpw.StreamBus {
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
 var (
 	publishScript      = newScript("stream_publish.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	resumeScript       = harmless(newScript("stream_resume.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
-	locateScript       = harmless(newScript("stream_locate.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua", "locate_lib.lua"))
-	infoScript         = harmless(newScript("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua"))
+	resumeScript       = newReader("stream_resume.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
+	locateScript       = newReader("stream_locate.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua", "locate_lib.lua")
+	infoScript         = newReader("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	deleteStreamScript = newScript("stream_delete.lua")
+	deleteStreamScript = newScript("stream_delete.lua", "stream_lib.lua")
 )
-
-// harmless marks a script that writes nothing a caller could miss, so that a lost answer leaves nothing uncertain: it
-// may begin a stream's history, or apply its retention by age.
-func harmless(sc *script) *script {
-	sc.writes = false
-	return sc
-}
 
 // streamKeys are the KEYS of all scripts about a stream: itself and its meta hash.
 func (b *streamBus) keysOf(stream string) []string {

@@ -195,28 +195,74 @@ func BenchmarkWake(b *testing.B) {
 		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
 		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 	}
-	b.Run("raw", func(b *testing.B) {
-		_, client := streamHub(b)
-		ctx, cancel := context.WithCancel(b.Context())
-		defer cancel()
-		arrived := make(chan struct{}, 1)
-		go func() {
-			for last := "0"; ; {
-				got, err := client.Do(ctx, client.B().Xread().Count(10).Block(2000).Streams().Key("p:s:s").Id(last).Build()).AsXRead()
-				if ctx.Err() != nil {
-					return
-				}
-				if err == nil {
-					entries := got["p:s:s"]
-					last = entries[len(entries)-1].ID
-					arrived <- struct{}{}
-				}
+	add := func(b *testing.B, client rueidis.Client) rueidis.Completed {
+		return client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(eventPayload)).Build()
+	}
+	for _, streams := range []int{1, 10_000} { // one connection waits for all of them, and has to name them each time
+		b.Run("xread/streams="+strconv.Itoa(streams), func(b *testing.B) {
+			_, client := streamHub(b)
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			keys, ids := []string{"p:s:s"}, []string{"0"}
+			for i := range streams - 1 {
+				keys, ids = append(keys, "p:s:silent"+strconv.Itoa(i)), append(ids, "0")
 			}
-		}()
-		measure(b, func() {
-			require.NoError(b, client.Do(ctx, client.B().Xadd().Key("p:s:s").Id("*").FieldValue().FieldValue("t", stringOf(eventPayload)).Build()).Error())
-		}, arrived)
-	})
+			arrived := make(chan struct{}, 1)
+			go func() {
+				for {
+					got, err := client.Do(ctx, client.B().Xread().Count(10).Block(2000).Streams().Key(keys...).Id(ids...).Build()).AsXRead()
+					if ctx.Err() != nil {
+						return
+					}
+					if err == nil {
+						entries := got["p:s:s"]
+						ids[0] = entries[len(entries)-1].ID
+						arrived <- struct{}{}
+					}
+				}
+			}()
+			measure(b, func() { require.NoError(b, client.Do(ctx, add(b, client)).Error()) }, arrived)
+		})
+	}
+	for _, way := range []string{"hint", "payload"} { // what a message of pub/sub carries
+		b.Run("pubsub/"+way, func(b *testing.B) {
+			_, client := streamHub(b)
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			subscribed, arrived := make(chan struct{}), make(chan struct{}, 1)
+			var listening sync.WaitGroup
+			defer listening.Wait()
+			defer cancel()
+			listening.Go(func() {
+				last := "0"
+				hooked := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { close(subscribed) })
+				client.Receive(hooked, client.B().Subscribe().Channel("wake").Build(), func(m rueidis.PubSubMessage) {
+					if way == "payload" {
+						arrived <- struct{}{}
+						return
+					}
+					go func() { // which may not be done in this callback
+						got, err := client.Do(ctx, client.B().Xread().Count(10).Streams().Key("p:s:s").Id(last).Build()).AsXRead()
+						if err == nil {
+							entries := got["p:s:s"]
+							last = entries[len(entries)-1].ID
+							arrived <- struct{}{}
+						}
+					}()
+				})
+			})
+			<-subscribed
+			carried := ""
+			if way == "payload" {
+				carried = stringOf(eventPayload)
+			}
+			measure(b, func() {
+				for _, result := range client.DoMulti(ctx, add(b, client), client.B().Publish().Channel("wake").Message(carried).Build()) {
+					require.NoError(b, result.Error())
+				}
+			}, arrived)
+		})
+	}
 	for _, subscriptions := range []int{1, 10_000} {
 		b.Run("rpw/subscriptions="+strconv.Itoa(subscriptions), func(b *testing.B) {
 			h, _ := streamHub(b)

@@ -56,11 +56,25 @@ func (b *streamBus) glance(ctx context.Context, req *rpw.ReadRequest, here, mess
 			return events, false, nil
 		}
 	}
-	if events, err = b.readOn(ctx, req); len(events) > 0 || err != nil {
+	if events, err = b.readBeside(ctx, req); len(events) > 0 || err != nil {
 		return events, false, err
 	}
 	over, err = b.over(ctx, req)
 	return nil, over, err
+}
+
+// readBeside is readOn for a caller who will wait. The way through the client takes so much stack that he would keep twice as much of it while
+// he waits, so another goroutine goes it.
+func (b *streamBus) readBeside(ctx context.Context, req *rpw.ReadRequest) (events []rpw.Event, err error) {
+	done := make(chan struct{})
+	if !b.beside(func() {
+		defer close(done)
+		events, err = b.readOn(ctx, req)
+	}) {
+		return b.readOn(ctx, req)
+	}
+	<-done
+	return events, err
 }
 
 // over reports whether no event to come can be in the range of a request.

@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // config is what the flags say.
@@ -21,6 +24,7 @@ type config struct {
 	role    string
 	workers int
 	slots   int
+	lease   time.Duration
 	passes  int
 	watch   bool
 }
@@ -50,6 +54,7 @@ func flags(c *config, env func(string) string) *flag.FlagSet {
 	set.StringVar(&c.role, "role", "all", "what this process does: "+strings.Join(roles, ", ")+"; on memory:// it is all")
 	set.IntVar(&c.workers, "workers", 2, "how many workers to run")
 	set.IntVar(&c.slots, "slots", 4, "how many digests a worker makes at a time")
+	set.DurationVar(&c.lease, "lease", rpw.DefaultLease, "how long after a worker died others digest the files that it had begun")
 	set.IntVar(&c.passes, "passes", 1, "how many times to go over the folder")
 	set.BoolVar(&c.watch, "watch", false, "go on watching the folder after that")
 	return set
@@ -83,6 +88,8 @@ func parse(ctx context.Context, args []string, env func(string) string) (config,
 		return c, misuse("-workers is %d; it must be from 1 to 100", c.workers)
 	case c.slots < 1 || c.slots > 1000:
 		return c, misuse("-slots is %d; it must be from 1 to 1000", c.slots)
+	case c.lease < rpw.MinLease || c.lease > rpw.MaxLease:
+		return c, misuse("-lease is %v; it must be from %v to %v", c.lease, rpw.MinLease, rpw.MaxLease)
 	case c.passes < 1:
 		return c, misuse("-passes is %d; it must be at least 1", c.passes)
 	case c.watch && c.role == "work":

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,12 @@ import (
 // shared:// stands for a backend that several processes see: stores in memory that are shared by name.
 func init() { rpw.Register("shared", new(memory.Driver)) }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must come.
 const patience = time.Minute
@@ -130,6 +136,7 @@ func TestUsageErrors(t *testing.T) {
 		"no passes":         {[]string{"-passes", "0"}, "at least 1"},
 		"no workers":        {[]string{"-workers", "0"}, "from 1 to 100"},
 		"slots":             {[]string{"-slots", "-3"}, "from 1 to 1000"},
+		"lease":             {[]string{"-lease", "1ms"}, "from 100ms to 1h"},
 		"role":              {[]string{"-role", "cook"}, "all, scan, work, watch"},
 		"scan on memory":    {[]string{"-role", "scan", "-dir", dir}, "shared backend"},
 		"work on memory":    {[]string{"-role", "work", "-url", "memory://name"}, "shared backend"},
@@ -152,7 +159,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	out := filewatch(t, "-h")
-	for _, flag := range []string{"-dir", "-url", "-role", "-workers", "-slots", "-passes", "-watch"} {
+	for _, flag := range []string{"-dir", "-url", "-role", "-workers", "-slots", "-lease", "-passes", "-watch"} {
 		assert.Contains(t, out, "\n  "+flag)
 	}
 }

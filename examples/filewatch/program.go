@@ -14,6 +14,7 @@ import (
 	_ "github.com/redis-process-worker/rpw/driver/memory"
 	_ "github.com/redis-process-worker/rpw/driver/redis"
 	"github.com/redis-process-worker/rpw/logs"
+	"github.com/redis-process-worker/rpw/workers"
 )
 
 // program is one run of the command.
@@ -47,7 +48,7 @@ func (p *program) run(ctx context.Context) (err error) {
 	if p.works() {
 		hired = p.workers
 	}
-	p.crew = startCrew(ctx, p.hub, p.log, hired, p.slots, p.fail)
+	p.crew = startCrew(ctx, p.hub, p.log, hired, workers.Config{Concurrency: p.slots, Lease: p.lease, Grace: grace, Logger: p.log}, p.fail)
 	if p.role == "work" {
 		p.work(ctx)
 	} else {

@@ -32,12 +32,13 @@ type crew struct {
 }
 
 // startCrew starts n workers that digest files, until ctx ends or they are dismissed; failed is told why one could not go on.
-func startCrew(ctx context.Context, hub *rpw.Hub, log *slog.Logger, n, slots int, failed func(error)) *crew {
+func startCrew(ctx context.Context, hub *rpw.Hub, log *slog.Logger, n int, config workers.Config, failed func(error)) *crew {
 	ctx, stop := context.WithCancel(ctx)
 	c := &crew{stop: stop, errs: make([]error, n)}
 	d := &digester{hub: hub, log: log}
 	for i := range n {
-		w := workers.New(hub, workers.Config{Name: "digest-" + strconv.Itoa(i+1), Concurrency: slots, Grace: grace, Logger: log})
+		config.Name = "digest-" + strconv.Itoa(i+1)
+		w := workers.New(hub, config)
 		workers.Handle(w, Digest, d.digest) // Run returns its error, too
 		c.workers = append(c.workers, w)
 		c.running.Go(func() {

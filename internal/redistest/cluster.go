@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 )
 
 // Cluster is a cluster of masters without replicas; the slots are spread evenly.
@@ -84,5 +86,54 @@ func (c *Cluster) Addrs() []string {
 func (c *Cluster) Kill() {
 	for _, node := range c.Nodes {
 		node.Kill()
+	}
+}
+
+// Owner is the node that has the slot of a key.
+func (c *Cluster) Owner(t testing.TB, key string) *Server {
+	t.Helper()
+	for _, node := range c.Nodes {
+		if _, err := node.cli("EXISTS", key); err == nil {
+			return node
+		}
+	}
+	t.Fatalf("redistest: no node has the slot of %s", key)
+	return nil
+}
+
+// Move moves the slot of a key to another node, one key after the other, and calls between before each and after the last: then the slot is on both.
+func (c *Cluster) Move(t testing.TB, key string, to *Server, between func()) {
+	t.Helper()
+	from := c.Owner(t, key)
+	slot := from.CLI(t, "CLUSTER", "KEYSLOT", key)
+	source, target := from.CLI(t, "CLUSTER", "MYID"), to.CLI(t, "CLUSTER", "MYID")
+	to.CLI(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+	from.CLI(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+	from.migrate(t, slot, to, between)
+	for _, node := range append([]*Server{to, from}, c.Nodes...) { // the new owner first, or the slot is nobody's for a moment
+		node.CLI(t, "CLUSTER", "SETSLOT", slot, "NODE", target)
+	}
+}
+
+// migrate moves the keys of a slot. Their names may be any bytes, which redis-cli does not take.
+func (s *Server) migrate(t testing.TB, slot string, to *Server, between func()) {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr}, ForceSingleClient: true, DisableCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for {
+		between()
+		keys, err := client.Do(t.Context(), client.B().Arbitrary("CLUSTER", "GETKEYSINSLOT", slot, "1").Build()).AsStrSlice()
+		if err == nil && len(keys) == 0 {
+			return
+		}
+		if err == nil {
+			err = client.Do(t.Context(), client.B().Arbitrary("MIGRATE", "127.0.0.1", to.port, keys[0], "0", "5000").Build()).Error()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

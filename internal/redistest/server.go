@@ -39,6 +39,12 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
+// StartDurable starts a server that keeps what it acknowledged, whatever happens to its process.
+func StartDurable(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return Start(t, append([]string{"--appendonly", "yes", "--appendfsync", "always"}, args...)...)
+}
+
 func start(dir string, args ...string) (*Server, error) {
 	return startWith(dir, func(port string) []string {
 		return append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, args...)
@@ -140,6 +146,12 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
+// AwaitLoaded waits until a server that was restarted has read what it had stored.
+func (s *Server) AwaitLoaded(t testing.TB) {
+	t.Helper()
+	waitFor(t, "the server does not finish loading", func() bool { answer, err := s.cli("PING"); return err == nil && answer == "PONG" })
+}
+
 // Freeze stops the process where it is, as a machine that hangs; Thaw lets it go on.
 func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
 
@@ -152,6 +164,18 @@ func (s *Server) signal(sig os.Signal) {
 	if s.cmd != nil {
 		s.cmd.Process.Signal(sig)
 	}
+}
+
+// Clients are the connections of the server, one line each as CLIENT LIST tells them, without the one that asks.
+func (s *Server) Clients(t testing.TB) []string {
+	t.Helper()
+	var clients []string
+	for line := range strings.Lines(s.CLI(t, "CLIENT", "LIST")) {
+		if !strings.Contains(line, " cmd=client|list ") && !strings.Contains(line, " flags=M ") {
+			clients = append(clients, strings.TrimSpace(line))
+		}
+	}
+	return clients
 }
 
 // CLI runs redis-cli with args and returns what it prints.

@@ -412,6 +412,7 @@ local function advance(thorough)
     if behind then queue[NEXT] = now end
   end
   local more = retire(thorough and SLICE or RETIRED)
+  if PEEKS then return false end -- it would never get any nearer
   return behind or thorough and more
 end
 

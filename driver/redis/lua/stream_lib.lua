@@ -10,6 +10,11 @@
 -- where the latter two are its origin's. Entries without the second pair are of others.
 local call = redis.call
 
+-- While a slot of a cluster moves, keys that are not among KEYS may be on the other node, and it would seem that there are none. Here the
+-- script ends then, before it has done anything: the node that a slot leaves refuses to look for a key that is not there, the one that it comes to,
+-- for two.
+call('EXISTS', KEYS[2] .. '-', KEYS[2] .. '+')
+
 -- fail ends the script with an error of a kind of rpw. Nothing may have been written.
 local function fail(code, text) error({err = 'RPW ' .. code .. ' ' .. text}) end
 
@@ -71,8 +76,13 @@ local function open(main, tag, begin)
     st.keep, st.age = tonumber(m[6]), tonumber(m[7])
   else
     local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
+    if PEEKS then -- what is absent has no history, and needs none
+      if st.added > 0 then fail('permission', 'nobody who may write has looked at this stream yet, so its history has no epoch; that takes HSET on ' .. st.meta) end
+      epoch = '0'
+    end
     st.epoch, st.trimmed, st.tcount, st.removed = epoch, '0-0', st.added - st.length, st.added - st.length
     st.keep, st.age = tonumber(m[6] or keep), tonumber(m[7] or 0)
+    if PEEKS then return st end
     call('HSET', st.meta, 'e', epoch, 'a', text(st.added), 't', '0-0', 'tc', text(st.tcount), 'r', text(st.removed), 'ke', text(st.keep), 'ka', text(st.age))
     local parent, group = string.match(tag, '^(%b{}:)of%-dead:%d+:(.*):$')
     if parent then call('SADD', parent .. 'dead', group) end
@@ -203,6 +213,7 @@ local DEFAULT_KEEP <const> = 1000000
 -- retain applies a retention (events: 0 default, -1 no bound; age in ms: 0 no bound), by length with some slack so that it is not done
 -- at each publish.
 local function retain(st, keep, age)
+  if PEEKS then return 0 end
   local most, horizon
   if keep == 0 then keep = DEFAULT_KEEP end
   if keep >= 0 and st.length > keep + math.max(100, math.floor(keep / 100)) then most = keep end

@@ -2,12 +2,14 @@ package socket
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,11 +18,11 @@ import (
 	"github.com/coder/websocket"
 )
 
-// link is a client's connection on the server, from its upgrade on. It is the conn of its session.
+// connection is a client's connection on the server, from its upgrade on. It is the conn of its session.
 //
 // The websocket package ends a connection without a word when a context ends, and waits for ever without one. So it is given
-// none: what bounds a link are deadlines of the TCP connection below.
-type link struct {
+// none: what bounds a connection are deadlines of the TCP connection below.
+type connection struct {
 	ws     *websocket.Conn
 	tcp    *tcp
 	ctx    context.Context // ends with the cause for which the server ends the connection
@@ -47,6 +49,7 @@ var (
 	errRestart  = websocket.CloseError{Code: closeRestart, Reason: "the server stops; come back in a moment"}
 	errExpired  = websocket.CloseError{Code: closeExpired, Reason: "the credential has expired"}
 	errRevoked  = websocket.CloseError{Code: closeExpired, Reason: "the credential was revoked"}
+	errAnew     = websocket.CloseError{Code: closeBusy, Reason: "credentials were revoked meanwhile; come back at once"}
 	errSlow     = websocket.CloseError{Code: closeSlow, Reason: "answers are not read fast enough"}
 	errTooSlow  = websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "a message took too long"}
 	errPings    = websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "too many pings"}
@@ -54,58 +57,57 @@ var (
 	errProtocol = websocket.CloseError{Code: websocket.StatusProtocolError, Reason: "no WebSocket frame that is allowed here"}
 	errInternal = websocket.CloseError{Code: websocket.StatusInternalError, Reason: "internal error"}
 	errGone     = errors.New("the client is gone")
-	errNoPong   = errors.New("no sign of life from the client")
 )
 
 // end ends the connection: nothing is read or written from now on, then its session returns, and it is closed with why's code, or dropped.
-func (l *link) end(why error) { l.cancel(why) }
+func (c *connection) end(why error) { c.cancel(why) }
 
 // run runs the session until the connection is over. The error says why it is.
-func (l *link) run(session func(context.Context, conn, *peer) error) error {
+func (c *connection) run(session func(context.Context, conn, *peer) error) error {
 	var watching sync.WaitGroup
-	watching.Go(l.watch)
-	err := session(l.ctx, l, l.peer)
-	if l.ctx.Err() != nil {
-		err = context.Cause(l.ctx)
+	watching.Go(c.watch)
+	err := session(c.ctx, c, c.peer)
+	if c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
 	}
-	l.end(errGone)
+	c.end(errGone)
 	watching.Wait()
-	l.reading.forget()
-	l.writing.forget()
+	c.reading.forget()
+	c.writing.forget()
 	return err
 }
 
 // expireAt ends the connection some time after t, unless another credential has come by then; zero: never.
-func (l *link) expireAt(t time.Time) {
-	l.expiring.Lock()
-	defer l.expiring.Unlock()
-	if l.expiry != nil {
-		l.expiry.Stop()
-		l.expiry = nil
+func (c *connection) expireAt(t time.Time) {
+	c.expiring.Lock()
+	defer c.expiring.Unlock()
+	if c.expiry != nil {
+		c.expiry.Stop()
+		c.expiry = nil
 	}
 	if !t.IsZero() {
-		l.expiry = time.AfterFunc(time.Until(t)+l.peer.limits.RefreshGrace, func() { l.end(errExpired) })
+		c.expiry = time.AfterFunc(time.Until(t)+c.peer.limits.RefreshGrace, func() { c.end(errExpired) })
 	}
 }
 
 // Read returns the next message.
-func (l *link) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
-	l.reading.heed(ctx, l.unblock)
-	typ, r, err := l.ws.Reader(context.Background())
+func (c *connection) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
+	c.reading.heed(ctx, c.unblock)
+	typ, r, err := c.ws.Reader(context.Background())
 	if err != nil {
-		return 0, nil, l.readError(ctx, err)
+		return 0, nil, c.readError(ctx, err)
 	}
-	l.tcp.SetReadDeadline(time.Now().Add(l.peer.limits.MessageTime))
+	c.tcp.SetReadDeadline(time.Now().Add(c.peer.limits.MessageTime))
 	data, err := io.ReadAll(r)
-	l.tcp.SetReadDeadline(time.Time{})
+	c.tcp.SetReadDeadline(time.Time{})
 	if err != nil || ctx.Err() != nil { // whose deadline may have been taken away just now
-		return 0, nil, l.readError(ctx, err)
+		return 0, nil, c.readError(ctx, err)
 	}
 	return typ, data, nil
 }
 
 // readError says why there is no message: a websocket.CloseError, of the client or for it, or errGone.
-func (l *link) readError(ctx context.Context, err error) error {
+func (c *connection) readError(ctx context.Context, err error) error {
 	switch closed, ok := errors.AsType[websocket.CloseError](err); {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -127,15 +129,15 @@ func isGone(err error) bool {
 }
 
 // Write sends a message. A client that takes nothing of it for WriteTime is slow.
-func (l *link) Write(ctx context.Context, typ websocket.MessageType, data []byte) error {
-	l.writing.heed(ctx, l.unblock)
+func (c *connection) Write(ctx context.Context, typ websocket.MessageType, data []byte) error {
+	c.writing.heed(ctx, c.unblock)
 	err := context.Cause(ctx)
 	if err == nil {
-		err = l.ws.Write(context.Background(), typ, data)
+		err = c.ws.Write(context.Background(), typ, data)
 	}
 	switch {
 	case err == nil:
-		l.sent.add(len(data))
+		c.sent.add(len(data))
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -147,9 +149,9 @@ func (l *link) Write(ctx context.Context, typ websocket.MessageType, data []byte
 }
 
 // unblock lets Read and Write return, because their context has ended: Read at once, Write when it is done with its message, or soon.
-func (l *link) unblock() {
-	l.tcp.finish(lastWriteTime)
-	l.tcp.SetReadDeadline(time.Now())
+func (c *connection) unblock() {
+	c.tcp.finish(lastWriteTime)
+	c.tcp.SetReadDeadline(time.Now())
 }
 
 // heeded is a context that something is to be done about when it ends. Of a session's reader, or its writer, it is always the same one.
@@ -180,58 +182,47 @@ func (h *heeded) forget() {
 }
 
 // Ping waits for a pong.
-func (l *link) Ping(ctx context.Context) error { return l.ws.Ping(ctx) }
+func (c *connection) Ping(ctx context.Context) error { return c.ws.Ping(ctx) }
 
 // Close sends a close frame and waits for the client's, both within lingerTime.
-func (l *link) Close(code websocket.StatusCode, reason string) error {
-	l.tcp.finish(lingerTime)
-	return l.ws.Close(code, closeReason(reason))
+func (c *connection) Close(code websocket.StatusCode, reason string) error {
+	c.tcp.finish(lingerTime)
+	return c.ws.Close(code, closeReason(reason))
 }
 
 // CloseNow drops the connection.
-func (l *link) CloseNow() error {
-	l.tcp.Close() // so that whoever holds a lock of ws lets it go
-	return l.ws.CloseNow()
+func (c *connection) CloseNow() error {
+	c.tcp.Close() // so that whoever holds a lock of ws lets it go
+	return c.ws.CloseNow()
 }
 
-// closeReason cuts a reason to what a close frame can hold; with more, there would be no frame at all.
+// closeReason makes a reason one that a close frame can hold: with more bytes there would be no frame at all.
 func closeReason(s string) string {
 	const most = 123
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= most {
 		return s
 	}
-	for s = s[:most]; !utf8.ValidString(s); {
-		s = s[:len(s)-1]
+	end := most
+	for !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s
+	return s[:end]
 }
 
-// watch pings the client until the connection ends. One that does not answer is dropped.
-func (l *link) watch() {
-	ticker := time.NewTicker(l.peer.limits.PingEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		ctx, cancel := context.WithTimeout(l.ctx, l.peer.limits.PongTime)
-		err := l.Ping(ctx)
-		cancel()
-		if err != nil {
-			l.end(errNoPong)
-			return
-		}
-	}
+// watch drops a client that gives no sign of life.
+func (c *connection) watch() {
+	limits := c.peer.limits
+	c.end(cmp.Or(keepAlive(c.ctx, c, limits.PingEvery, limits.PongTime), errGone))
 }
 
 // pinged counts a ping or a pong of the client; false keeps the pong back. It is called within Read.
-func (l *link) pinged() bool {
-	if l.pings.take(rateOf(pingRate, 10*pingRate), l.peer.clock.now()) {
+func (c *connection) pinged() bool {
+	own := 2 / c.peer.limits.PingEvery.Seconds() // pongs are answers
+	if c.pings.take(rateOf(pingRate+own, 10*(pingRate+own)), c.peer.clock.now()) {
 		return true
 	}
-	l.end(errPings)
+	c.end(errPings)
 	return false
 }
 

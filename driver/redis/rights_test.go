@@ -1,0 +1,521 @@
+package redis
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/redistest"
+)
+
+// deed is something that a program does. Deeds are done in their order, each for itself.
+type deed struct {
+	of      string // the first role that may do it
+	name    string
+	command string // what is missing where it may not be done
+	do      func(ctx context.Context, h *rpw.Hub, s *scene) error
+}
+
+// scene is what the deeds are done to.
+type scene struct {
+	held    rpw.Claimed    // by the worker "w"
+	event   rpw.Delivery   // to the consumer "c" of the group "g"
+	spare   rpw.Delivery   // another one
+	pending rpw.ActionRef  // an action that waits
+	oldest  []rpw.Position // of the stream "s"
+}
+
+var roleOrder = []string{"observer", "producer", "worker", "gateway"}
+
+func job(id string) rpw.ActionSpec {
+	return rpw.ActionSpec{Ref: rpw.ActionRef{Queue: "q", ID: id}, Name: "job"}
+}
+
+// setScene puts something into everything. The admin may do all.
+func setScene(t *testing.T, admin *rpw.Hub) *scene {
+	t.Helper()
+	ctx, s := t.Context(), new(scene)
+	published, err := admin.Streams().Publish(ctx, []rpw.Batch{{Stream: "s", Events: slices.Repeat([]rpw.NewEvent{{Type: "e", Data: []byte("1")}}, 10)}})
+	require.NoError(t, err)
+	s.oldest = published[0].Positions
+	_, err = admin.Streams().EnsureGroup(ctx, rpw.GroupConfig{Stream: "s", Group: "g", From: rpw.Oldest()})
+	require.NoError(t, err)
+	got, err := admin.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Max: 3})
+	require.NoError(t, err)
+	s.event, s.spare = got[0], got[1]
+	_, err = admin.Streams().Settle(ctx, rpw.SettleRequest{Stream: "s", Group: "g", Settlements: []rpw.Settlement{{Receipt: got[2].Receipt, Verdict: rpw.Reject}}})
+	require.NoError(t, err)
+	_, err = admin.Actions().Enqueue(ctx, []rpw.ActionSpec{job("1"), job("2"), job("3")})
+	require.NoError(t, err)
+	claimed, err := admin.Actions().Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Lease: time.Hour})
+	require.NoError(t, err)
+	s.held, s.pending = claimed[0], job("3").Ref
+	_, err = admin.Actions().Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: "w", Name: "w", Status: rpw.WorkerBusy}, TTL: time.Hour})
+	require.NoError(t, err)
+	require.NoError(t, admin.Logs().Write(ctx, rpw.WriteLogs{Records: []rpw.LogRecord{{Message: "m"}}}))
+	require.NoError(t, rpw.Set(ctx, admin, "k", 1, rpw.TTL(rpw.NoTTL)))
+	return s
+}
+
+// first is the error of a call, or of its first item.
+func first(err error, items ...error) error {
+	for _, item := range items {
+		if err == nil {
+			err = item
+		}
+	}
+	return err
+}
+
+func command(kind rpw.CommandKind) deed {
+	return deed{"gateway", "command " + string(rune('0'+kind)), "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		ref := s.pending
+		if kind == rpw.Pause || kind == rpw.Resume {
+			ref.ID = ""
+		}
+		answers, err := h.Actions().Control(ctx, rpw.ControlRequest{Commands: []rpw.Command{{Kind: kind, Ref: ref}}})
+		if err == nil {
+			err = answers[0].Err
+		}
+		return err
+	}}
+}
+
+func administer(cmd rpw.GroupCommand) deed {
+	cmd.Stream, cmd.Group = "s", "g"
+	return deed{"gateway", "administer", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		answers, err := h.Streams().Administer(ctx, rpw.GroupCommands{Commands: []rpw.GroupCommand{cmd}})
+		if err == nil {
+			err = answers[0].Err
+		}
+		return err
+	}}
+}
+
+// deeds are all verbs of the contracts.
+var deeds = []deed{
+	{"observer", "locate", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Locate(ctx, "s", rpw.Newest())
+		return err
+	}},
+	{"observer", "locate what is absent", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Locate(ctx, "absent", rpw.Newest())
+		return err
+	}},
+	{"observer", "read", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		_, err := h.Streams().Read(ctx, rpw.ReadRequest{Stream: "s", After: s.oldest[2]})
+		return err
+	}},
+	{"observer", "wait for events", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		_, err := h.Streams().Read(ctx, rpw.ReadRequest{Stream: "s", After: s.oldest[9], Wait: 50 * time.Millisecond})
+		return err
+	}},
+	{"observer", "streams", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Streams(ctx, rpw.StreamsRequest{DeadLetters: true})
+		return err
+	}},
+	{"observer", "stream info", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().StreamInfo(ctx, "s")
+		return err
+	}},
+	{"observer", "groups", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Groups(ctx, "s")
+		return err
+	}},
+	{"observer", "pending", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Pending(ctx, rpw.PendingRequest{Stream: "s", Group: "g"})
+		return err
+	}},
+	{"observer", "dead letters", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Read(ctx, rpw.ReadRequest{Stream: rpw.DeadLetter("s", "g")})
+		return err
+	}},
+	{"observer", "get", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Cache().Get(ctx, rpw.GetRequest{Keys: []string{"k"}})
+		return err
+	}},
+	{"observer", "get from nearby", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Cache().Get(ctx, rpw.GetRequest{Keys: []string{"k"}, MaxStale: time.Second})
+		return err
+	}},
+	{"observer", "scan", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Cache().Scan(ctx, rpw.ScanRequest{})
+		return err
+	}},
+	{"observer", "logs", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Logs().Query(ctx, rpw.LogQuery{})
+		return err
+	}},
+	{"observer", "actions", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		got, err := h.Actions().Get(ctx, []rpw.ActionRef{s.pending})
+		return first(err, got[0].Err)
+	}},
+	{"observer", "list", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().List(ctx, rpw.ListActions{})
+		return err
+	}},
+	{"observer", "count", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Count(ctx, rpw.ActionFilter{})
+		return err
+	}},
+	{"observer", "queues", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Queues(ctx, rpw.QueuesRequest{})
+		return err
+	}},
+	{"observer", "changes", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		_, err := h.Actions().Changes(ctx, rpw.ChangesRequest{Ref: s.pending})
+		return err
+	}},
+	{"observer", "watch", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		_, err := h.Actions().Changes(ctx, rpw.ChangesRequest{Ref: s.pending, After: 1, Wait: 50 * time.Millisecond})
+		return err
+	}},
+	{"observer", "workers", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Workers(ctx, rpw.WorkersRequest{})
+		return err
+	}},
+
+	{"producer", "publish", "HSET", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		answers, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: "s", Keep: rpw.Retention{Events: 100}, Events: []rpw.NewEvent{{Type: "e", Key: "k"}}, Producer: rpw.Producer{ID: [16]byte{1}, Seq: 1}}})
+		return first(err, answersErr(answers)...)
+	}},
+	{"producer", "begin a stream", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		answers, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: "new", Events: []rpw.NewEvent{{Type: "e"}}}, {Stream: "s", Events: []rpw.NewEvent{{Type: "e"}}}})
+		return first(err, answersErr(answers)...)
+	}},
+	{"producer", "trim what a group holds", "XTRIM", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Trim(ctx, "s", rpw.Retention{Events: 9})
+		return err
+	}},
+	{"producer", "set", "SET", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		errs, err := h.Cache().Set(ctx, []rpw.CacheSet{{Key: "k", Data: []byte("2"), TTL: time.Hour}})
+		return first(err, errs...)
+	}},
+	{"producer", "increment", "INCRBY", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		answers, err := h.Cache().Increment(ctx, []rpw.CacheIncrement{{Key: "n", By: 1, TTL: time.Hour}})
+		if err == nil {
+			err = answers[0].Err
+		}
+		return err
+	}},
+	{"producer", "delete a value", "UNLINK", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		answers, err := h.Cache().Delete(ctx, []rpw.CacheDelete{{Key: "k"}})
+		if err == nil {
+			err = answers[0].Err
+		}
+		return err
+	}},
+	{"producer", "log", "XADD", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		return h.Logs().Write(ctx, rpw.WriteLogs{Records: []rpw.LogRecord{{Message: "m"}}})
+	}},
+	{"producer", "enqueue", "HSET", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		spec := job("4")
+		spec.Unique, spec.Delay = "key", time.Hour
+		answers, err := h.Actions().Enqueue(ctx, []rpw.ActionSpec{spec})
+		if err == nil {
+			err = answers[0].Err
+		}
+		return err
+	}},
+	{"producer", "begin a queue", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Enqueue(ctx, []rpw.ActionSpec{{Ref: rpw.ActionRef{Queue: "new", ID: "1"}, Name: "job"}})
+		return err
+	}},
+
+	{"worker", "join a group", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().EnsureGroup(ctx, rpw.GroupConfig{Stream: "s", Group: "other", From: rpw.Oldest()})
+		return err
+	}},
+	{"worker", "fetch", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "w", Max: 2})
+		return err
+	}},
+	{"worker", "settle", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		errs, err := h.Streams().Settle(ctx, rpw.SettleRequest{Stream: "s", Group: "g", Settlements: []rpw.Settlement{
+			{Receipt: s.event.Receipt, Verdict: rpw.Ack}, {Receipt: s.spare.Receipt, Verdict: rpw.Reject, Reason: "no"},
+		}})
+		return first(err, errs...)
+	}},
+	{"worker", "claim", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Claim(ctx, rpw.ClaimRequest{Queues: []string{"q", "other"}, Worker: "w"})
+		return err
+	}},
+	{"worker", "advance", "", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		answers, err := h.Actions().Advance(ctx, rpw.AdvanceRequest{Moves: []rpw.Move{{Lease: s.held.Lease, Kind: rpw.Fail, Failure: rpw.ActionFailure{Permanent: true}}}})
+		if err == nil {
+			err = answers[0].Err
+		}
+		return err
+	}},
+	{"worker", "beat", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: "w", Name: "w", Status: rpw.WorkerBusy}, Wait: 50 * time.Millisecond})
+		return err
+	}},
+	{"worker", "leave", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		_, err := h.Actions().Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: "w", Name: "w", Status: rpw.WorkerOffline}})
+		return err
+	}},
+
+	command(rpw.Reschedule),
+	command(rpw.Pause),
+	command(rpw.Resume),
+	command(rpw.Cancel),
+	command(rpw.Retry),
+	command(rpw.DeleteAction),
+	administer(rpw.GroupCommand{Verb: rpw.Redrive}),
+	administer(rpw.GroupCommand{Verb: rpw.RemoveConsumer, Consumer: "c"}),
+	administer(rpw.GroupCommand{Verb: rpw.ResetGroup, From: rpw.Oldest()}),
+	administer(rpw.GroupCommand{Verb: rpw.DeleteGroup}),
+	{"gateway", "delete an event", "XDEL", func(ctx context.Context, h *rpw.Hub, s *scene) error {
+		_, err := h.Streams().DeleteEvents(ctx, "s", []rpw.ID{s.oldest[9].ID})
+		return err
+	}},
+	{"gateway", "delete a stream", "", func(ctx context.Context, h *rpw.Hub, _ *scene) error {
+		return h.Streams().DeleteStream(ctx, "s")
+	}},
+}
+
+func answersErr(answers []rpw.Published) (errs []error) {
+	for _, answer := range answers {
+		errs = append(errs, answer.Err)
+	}
+	return errs
+}
+
+// grant makes the user of a role, with just the documented rules.
+func grant(t *testing.T, server *redistest.Server, role string, more ...string) (url string) {
+	t.Helper()
+	return grantRules(t, server, role, append(documentedRoles(t)[role], more...))
+}
+
+func grantRules(t *testing.T, server *redistest.Server, role string, rules []string) (url string) {
+	t.Helper()
+	server.CLI(t, append([]string{"ACL", "SETUSER", role, "reset", "on", ">CANARY"}, rules...)...)
+	return "redis://" + role + ":CANARY@" + server.Addr
+}
+
+func open(t *testing.T, url string, opts ...rpw.Option) *rpw.Hub {
+	t.Helper()
+	h, err := rpw.Open(t.Context(), url, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, h.Close()) })
+	return h
+}
+
+// TestRoles: with the documented rules each role can do what it is for, and what it is not for is refused, with nothing done.
+func TestRoles(t *testing.T) {
+	testRoles(t, "", func(rules []string) []string { return rules })
+}
+
+// TestRolesOfTheOriginalsLayout: so it is with the prefix "p" and the original's layout, with the rules changed as documented.
+func TestRolesOfTheOriginalsLayout(t *testing.T) {
+	names := strings.NewReplacer("&rpw:", "&p^", "{rpw:s:", "{p:", "{rpw:a", "{p^a", "{rpw:w", "{p^w", "rpw:s:", "p:", "rpw:c:", "p:", "rpw:", "p:")
+	testRoles(t, "?layout=original&prefix=p", func(rules []string) (changed []string) {
+		for _, rule := range rules {
+			if begin, ok := strings.CutSuffix(rule, "{rpw:*"); ok {
+				changed = append(changed, begin+"{p:*", begin+"{p^*")
+			} else {
+				changed = append(changed, names.Replace(rule))
+			}
+		}
+		return changed
+	})
+}
+
+func testRoles(t *testing.T, params string, change func(rules []string) []string) {
+	for i, role := range roleOrder {
+		t.Run(role, func(t *testing.T) {
+			server := redistest.Start(t, "--enable-debug-command", "yes")
+			s := setScene(t, open(t, "redis://"+server.Addr+params))
+			h := open(t, grantRules(t, server, role, change(documentedRoles(t)[role]))+params)
+			digest := func() string { return server.CLI(t, "DEBUG", "DIGEST") }
+			before := digest()
+			for _, d := range deeds {
+				may := slices.Index(roleOrder, d.of) <= i
+				err := d.do(t.Context(), h, s)
+				if !may {
+					require.ErrorIs(t, err, rpw.ErrPermission, d.name)
+					assert.Contains(t, err.Error(), d.command, d.name)
+					assert.Contains(t, err.Error(), "see Permissions", d.name)
+				} else {
+					require.NoError(t, err, d.name)
+				}
+				if !may || role == "observer" {
+					require.Equal(t, before, digest(), "%s changed something", d.name)
+				}
+				before = digest()
+			}
+		})
+	}
+}
+
+// TestRolesAreNarrow: each rule of a role is needed for something that it can do.
+func TestRolesAreNarrow(t *testing.T) {
+	server := redistest.Start(t)
+	able := func(rules []string) int {
+		server.CLI(t, "SCRIPT", "FLUSH") // else what is known is not sent
+		server.CLI(t, append([]string{"ACL", "SETUSER", "u", "reset", "on", ">pw"}, rules...)...)
+		h, err := rpw.Open(t.Context(), "redis://u:pw@"+server.Addr)
+		if err != nil {
+			return -1000
+		}
+		defer h.Close()
+		client, _ := rpw.Native[rueidis.Client](h)
+		s := storeWith(t, client, "rpw")
+		found, err := s.findRights(t.Context())
+		require.NoError(t, err)
+		return -len(found.missing)
+	}
+	for role, rules := range documentedRoles(t) {
+		whole := able(rules)
+		for i := 0; i < len(rules); i++ {
+			n := 1
+			if strings.HasPrefix(rules[i], "(") { // a selector, of two words
+				n = 2
+			}
+			switch rule := rules[i]; rule {
+			case "-@dangerous", "+unsubscribe", "(+publish": // what is not tried when a hub is opened
+			default:
+				assert.Less(t, able(slices.Delete(slices.Clone(rules), i, i+n)), whole, "%s without %s", role, rule)
+			}
+			i += n - 1
+		}
+	}
+}
+
+// TestObserverIsWoken: who may not write still hears at once of what others publish, and soon of what becomes of actions.
+func TestObserverIsWoken(t *testing.T) {
+	server := redistest.Start(t)
+	admin := open(t, "redis://"+server.Addr)
+	s := setScene(t, admin)
+	h := open(t, grant(t, server, "observer"))
+	events := make(chan error, 2)
+	go func() {
+		got, err := h.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s", After: s.oldest[9], Wait: time.Minute})
+		if err == nil && len(got) == 0 {
+			err = context.DeadlineExceeded
+		}
+		events <- err
+	}()
+	go func() {
+		got, err := h.Actions().Changes(t.Context(), rpw.ChangesRequest{Ref: s.held.Ref, Wait: time.Minute, Final: true})
+		if err == nil && (len(got) == 0 || !got[0].State.Terminal()) {
+			err = context.DeadlineExceeded
+		}
+		events <- err
+	}()
+	_, err := admin.Streams().Publish(t.Context(), []rpw.Batch{{Stream: "s", Events: []rpw.NewEvent{{Type: "e"}}}})
+	require.NoError(t, err)
+	_, err = admin.Actions().Advance(t.Context(), rpw.AdvanceRequest{Moves: []rpw.Move{{Lease: s.held.Lease, Kind: rpw.Complete}}})
+	require.NoError(t, err)
+	for range 2 {
+		select {
+		case err := <-events:
+			assert.NoError(t, err)
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "the observer was not woken")
+		}
+	}
+}
+
+// TestObserverSeesWhatTimeHasDone: leases that ended and actions that became due, which nobody has written down yet.
+func TestObserverSeesWhatTimeHasDone(t *testing.T) {
+	server := redistest.Start(t, "--enable-debug-command", "yes")
+	admin := open(t, "redis://"+server.Addr)
+	ctx := t.Context()
+	lost, late := job("lost"), job("late")
+	lost.MaxAttempts, late.Delay = 1, 100*time.Millisecond
+	_, err := admin.Actions().Enqueue(ctx, []rpw.ActionSpec{lost})
+	require.NoError(t, err)
+	_, err = admin.Actions().Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Lease: rpw.MinLease})
+	require.NoError(t, err)
+	_, err = admin.Actions().Enqueue(ctx, []rpw.ActionSpec{late})
+	require.NoError(t, err)
+	h := open(t, grant(t, server, "observer"))
+	before := server.CLI(t, "DEBUG", "DIGEST")
+	require.Eventually(t, func() bool {
+		got, err := h.Actions().Get(ctx, []rpw.ActionRef{lost.Ref})
+		require.NoError(t, err)
+		return got[0].State == rpw.Failed
+	}, 10*time.Second, 10*time.Millisecond)
+	got, err := h.Actions().Get(ctx, []rpw.ActionRef{lost.Ref})
+	require.NoError(t, err)
+	require.NotNil(t, got[0].Failure)
+	assert.Equal(t, "worker lost: lease ended", got[0].Failure.Message)
+	assert.Equal(t, rpw.Failed, got[0].Events[len(got[0].Events)-1].State)
+	require.Eventually(t, func() bool {
+		page, err := h.Actions().Queues(ctx, rpw.QueuesRequest{})
+		require.NoError(t, err)
+		return page.Queues[0].Ready == 1 && page.Queues[0].Finished == 1
+	}, 10*time.Second, 10*time.Millisecond)
+	assert.Equal(t, before, server.CLI(t, "DEBUG", "DIGEST"))
+}
+
+// TestObserverOfForeignStreams: what has no epoch has no positions, until somebody who may write has looked.
+func TestObserverOfForeignStreams(t *testing.T) {
+	server := redistest.Start(t)
+	h := open(t, grant(t, server, "observer"))
+	server.CLI(t, "XADD", "rpw:s:s", "*", "e", "1")
+	_, err := h.Streams().Locate(t.Context(), "s", rpw.Newest())
+	require.ErrorIs(t, err, rpw.ErrPermission)
+	assert.ErrorContains(t, err, "HSET on {rpw:s:s}:m")
+	_, err = h.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s"})
+	require.ErrorIs(t, err, rpw.ErrPermission)
+	_, err = open(t, "redis://"+server.Addr).Streams().Locate(t.Context(), "s", rpw.Oldest())
+	require.NoError(t, err)
+	events, err := h.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "s"})
+	require.NoError(t, err)
+	assert.Len(t, events, 1)
+}
+
+// TestRolesElsewhere: the rules hold in a cluster, by Sentinels and with replicas, with what the documentation adds.
+func TestRolesElsewhere(t *testing.T) {
+	node := redistest.StartCluster(t, 1).Nodes[0]
+	servers := redistest.StartReplicated(t, 1, 1)
+	for _, role := range roleOrder {
+		url := grant(t, node, role, "+role", "+cluster|slots", "+cluster|shards", "+cluster|info")
+		read(t, open(t, strings.Replace(url, "redis://", "redis+cluster://", 1)))
+		read(t, open(t, grant(t, servers.Master, role, "+wait")+"?durability=replicated"))
+		grant(t, servers.Master, role, "+role")
+		read(t, open(t, "redis+sentinel://"+role+":CANARY@"+servers.Sentinels[0].Addr+"/mymaster"))
+	}
+}
+
+func read(t *testing.T, h *rpw.Hub) {
+	t.Helper()
+	_, err := h.Cache().Get(t.Context(), rpw.GetRequest{Keys: []string{"k"}})
+	require.NoError(t, err)
+	_, err = h.Cache().Scan(t.Context(), rpw.ScanRequest{})
+	require.NoError(t, err)
+	_, err = h.Streams().Locate(t.Context(), "s", rpw.Oldest())
+	require.NoError(t, err)
+}
+
+// TestRolesAreTold: CONFIG GET is in no line.
+func TestRolesAreTold(t *testing.T) {
+	server := redistest.Start(t)
+	var notices []rpw.Notice
+	works(t, grant(t, server, "gateway"), rpw.WithObserver(observer{func(n rpw.Notice) { notices = append(notices, n) }}))
+	require.Len(t, notices, 1)
+	assert.Equal(t, rpw.NoticeDegraded, notices[0].Kind)
+}
+
+// TestWritingCommands: the driver knows which commands of its scripts write.
+func TestWritingCommands(t *testing.T) {
+	server := shared.Server(t)
+	for _, v := range (keyspace{}).verbs() {
+		for _, sc := range v.scripts {
+			for _, name := range sc.commands {
+				flags := server.CLI(t, "COMMAND", "INFO", strings.Fields(name)[0])
+				assert.Equal(t, strings.Contains(flags, "write") || name == "PUBLISH", writing[name], name)
+			}
+		}
+	}
+}

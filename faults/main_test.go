@@ -1,0 +1,21 @@
+//go:build faults
+
+package faults
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	_ "github.com/redis-process-worker/rpw/driver/redis"
+)
+
+// TestMain checks that nothing is left running, and prints the figures.
+func TestMain(m *testing.M) {
+	asked := goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1") // where slots are: it sleeps for a second, also after Close
+	goleak.VerifyTestMain(m, asked, goleak.Cleanup(func(code int) {
+		figures.print(os.Stdout)
+		os.Exit(code)
+	}))
+}

@@ -1,0 +1,237 @@
+package jwtauth_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/redis-process-worker/rpw"
+	_ "github.com/redis-process-worker/rpw/driver/memory"
+	"github.com/redis-process-worker/rpw/socket"
+	"github.com/redis-process-worker/rpw/socket/jwtauth"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// issuer makes tokens.
+type issuer struct {
+	t      *testing.T
+	rsa    *rsa.PrivateKey
+	ed     ed25519.PrivateKey
+	secret []byte
+}
+
+func newIssuer(t *testing.T) (*issuer, *jwtauth.Authenticator) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	public, ed, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	i := &issuer{t, private, ed, []byte(strings.Repeat("CANARY", 10))}
+	a, err := jwtauth.New(jwtauth.Config{
+		Issuer: "https://id.example.com", Audience: "rpw",
+		Keys: map[string]jwtauth.Key{
+			"rsa":    {Algorithm: "RS256", Key: &private.PublicKey},
+			"ed":     {Algorithm: "EdDSA", Key: public},
+			"secret": {Algorithm: "HS256", Key: i.secret},
+		},
+	})
+	require.NoError(t, err)
+	return i, a
+}
+
+// token signs the claims of a good token, changed by edit.
+func (i *issuer) token(method jwt.SigningMethod, kid string, key any, edit func(jwt.MapClaims)) string {
+	now := time.Now()
+	c := jwt.MapClaims{
+		"iss": "https://id.example.com", "aud": "rpw", "sub": "edge-1", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
+		"grants": []socket.Grant{{Rights: []socket.Right{socket.Read, socket.Write}, Streams: []string{"orders*"}}},
+	}
+	if edit != nil {
+		edit(c)
+	}
+	token := jwt.NewWithClaims(method, c)
+	if kid != "" {
+		token.Header["kid"] = kid
+	}
+	text, err := token.SignedString(key)
+	require.NoError(i.t, err)
+	return text
+}
+
+func (i *issuer) good() string { return i.token(jwt.SigningMethodRS256, "rsa", i.rsa, nil) }
+
+// TestTokens: tokens of each algorithm let their client in, with its grants.
+func TestTokens(t *testing.T) {
+	i, a := newIssuer(t)
+	for _, token := range []string{
+		i.good(), i.token(jwt.SigningMethodEdDSA, "ed", i.ed, nil), i.token(jwt.SigningMethodHS256, "secret", i.secret, nil),
+	} {
+		id, err := a.Authenticate(&http.Request{Header: http.Header{"Authorization": {"Bearer " + token}}})
+		require.NoError(t, err)
+		assert.Equal(t, "edge-1", id.Name)
+		assert.WithinDuration(t, time.Now().Add(time.Hour), id.Expires, time.Minute)
+		assert.Equal(t, []socket.Grant{{Rights: []socket.Right{socket.Read, socket.Write}, Streams: []string{"orders*"}}}, id.Grants)
+	}
+	url, _ := serve(t, a)
+	hub, err := rpw.Open(t.Context(), "ws://:"+i.good()+"@"+url)
+	require.NoError(t, err)
+	defer hub.Close()
+	assert.NoError(t, publish(t.Context(), hub, "orders-1"))
+	assert.ErrorIs(t, publish(t.Context(), hub, "bills"), rpw.ErrPermission)
+}
+
+func publish(ctx context.Context, hub *rpw.Hub, stream string) error {
+	answers, err := hub.Streams().Publish(ctx, []rpw.Batch{{Stream: stream, Events: []rpw.NewEvent{{Type: "x"}}}})
+	if err == nil {
+		err = answers[0].Err
+	}
+	return err
+}
+
+// TestForgedTokens is B50: each is refused before the upgrade, with one text for all, and none is in the log.
+func TestForgedTokens(t *testing.T) {
+	i, a := newIssuer(t)
+	addr, log := serve(t, a)
+	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(&i.rsa.PublicKey)
+	require.NoError(t, err)
+	asSecret := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
+	rs, hs := jwt.SigningMethodRS256, jwt.SigningMethodHS256
+	changed := func(name string, value any) string {
+		return i.token(rs, "rsa", i.rsa, func(c jwt.MapClaims) {
+			if c[name] = value; value == nil {
+				delete(c, name)
+			}
+		})
+	}
+	good := i.good()
+	head, rest, _ := strings.Cut(good, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	other := i.token(rs, "rsa", i.rsa, func(c jwt.MapClaims) { c["sub"] = "admin" })
+
+	for what, token := range map[string]string{
+		"no algorithm":                      i.token(jwt.SigningMethodNone, "rsa", jwt.UnsafeAllowNoneSignatureType, nil),
+		"public key as secret":              i.token(hs, "rsa", asSecret, nil),
+		"public key as secret, der":         i.token(hs, "rsa", public, nil),
+		"secret for the key of another":     i.token(hs, "rsa", i.secret, nil),
+		"key of another algorithm":          i.token(rs, "ed", i.rsa, nil),
+		"another algorithm of the key":      i.token(jwt.SigningMethodRS512, "rsa", i.rsa, nil),
+		"a stranger's key":                  i.token(rs, "rsa", stranger, nil),
+		"no key id":                         i.token(rs, "", i.rsa, nil),
+		"unknown key id":                    i.token(rs, "../rsa", i.rsa, nil),
+		"expired":                           changed("exp", time.Now().Add(-time.Second).Unix()),
+		"without an end":                    changed("exp", nil),
+		"not yet valid":                     changed("nbf", time.Now().Add(time.Hour).Unix()),
+		"issued in the future":              changed("iat", time.Now().Add(time.Hour).Unix()),
+		"another audience":                  changed("aud", "other"),
+		"no audience":                       changed("aud", nil),
+		"another issuer":                    changed("iss", "https://evil.example.com"),
+		"no subject":                        changed("sub", nil),
+		"a subject that is no text":         changed("sub", 7),
+		"another payload":                   head + "." + strings.Split(other, ".")[1] + "." + signature,
+		"no signature":                      head + "." + payload + ".",
+		"two parts":                         head + "." + payload,
+		"no token":                          "CANARY",
+		"the signature with another ending": good + "=",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr, nil)
+		require.NoError(t, err)
+		for name, value := range map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+			"Sec-WebSocket-Protocol": socket.Subprotocol, "Authorization": "Bearer " + token,
+		} {
+			req.Header.Set(name, value)
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		require.NoError(t, err, what)
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		require.NoError(t, err, what)
+		assert.Equal(t, http.StatusUnauthorized, res.StatusCode, what)
+		assert.Equal(t, "a valid credential is required\n", string(body), what)
+		assert.NotContains(t, log.String(), token, what)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	assert.NotContains(t, log.String(), signature)
+	assert.NotContains(t, log.String(), "CANARY")
+}
+
+// TestConfigsThatCannotBeMeant: above all, keys that another algorithm would misread.
+func TestConfigsThatCannotBeMeant(t *testing.T) {
+	i, _ := newIssuer(t)
+	weak := &rsa.PublicKey{N: new(big.Int).Rsh(i.rsa.N, 1100), E: 65537}
+	for what, key := range map[string]jwtauth.Key{
+		"public key as a secret": {Algorithm: "HS256", Key: &i.rsa.PublicKey},
+		"private key":            {Algorithm: "EdDSA", Key: i.ed},
+		"secret for RS256":       {Algorithm: "RS256", Key: i.secret},
+		"short secret":           {Algorithm: "HS256", Key: []byte("CANARY")},
+		"short key":              {Algorithm: "RS256", Key: weak},
+		"no algorithm":           {Key: i.secret},
+		"none":                   {Algorithm: "none", Key: i.secret},
+		"no key":                 {Algorithm: "RS256"},
+	} {
+		_, err := jwtauth.New(jwtauth.Config{Issuer: "x", Audience: "x", Keys: map[string]jwtauth.Key{"k": key}})
+		require.ErrorIs(t, err, rpw.ErrInvalid, what)
+		assert.NotContains(t, err.Error(), "CANARY")
+	}
+	good := map[string]jwtauth.Key{"k": {Algorithm: "HS256", Key: i.secret}}
+	for _, config := range []jwtauth.Config{
+		{}, {Issuer: "x", Audience: "x"}, {Issuer: "x", Keys: good}, {Audience: "x", Keys: good}, {Issuer: "x", Audience: "x", Keys: good, Leeway: -1},
+		{Issuer: "x", Audience: "x", Keys: map[string]jwtauth.Key{"": good["k"]}},
+	} {
+		_, err := jwtauth.New(config)
+		assert.ErrorIs(t, err, rpw.ErrInvalid)
+	}
+}
+
+// serve runs a server over a fresh Hub.
+func serve(t *testing.T, a *jwtauth.Authenticator) (addr string, log *lockedBuffer) {
+	hub, err := rpw.Open(t.Context(), "memory://")
+	require.NoError(t, err)
+	log = new(lockedBuffer)
+	server, err := socket.NewServer(hub, socket.Config{Authenticate: a.Authenticate, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	require.NoError(t, err)
+	web := httptest.NewServer(server)
+	t.Cleanup(func() {
+		assert.NoError(t, server.Close())
+		web.Close()
+		assert.NoError(t, hub.Close())
+	})
+	return web.Listener.Addr().String(), log
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
