@@ -14,10 +14,10 @@ SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults flake mutants load bench fuzz fmt
+.PHONY: help demo test check unit deps faults flake mutants load bench bench-quick microbench fuzz fmt
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 demo: ## examples/filewatch on memory, two passes
 	$(GO) run ./examples/filewatch -passes 2
@@ -53,7 +53,13 @@ mutants: ## promises broken one at a time, in the root and both drivers: the tes
 load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
 	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)
 
-bench: ## the benchmarks beside the code; the figures of PERFORMANCE.md
+bench: deps ## rpw beside its limits and peers, all or AREA=publish,actions,... (15 minutes); REPORT=file.md also writes the tables
+	cd bench && $(GO) run . -area '$(AREA)' $(if $(REPORT),-markdown '$(abspath $(REPORT))' -json '$(abspath $(REPORT)).json')
+
+bench-quick: deps ## the same, shorter (3 minutes)
+	cd bench && $(GO) run . -area '$(AREA)' -rounds 2 -length 300ms
+
+microbench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
 fuzz: ## every fuzz target, FUZZTIME each

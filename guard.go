@@ -41,11 +41,10 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 	retries, doubt := 0, false
 	for ; err != nil && p.again(ctx, err, retries); retries++ {
 		doubt = doubt || errors.Is(err, ErrUncertain)
-		trial, cancel := p.within(ctx)
+		repeat, cancel := p.within(ctx)
 		before := err
-		if answer, err = verb(contract, trial, req); err != nil && trial.Err() != nil && ctx.Err() == nil { // it was the Hub that gave up
-			doubt = doubt || errors.Is(err, ErrUncertain)
-			err = before
+		if answer, err = verb(contract, repeat, req); err != nil && repeat.Err() != nil && ctx.Err() == nil {
+			err = givenUp(err, before)
 		}
 		cancel()
 	}
@@ -56,6 +55,14 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 		return none, err
 	}
 	return answer, nil
+}
+
+// givenUp is the error of a repeat that the Hub has cut, after the error before: the caller's ctx has not ended.
+func givenUp(err, before error) error {
+	if errors.Is(err, ErrUncertain) {
+		return Errorf(ErrUncertain, "no answer within %v; before that: %s", opTimeout, strings.TrimPrefix(before.Error(), "rpw: "))
+	}
+	return before
 }
 
 // inDoubt is the answer to a call of which an earlier try had an unknown outcome. What the store refuses after a look at what it holds settles that
