@@ -55,7 +55,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "C4", Name: "a scan asks for all KEYS", File: "scan.go",
 		Old: `node.B().Scan().Cursor(at).Match(globEscape.Replace(before+req.Prefix) + "*").Count(looks).Type("string").Build()}`,
 		New: `node.B().Keys().Pattern(globEscape.Replace(before+req.Prefix) + "*").Build()}
-	_ = looks`, Test: "TestOpenWithDocumentedPermissions", With: []string{"doc_test.go"}},
+	_ = looks`, Test: "TestRoles", With: []string{"rights_test.go", "open_test.go", "doc_test.go"}},
 	{Promise: "C6", Name: "near values are served without proof", File: "nearnode.go",
 		Old: `proven == nil || age(now, *proven) > min(maxStale, nearBound)`, New: `proven == nil`, Test: "TestNearAfterAFreeze"},
 	{Promise: "C6", Name: "a value that changed on its way is kept", File: "nearvalues.go",
