@@ -144,6 +144,9 @@ func (c *config) tlsConfig() (*tls.Config, error) {
 	return cfg, nil
 }
 
+// pingEvery is how long a connection is idle until it is pinged. Three connections of an idle worker make 1.5 commands a second of it.
+const pingEvery = 2 * time.Second
+
 // clientOption is the configuration of rueidis. Its retries are off, because it would repeat reads for ever and knows nothing of repeats that are safe;
 // connections have no end of life, since it would repeat writes then; pings find a silent peer in KeepAlive + ConnWriteTimeout.
 func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
@@ -158,7 +161,7 @@ func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
 		SelectDB:            c.db,
 		ClientName:          "rpw",
 		TLSConfig:           cfg,
-		Dialer:              net.Dialer{Timeout: c.dialTimeout, KeepAlive: 400 * time.Millisecond},
+		Dialer:              net.Dialer{Timeout: c.dialTimeout, KeepAlive: pingEvery},
 		DialCtxFn:           l.dial,
 		ConnWriteTimeout:    2 * time.Second,
 		BlockingPoolSize:    c.pool,
