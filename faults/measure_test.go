@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -119,3 +117,6 @@ func linksMade(t testing.TB, s *redistest.Server) int {
 	require.NoError(t, err)
 	return n
 }
+
+// recovery is from the return of what had failed until all work again.
+const recovery = 3 * time.Second

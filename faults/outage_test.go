@@ -22,10 +22,7 @@ import (
 	"github.com/redis-process-worker/rpw/workers"
 )
 
-const (
-	outage   = 30 * time.Second
-	recovery = 3 * time.Second // from the server's return until all work again
-)
+const outage = 30 * time.Second
 
 // TestOutage takes a server away for half a minute from a process in which much waits. Everything goes on afterwards by itself, nothing is lost,
 // no subscriber gets anything twice, and meanwhile the process is quiet.
