@@ -49,7 +49,6 @@ func TestCycles(t *testing.T) {
 func cycle(t *testing.T, server *redistest.Server, i int) time.Duration {
 	hub, err := rpw.Open(t.Context(), "redis://"+server.Addr)
 	require.NoError(t, err)
-	quiet := slog.New(slog.DiscardHandler)
 	numbers := rpw.StreamOf[int]("numbers")
 	double := actions.Define[int, int]("double")
 	var waiting sync.WaitGroup

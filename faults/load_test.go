@@ -135,3 +135,19 @@ func (c *tally) again() int {
 	}
 	return again
 }
+
+func stream(i int) rpw.Stream[int] { return rpw.StreamOf[int]("stream" + strconv.Itoa(i)) }
+
+// each calls f with 0 to n-1, 64 at a time.
+func each(n int, f func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				f(int(i))
+			}
+		})
+	}
+	all.Wait()
+}

@@ -112,7 +112,18 @@ func within(t testing.TB, since time.Time, what string, cond func() bool) time.D
 // linksMade is how many connections the server has accepted so far.
 func linksMade(t testing.TB, s *redistest.Server) int {
 	t.Helper()
-	_, rest, _ := strings.Cut(s.CLI(t, "INFO", "stats"), "total_connections_received:")
+	return counted(t, s, "total_connections_received")
+}
+
+// commandsDone is how many commands the server has done so far.
+func commandsDone(t testing.TB, s *redistest.Server) int {
+	t.Helper()
+	return counted(t, s, "total_commands_processed")
+}
+
+func counted(t testing.TB, s *redistest.Server, what string) int {
+	t.Helper()
+	_, rest, _ := strings.Cut(s.CLI(t, "INFO", "stats"), what+":")
 	n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
 	require.NoError(t, err)
 	return n
