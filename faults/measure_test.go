@@ -131,3 +131,15 @@ func counted(t testing.TB, s *redistest.Server, what string) int {
 
 // recovery is from the return of what had failed until all work again.
 const recovery = 3 * time.Second
+
+// streamKey is the key of a stream on a server: the only one with its name that is a stream.
+func streamKey(t testing.TB, s *redistest.Server, name string) string {
+	t.Helper()
+	for key := range strings.Lines(s.CLI(t, "SCAN", "0", "COUNT", "10000", "TYPE", "stream")) {
+		if key = strings.TrimSpace(key); strings.HasSuffix(key, name) {
+			return key
+		}
+	}
+	t.Fatalf("there is no stream %s", name)
+	return ""
+}
