@@ -61,6 +61,16 @@ func resident() mebibytes {
 	return mebibytes(pages*os.Getpagesize()) / (1 << 20)
 }
 
+// files is how many files and connections this process has open; 0 where /proc does not tell.
+func files(t testing.TB) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if !os.IsNotExist(err) {
+		require.NoError(t, err)
+	}
+	return len(open)
+}
+
 // lines is a slog.Handler that notes when lines came.
 type lines struct {
 	mu    sync.Mutex

@@ -15,7 +15,7 @@ import (
 type Proxy struct {
 	Addr string // where it listens
 
-	to       string
+	to       atomic.Pointer[string]
 	listener net.Listener
 	hole     atomic.Bool
 	mute     atomic.Bool
@@ -33,7 +33,8 @@ func NewProxy(t testing.TB, addr string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), to: addr, listener: l, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{Addr: l.Addr().String(), listener: l, conns: make(map[net.Conn]struct{})}
+	p.Lead(addr)
 	p.tasks.Go(p.serve)
 	t.Cleanup(func() {
 		l.Close()
@@ -45,6 +46,9 @@ func NewProxy(t testing.TB, addr string) *Proxy {
 	})
 	return p
 }
+
+// Lead lets new connections go to another server.
+func (p *Proxy) Lead(addr string) { p.to.Store(&addr) }
 
 // Blackhole swallows all bytes, in both directions, from now on; what was swallowed stays lost.
 func (p *Proxy) Blackhole(on bool) { p.hole.Store(on) }
@@ -84,7 +88,7 @@ func (p *Proxy) serve() {
 
 // pass serves one connection.
 func (p *Proxy) pass(client net.Conn) {
-	server, err := net.Dial("tcp", p.to)
+	server, err := net.Dial("tcp", *p.to.Load())
 	if err != nil {
 		client.Close()
 		return
