@@ -6,6 +6,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 )
 
 // TestFailover: F20, F5, S2, S5: the master that Sentinels watch is killed, or frozen and later continued, under publishers and subscribers, with
-// each write acknowledged by a replica. All goes on with the new master, and nothing that was acknowledged is lost. What is on its way to a master that
+// each write acknowledged by a replica. All goes on with the new master, and nothing that was acknowledged is lost: who has
+// read more than that learns of another history. What is on its way to a master that
 // freezes waits for the timeout of a call: rueidis sends no pings on a link while a WAIT is under way.
 func TestFailover(t *testing.T) {
 	for name, leave := range map[string]func(*redistest.Server){"killed": (*redistest.Server).Kill, "frozen": (*redistest.Server).Freeze} {
@@ -32,8 +34,17 @@ func TestFailover(t *testing.T) {
 			stop := make(chan struct{})
 			var load, following sync.WaitGroup
 			var followers []*follower
+			var resets atomic.Int64
 			for range subscribers {
-				f := follow(t, hub, stream)
+				var f *follower
+				f = follow(t, hub, stream, rpw.OnGap(func(gap *rpw.GapError) (rpw.Position, error) {
+					if gap.Kind != rpw.GapReset {
+						return rpw.GapStop(gap)
+					}
+					resets.Add(1) // it had read what was not acknowledged yet, and the new master does not have
+					f.next.Store(0)
+					return gap.Oldest, nil
+				}))
 				followers = append(followers, f)
 				following.Go(func() { f.run(ctx) })
 			}
@@ -77,6 +88,7 @@ func TestFailover(t *testing.T) {
 			}
 			assert.Len(t, all(t, hub, stream), int(p.stored.Load()), "nothing acknowledged is lost, nothing is there twice")
 			note(t, "events; calls that failed and were repeated", [2]int64{p.stored.Load(), p.failed.Load()})
+			note(t, "subscribers that were ahead of the new master, and told so", resets.Load())
 		})
 	}
 }

@@ -71,9 +71,9 @@ type follower struct {
 	wrong  []string // to be read after run
 }
 
-func follow(t testing.TB, hub *rpw.Hub, stream rpw.Stream[int]) *follower {
+func follow(t testing.TB, hub *rpw.Hub, stream rpw.Stream[int], opts ...rpw.SubscribeOption) *follower {
 	t.Helper()
-	sub, err := stream.Subscribe(t.Context(), hub, rpw.Oldest())
+	sub, err := stream.Subscribe(t.Context(), hub, rpw.Oldest(), opts...)
 	require.NoError(t, err)
 	return &follower{sub: sub}
 }
