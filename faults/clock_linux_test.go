@@ -66,7 +66,7 @@ func TestServerClockJumps(t *testing.T) {
 	note(t, "handlers begun for 6 actions", runs.Load())
 }
 
-// TestClocksApart: F16, F14, A6, C2, G3: the clocks of the server and of this process are an hour apart. Delays, leases and times to live last as long
+// TestClocksApart: F16, F10, F14, A6, C2, G3: the clocks of the server and of this process are an hour apart. Delays, leases and times to live last as long
 // as they should.
 func TestClocksApart(t *testing.T) {
 	t.Parallel()
