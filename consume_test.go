@@ -204,6 +204,7 @@ func TestConsumeRebuildsWhereItWas(t *testing.T) {
 
 // TestConsumeRebuildsWithPauses: a group that vanishes again and again, or a gap that does not end, is no hot loop; nor is a driver
 // that always answers early.
+// F8, G5.
 func TestConsumeRebuildsWithPauses(t *testing.T) {
 	for name, test := range map[string]struct {
 		trouble error

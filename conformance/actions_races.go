@@ -14,6 +14,7 @@ import (
 
 func raceCases() []testCase {
 	return []testCase{
+		// F30, A3.
 		{"Actions/Race/OneTerminalState", []string{"A3"},
 			"However complete, fail, cancel, retry and other claims meet, an action is in one terminal state at a time, and only who brought it there is told nil.", func(e *env) {
 				b := e.board()
@@ -63,6 +64,7 @@ func raceCases() []testCase {
 					}
 				}
 			}},
+		// F30, A7, A3.
 		{"Actions/Race/CancelBeforeClaim", []string{"A7", "A3"},
 			"A cancel that answers Cancelled has won: the action was not handed out; one that answers Running is heard by the holder.", func(e *env) {
 				b, other := e.board(), e.boardOf(e.peer())
@@ -239,6 +241,7 @@ func repeatCases() []testCase {
 				require.Equal(e, rpw.Pending, b.get(ref).State)
 				require.False(e, b.queues()["other"].Paused)
 			}},
+		// F12, A1, A2, A3, S3.
 		{"Actions/Repeat/LostReplies", []string{"A1", "A2", "A3", "S3"},
 			"A hub that loses replies repeats: nothing is stored twice, leased to nobody, costs an attempt or is refused to its holder.", func(e *env) {
 				hub, faults := e.faulty()

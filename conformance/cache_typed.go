@@ -52,6 +52,7 @@ func typedCacheCases() []testCase {
 				require.NoError(e, err)
 				assert.Equal(e, 2, n)
 			}},
+		// F34, C5.
 		{"Cache/Load/OneLoadForMany", []string{"C5"},
 			"Callers of one Hub that miss the same key at once share one load; what it made is stored for all.",
 			func(e *env) {

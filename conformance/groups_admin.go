@@ -41,6 +41,7 @@ func groupGapCases() []testCase {
 				require.NoError(e, err)
 				assert.Equal(e, []string{"296", "298", "299", "300"}, dataOf(e.fetch("s", "g", "c", 10)))
 			}},
+		// F8, G5.
 		{"Groups/Gaps/FlushedGroupIsMadeAgain", []string{"G5"},
 			"After a flush the group is ErrNotFound; when it was made again a consumer that knows the old one gets one gap of kind reset.",
 			func(e *env) {
@@ -140,6 +141,7 @@ func groupAdminCases() []testCase {
 				assert.Equal(e, []string{"a", "b", "c"}, names)
 				assert.Equal(e, 3, e.info("s").Groups)
 			}},
+		// F46, G6.
 		{"Groups/Pending/PagesByID", []string{"G6"},
 			"Pending events are listed by id, in pages, with holder, attempt and the end of the lease; also of one consumer.",
 			func(e *env) {

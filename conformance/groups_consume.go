@@ -67,6 +67,7 @@ func consumeCases() []testCase {
 					assert.Equal(e, 1, times, "event %d", n)
 				}
 			}},
+		// F10, G3.
 		{"Groups/Consume/LiveHandlerKeepsItsLease", []string{"G3"},
 			"A handler that runs much longer than the lease keeps it: nobody else gets the event.",
 			func(e *env) {
@@ -152,6 +153,7 @@ func consumeCases() []testCase {
 					assert.Equal(e, "1", d.Header[rpw.HeaderDeadAttempts])
 				}
 			}},
+		// F8, G5.
 		{"Groups/Consume/FlushedGroupIsRebuilt", []string{"G5"},
 			"After the store lost everything a member reports one gap, makes the group again and handles what comes.",
 			func(e *env) {

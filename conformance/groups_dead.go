@@ -29,6 +29,7 @@ func deadLetterCases() []testCase {
 				e.pass(e.lease())
 				assert.Empty(e, e.fetch("s", "g", "c", 10))
 			}},
+		// F13, G4.
 		{"Groups/DeadLetter/PastMaxDeliveries", []string{"G4"},
 			"An event that was delivered MaxDeliveries times without a verdict is not delivered again but moved, also when its consumers just die.",
 			func(e *env) {

@@ -83,6 +83,7 @@ func gapCases() []testCase {
 				e.publish("s", numbers(1, 5)...)
 				assert.Equal(e, rpw.GapReset, e.lostAfter("s", at).Kind, "also when the new history is longer than the old one")
 			}},
+		// F18, S5.
 		{"Streams/Gaps/FlushedStoreIsReset", []string{"S5"},
 			"After the store lost everything a reader gets a gap of kind reset, also one that was at the very beginning or at the end.",
 			func(e *env) {
@@ -133,6 +134,7 @@ func gapCases() []testCase {
 				e.publish("s", "7")
 				assert.Equal(e, []string{"7"}, texts(e.read("s", at[5])))
 			}},
+		// F17, S5.
 		{"Streams/Gaps/RandomHistoriesAreToldTruly", []string{"S5"},
 			"In random sequences of publish, trim, delete and read a gap is reported exactly where trimmed events were missed.",
 			func(e *env) {

@@ -40,6 +40,7 @@ func publishCases() []testCase {
 				require.NoError(e, err)
 				assert.Equal(e, []string{"b"}, texts(e.on(e.peer()).read("s", stored)), "another process goes on from the text of a position")
 			}},
+		// F19, S1.
 		{"Streams/Publish/OrderIsTotalAndStrict", []string{"S1"},
 			"All readers see one order, ids and counts grow strictly in it, however many publish at once.",
 			func(e *env) {
@@ -99,6 +100,7 @@ func publishCases() []testCase {
 					assert.True(e, bytes.Equal(full[i].Data, got[i].Data), "event %d", i)
 				}
 			}},
+		// F47, S2.
 		{"Streams/Publish/BatchIsAllOrNone", []string{"S2"},
 			"A batch with one event that cannot be stored stores none.",
 			func(e *env) {

@@ -12,6 +12,7 @@ import (
 
 func readCases() []testCase {
 	return []testCase{
+		// F6, S4.
 		{"Streams/Locate/NewestIsPinned", []string{"S4"},
 			"What is published after Locate(Newest) returned comes after the position, on a stream that is new, empty or full.",
 			func(e *env) {

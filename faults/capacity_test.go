@@ -4,7 +4,6 @@ package faults
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,22 +86,6 @@ func subscribeMany(t *testing.T, url string, nodes ...*redistest.Server) {
 		most = max(most, clients(t, node))
 	}
 	atMost(t, "connections to a node after that", most, 8)
-}
-
-func stream(i int) rpw.Stream[int] { return rpw.StreamOf[int]("stream" + strconv.Itoa(i)) }
-
-// each calls f with 0 to n-1, 64 at a time.
-func each(n int, f func(i int)) {
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range 64 {
-		all.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				f(int(i))
-			}
-		})
-	}
-	all.Wait()
 }
 
 // clients is how many connections programs have to a node.

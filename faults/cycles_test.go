@@ -21,13 +21,13 @@ import (
 	"github.com/redis-process-worker/rpw/workers"
 )
 
-// TestCycles opens a hub, uses everything and closes it, a hundred times, also without the server at the end. Nothing is left of it.
+// TestCycles: F44, E3: opens a hub, uses everything and closes it, a hundred times, also without the server at the end. Nothing is left of it.
 func TestCycles(t *testing.T) {
 	const cycles = 100
 	server := redistest.StartDurable(t)
 	cycle(t, server, 1) // what is made once in a process
 	own := goleak.IgnoreCurrent()
-	before := runtime.NumGoroutine()
+	before, filesBefore, memoryBefore := runtime.NumGoroutine(), files(t), memory()
 	var slowest, slowestAlone time.Duration
 	for i := range cycles {
 		took := cycle(t, server, i)
@@ -41,6 +41,8 @@ func TestCycles(t *testing.T) {
 	atMost(t, "the slowest close without the server", slowestAlone, rpw.CloseTimeout+time.Second)
 	assert.NoError(t, goleak.Find(own))
 	atMost(t, "goroutines more than before", runtime.NumGoroutine()-before, 0)
+	atMost(t, "open files more than before", files(t)-filesBefore, 0)
+	atMost(t, "memory more than before, heap and stacks", memory()-memoryBefore, 5)
 	within(t, time.Now(), "the connections have ended", func() bool { return clients(t, server) == 0 })
 	atMost(t, "connections left", clients(t, server), 0)
 }
@@ -49,7 +51,6 @@ func TestCycles(t *testing.T) {
 func cycle(t *testing.T, server *redistest.Server, i int) time.Duration {
 	hub, err := rpw.Open(t.Context(), "redis://"+server.Addr)
 	require.NoError(t, err)
-	quiet := slog.New(slog.DiscardHandler)
 	numbers := rpw.StreamOf[int]("numbers")
 	double := actions.Define[int, int]("double")
 	var waiting sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 
 // TestDemotion makes the server a replica for ten seconds: it answers READONLY then. Nothing is done meanwhile, which the errors say, links are
 // given up in case another server is behind the address now, and all goes on when the server is a master again.
+// F21, E4.
 func TestDemotion(t *testing.T) {
 	const demoted = 10 * time.Second
 	server := redistest.StartDurable(t)

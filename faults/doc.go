@@ -1,4 +1,7 @@
-// Package faults holds the long tests: what rpw does while a server is away for half a minute, is demoted, or its slots move, and what it costs
-// to wait for much. They take minutes, so they have a target of their own, make faults, which prints what was measured beside its bound.
-// They are behind the build tag "faults".
+// Package faults holds the tests of what rpw does while others fail: servers that are killed, frozen, full, demoted or set back, links that break or
+// crawl, processes that die or sleep, clocks that jump. RELIABILITY.md lists the faults, with the test of each. Everything is real there: the
+// servers, the processes and the network.
+//
+// The long tests take minutes. They are behind the build tag "faults" and have a target of their own, make faults, which prints what was measured
+// beside its bound.
 package faults

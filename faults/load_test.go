@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -73,9 +71,9 @@ type follower struct {
 	wrong  []string // to be read after run
 }
 
-func follow(t testing.TB, hub *rpw.Hub, stream rpw.Stream[int]) *follower {
+func follow(t testing.TB, hub *rpw.Hub, stream rpw.Stream[int], opts ...rpw.SubscribeOption) *follower {
 	t.Helper()
-	sub, err := stream.Subscribe(t.Context(), hub, rpw.Oldest())
+	sub, err := stream.Subscribe(t.Context(), hub, rpw.Oldest(), opts...)
 	require.NoError(t, err)
 	return &follower{sub: sub}
 }
@@ -136,4 +134,20 @@ func (c *tally) again() int {
 		again += n - 1
 	}
 	return again
+}
+
+func stream(i int) rpw.Stream[int] { return rpw.StreamOf[int]("stream" + strconv.Itoa(i)) }
+
+// each calls f with 0 to n-1, 64 at a time.
+func each(n int, f func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				f(int(i))
+			}
+		})
+	}
+	all.Wait()
 }

@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -63,6 +61,16 @@ func resident() mebibytes {
 	return mebibytes(pages*os.Getpagesize()) / (1 << 20)
 }
 
+// files is how many files and connections this process has open; 0 where /proc does not tell.
+func files(t testing.TB) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if !os.IsNotExist(err) {
+		require.NoError(t, err)
+	}
+	return len(open)
+}
+
 // lines is a slog.Handler that notes when lines came.
 type lines struct {
 	mu    sync.Mutex
@@ -114,8 +122,34 @@ func within(t testing.TB, since time.Time, what string, cond func() bool) time.D
 // linksMade is how many connections the server has accepted so far.
 func linksMade(t testing.TB, s *redistest.Server) int {
 	t.Helper()
-	_, rest, _ := strings.Cut(s.CLI(t, "INFO", "stats"), "total_connections_received:")
+	return counted(t, s, "total_connections_received")
+}
+
+// commandsDone is how many commands the server has done so far.
+func commandsDone(t testing.TB, s *redistest.Server) int {
+	t.Helper()
+	return counted(t, s, "total_commands_processed")
+}
+
+func counted(t testing.TB, s *redistest.Server, what string) int {
+	t.Helper()
+	_, rest, _ := strings.Cut(s.CLI(t, "INFO", "stats"), what+":")
 	n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
 	require.NoError(t, err)
 	return n
+}
+
+// recovery is from the return of what had failed until all work again.
+const recovery = 3 * time.Second
+
+// streamKey is the key of a stream on a server: the only one with its name that is a stream.
+func streamKey(t testing.TB, s *redistest.Server, name string) string {
+	t.Helper()
+	for key := range strings.Lines(s.CLI(t, "SCAN", "0", "COUNT", "10000", "TYPE", "stream")) {
+		if key = strings.TrimSpace(key); strings.HasSuffix(key, name) {
+			return key
+		}
+	}
+	t.Fatalf("there is no stream %s", name)
+	return ""
 }

@@ -22,13 +22,11 @@ import (
 	"github.com/redis-process-worker/rpw/workers"
 )
 
-const (
-	outage   = 30 * time.Second
-	recovery = 3 * time.Second // from the server's return until all work again
-)
+const outage = 30 * time.Second
 
 // TestOutage takes a server away for half a minute from a process in which much waits. Everything goes on afterwards by itself, nothing is lost,
 // no subscriber gets anything twice, and meanwhile the process is quiet.
+// F1, F2, F5, F32, L1: the server is killed, or frozen.
 func TestOutage(t *testing.T) {
 	for name, way := range map[string]struct {
 		leave func(*redistest.Server)

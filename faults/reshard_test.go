@@ -19,6 +19,7 @@ import (
 )
 
 // TestReshard moves slots between the nodes of a cluster, key by key, while their streams and queues are in use.
+// F22, F5, E4.
 func TestReshard(t *testing.T) {
 	const objects, rounds = 3, 3 // streams, and queues
 	nodes := redistest.StartCluster(t, 3)

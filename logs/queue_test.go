@@ -42,6 +42,7 @@ func account(t *testing.T, records []rpw.LogRecord) (delivered, dropped int) {
 
 // TestOverload: a million records a (virtual) second against a store that takes a millisecond for a batch.
 // It protects L1: what overflows is dropped, counted and told; the caller never waits.
+// F32, L1.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &fakeSink{behave: func(context.Context, rpw.WriteLogs) error {
@@ -74,6 +75,7 @@ func TestOverload(t *testing.T) {
 }
 
 // TestOutage: the store is away for a minute; what fits into the buffer arrives afterwards, the newest of it.
+// F32, L1, L2.
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		back := time.Now().Add(time.Minute)
@@ -109,6 +111,7 @@ func TestOutage(t *testing.T) {
 }
 
 // TestBlackhole: a sink that never answers, but heeds its ctx.
+// F32, L1, L2: the store says nothing.
 func TestBlackhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &fakeSink{behave: func(ctx context.Context, _ rpw.WriteLogs) error {
@@ -181,6 +184,7 @@ func TestPanickingSink(t *testing.T) {
 }
 
 // TestSinkThatLogs: what the sink logs with its ctx does not feed itself.
+// F32, L1.
 func TestSinkThatLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &fakeSink{}

@@ -149,6 +149,7 @@ func (f frail) Write(b []byte) (int, error) {
 
 // TestCutAnywhere is K3: the connection breaks after any number of bytes of an exchange, in either direction, and then again, and each
 // event of a publisher who sees no error is stored once and in order.
+// F35, K3.
 func TestCutAnywhere(t *testing.T) {
 	const events, handshake = 8, 150
 	hub := memoryHub(t)
@@ -195,6 +196,7 @@ func TestCutAnywhere(t *testing.T) {
 }
 
 // TestSubscriptionThroughCuts is K3: a subscription over a link that keeps breaking receives each event once, in order, without a gap.
+// F35, F5, K3.
 func TestSubscriptionThroughCuts(t *testing.T) {
 	const events, cutEvery = 400, 40
 	hub := memoryHub(t)

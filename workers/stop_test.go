@@ -86,6 +86,7 @@ func inSluggish(t *testing.T, test func(t *testing.T, hub *rpw.Hub, store *slugg
 }
 
 // TestStop protects W3, as the tests that follow it do.
+// F31, W3: handlers that end, and that do not.
 func TestStop(t *testing.T) {
 	cases := []struct {
 		name     string
@@ -139,6 +140,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestStopUnderLoad: F31, W3: a worker is stopped under load.
 func TestStopUnderLoad(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
 		def := actions.Define[int, int]("load", actions.MaxAttempts(1))
@@ -175,6 +177,7 @@ func TestStopUnderLoad(t *testing.T) {
 }
 
 // Stopping is bounded also when the backend does not answer any more.
+// F31, W3: the store hangs.
 func TestStopWhileTheBackendHangs(t *testing.T) {
 	handlers := map[string]func(context.Context, string) (string, error){
 		"Idle":           nil,
@@ -264,6 +267,7 @@ func TestHubCloseWithStream(t *testing.T) {
 }
 
 // A claim whose answer was lost is repeated as the same claim: what it was given is run at once, not when the lease ends.
+// F12, A1: the answer of a claim is lost.
 func TestLostClaim(t *testing.T) {
 	inSluggish(t, func(t *testing.T, hub *rpw.Hub, store *sluggish) {
 		def := actions.Define[string, string]("work")

@@ -84,6 +84,7 @@ type badError struct{ text string }
 
 func (e *badError) Error() string { return e.text }
 
+// TestOutcomes: F43, F13, A5: handlers that return, panic, and end their goroutine.
 func TestOutcomes(t *testing.T) {
 	quick := actions.Backoff(rpw.Backoff{First: time.Second, Max: time.Second, Jitter: -1})
 	cases := []struct {
@@ -288,6 +289,7 @@ func TestCancelIgnored(t *testing.T) {
 	})
 }
 
+// TestLeaseLost: F11, A2: the lease of a handler is lost.
 func TestLeaseLost(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
 		def := actions.Define[string, string]("work")
@@ -374,6 +376,7 @@ func sixHours(ctx context.Context, hub *rpw.Hub, cfg workers.Config) (attempts i
 	return attempts, errors.Join(failed, err)
 }
 
+// TestSixHourAction: F10, G3, A4: handlers that run for hours, under leases of seconds.
 func TestSixHourAction(t *testing.T) {
 	for _, cfg := range []workers.Config{{Logger: quiet}, {Logger: quiet, Lease: time.Hour, Heartbeat: time.Minute}} {
 		real := time.Now()

@@ -537,6 +537,7 @@ func TestActionCancelWaitsForTheHandler(t *testing.T) {
 	})
 }
 
+// TestActionClockFallsBack: F15, A2: the clock falls back.
 func TestActionClockFallsBack(t *testing.T) {
 	s := newActionTest(t)
 	s.put(spec("a"))
@@ -637,6 +638,7 @@ func TestActionRetention(t *testing.T) {
 	})
 }
 
+// TestActionStoreFull: F45, F23, A1: the store is full.
 func TestActionStoreFull(t *testing.T) {
 	inBubble(t, func(t *testing.T, s actionTest) {
 		size := specSize(new(spec("a0")))

@@ -197,6 +197,7 @@ func TestARedrivenEventIsNotDeliveredTwiceAfterAReset(t *testing.T) {
 	assert.Zero(t, b.store.Used())
 }
 
+// TestTrimmingLosesNothingThatIsPending: F17, G1: a stream is trimmed below what is pending.
 func TestTrimmingLosesNothingThatIsPending(t *testing.T) {
 	b := newBus(t)
 	b.group(rpw.GroupConfig{})
@@ -405,6 +406,7 @@ func TestATwinOfAnAnsweredFetchTakesNothing(t *testing.T) {
 	})
 }
 
+// TestIdleConsumersAreForgotten: F46, G6: consumers that come once.
 func TestIdleConsumersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t)

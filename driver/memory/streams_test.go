@@ -201,6 +201,7 @@ func TestAnIDGetsItsPlaceInThePresentHistory(t *testing.T) {
 	assert.Equal(t, b.locate("s", rpw.Oldest()), after(rpw.ID{}))
 }
 
+// TestIDsGrowWhenTheClockFallsBack: F19, S1: the clock falls back.
 func TestIDsGrowWhenTheClockFallsBack(t *testing.T) {
 	st := newStream(New(Options{}), "s")
 	now := time.Now()
@@ -303,6 +304,7 @@ func TestLateBatchesOfAProducerAreRefused(t *testing.T) {
 	assert.Len(t, b.read(rpw.ReadRequest{Stream: "s"}), 3)
 }
 
+// TestAFullStoreStillFrees: F45, F23, S7: the store is full.
 func TestAFullStoreStillFrees(t *testing.T) {
 	s := New(Options{MaxBytes: 10_000})
 	b := bus{t, s.streams}
@@ -342,6 +344,7 @@ func TestAFullStoreStillFrees(t *testing.T) {
 	assert.Zero(t, s.Used())
 }
 
+// TestAFullStoreDropsWhatHasExpiredFirst: F45, S7: the store is full of what has expired.
 func TestAFullStoreDropsWhatHasExpiredFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{MaxBytes: 10_000})

@@ -52,6 +52,7 @@ func do(t testing.TB, client rueidis.Client, words ...string) rueidis.RedisMessa
 }
 
 // TestActionsInAFullServer: new work is refused whole; what is there is brought to its end, which needs memory, too.
+// F23, A1, A2: the memory of the server is full.
 func TestActionsInAFullServer(t *testing.T) {
 	s := storeOn(t, redistest.Start(t, "--maxmemory-policy", "noeviction"), "p")
 	a := s.actions()
@@ -128,6 +129,7 @@ func TestActionsCatchUpInSlices(t *testing.T) {
 }
 
 // TestClockThatFellBack: no lease ends later than a new one would, by the clock as it is.
+// F15, A2: the clock of the server fell back by an hour.
 func TestClockThatFellBack(t *testing.T) {
 	s := testStore(t)
 	a := s.actions()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -24,10 +25,46 @@ type links struct {
 	ended   bool      // by end
 }
 
-// link is a connection that takes itself off the list.
+// link is a connection that takes itself off the list. rueidis greets the server with one write, and waits for the answer before anything else: a
+// link that fails until then has carried no command of ours, and its error is one of dialling. Servers with too many clients do that.
 type link struct {
 	net.Conn
-	of *links
+	of    *links
+	stage atomic.Int32
+}
+
+// The stages of a link.
+const (
+	greeting int32 = iota // nothing has come yet
+	greeted               // something has come, nothing was written since
+	inUse
+)
+
+// Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
+func (l *link) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if err != nil {
+		l.of.ends()
+	}
+	if n > 0 && l.stage.Load() == greeting {
+		l.stage.Store(greeted)
+	}
+	return n, l.explain(err)
+}
+
+func (l *link) Write(b []byte) (int, error) {
+	if l.stage.Load() == greeted {
+		l.stage.Store(inUse)
+	}
+	n, err := l.Conn.Write(b)
+	return n, l.explain(err)
+}
+
+func (l *link) explain(err error) error {
+	if err == nil || l.stage.Load() == inUse {
+		return err
+	}
+	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: err}
 }
 
 func (l *link) Close() error {
@@ -36,15 +73,6 @@ func (l *link) Close() error {
 	l.of.mu.Unlock()
 	l.of.ends()
 	return l.Conn.Close()
-}
-
-// Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
-func (l *link) Read(p []byte) (int, error) {
-	n, err := l.Conn.Read(p)
-	if err != nil {
-		l.of.ends()
-	}
-	return n, err
 }
 
 // ends notes that a connection is over.
@@ -75,7 +103,7 @@ func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *
 		}
 		return nil, err
 	}
-	made := &link{conn, l}
+	made := &link{Conn: conn, of: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {

@@ -54,6 +54,7 @@ func linked(t *testing.T, s *store, key string) {
 	}, 10*time.Second, time.Millisecond)
 }
 
+// TestNearIsTold: F33, C6: others change the value, and flush the store.
 func TestNearIsTold(t *testing.T) {
 	server := redistest.Start(t)
 	s, _ := nearStore(t, server.Addr, "", "")
@@ -69,6 +70,7 @@ func TestNearIsTold(t *testing.T) {
 	assert.Eventually(t, func() bool { v, _ := nearly(t, s, "absent"); return v == "1" }, time.Second, time.Millisecond)
 }
 
+// TestNearServesWithoutTheServerOnlyWithinTheBound: F33, C6: the link swallows everything while the value changes.
 func TestNearServesWithoutTheServerOnlyWithinTheBound(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)

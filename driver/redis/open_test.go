@@ -64,7 +64,7 @@ func TestOpen(t *testing.T) {
 	works(t, "redis+cluster://"+strings.Join(shared.Cluster(t).Addrs(), ",")+"?connections=2")
 }
 
-// TestOpenSaysWhatIsWrong is B29, B31, B32 and the checks of the server.
+// TestOpenSaysWhatIsWrong is B29, B31, B32, F24 and the checks of the server.
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "right")
 	cli := func(args ...string) string {

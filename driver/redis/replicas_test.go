@@ -14,6 +14,7 @@ import (
 )
 
 // TestReplicatedWaits: what is acknowledged is on a replica; with too few of them the outcome is unknown.
+// F20, S2: a replica is frozen.
 func TestReplicatedWaits(t *testing.T) {
 	servers := redistest.StartReplicated(t, 1, 0)
 	h, err := rpw.Open(t.Context(), "redis://"+servers.Master.Addr+"?durability=replicated&replicas=1&timeout=1s")

@@ -15,6 +15,7 @@ import (
 
 var testScript = newScript("cache_delete.lua")
 
+// TestExecLoadsTheScriptWhereItIsMissing: F28: the server has forgotten the script, between calls and within a pipeline.
 func TestExecLoadsTheScriptWhereItIsMissing(t *testing.T) {
 	server := redistest.Start(t)
 	s := storeOn(t, server, "p")
@@ -30,6 +31,7 @@ func TestExecLoadsTheScriptWhereItIsMissing(t *testing.T) {
 	assert.NoError(t, answers[1].err)
 }
 
+// TestExecKeepsToItsTime: F2, E1: the server takes no writes for a while.
 func TestExecKeepsToItsTime(t *testing.T) {
 	server := redistest.Start(t)
 	s := storeOn(t, server, "p")

@@ -213,6 +213,7 @@ func TestAStreamOfOthersIsReadFromItsBeginning(t *testing.T) {
 	assert.Equal(t, texts(4, 6), b.read(b.locate(rpw.Last(3))))
 }
 
+// TestHistoryTakenByOthersIsAGap: F17, S5: others trim a stream and delete entries of it, below positions and at them.
 func TestHistoryTakenByOthersIsAGap(t *testing.T) {
 	b := newBus(t)
 	begin := b.locate(rpw.Newest())
@@ -249,6 +250,7 @@ func TestAnEmptiedStreamIsAGap(t *testing.T) {
 	assert.Equal(t, texts(4, 4), b.read(b.gap(at[0]).Resume))
 }
 
+// TestAStreamDeletedByOthersIsAnotherHistory: F18, S5: others delete a stream and make it anew.
 func TestAStreamDeletedByOthersIsAnotherHistory(t *testing.T) {
 	b := newBus(t)
 	begin := b.locate(rpw.Newest())
@@ -280,6 +282,7 @@ func TestAStreamDeletedByOthersIsAnotherHistory(t *testing.T) {
 	}
 }
 
+// TestARestoredOlderCopyIsAnotherHistory: F18, S5: the keys of a stream are replaced by an older copy of them.
 func TestARestoredOlderCopyIsAnotherHistory(t *testing.T) {
 	server := redistest.Start(t)
 	b := busOf(t, storeOn(t, server, "p"))
@@ -321,6 +324,7 @@ func TestARestoredOlderCopyIsAnotherHistory(t *testing.T) {
 	assert.Equal(t, texts(1, 3), dataOf(b.fetch(3)), "the group is as old as the copy")
 }
 
+// TestFetchMeetsWhatOthersDo: F17, G5: others trim what a group has not delivered yet, and what it has.
 func TestFetchMeetsWhatOthersDo(t *testing.T) {
 	b := newBus(t)
 	b.group()
@@ -532,6 +536,7 @@ func TestKeysAndProducersBelongToAHistory(t *testing.T) {
 	assert.NotEqual(t, first.Epoch, publish().Epoch)
 }
 
+// TestAFullServerRefusesWholeAndLetsFinish: F23, S2, G2: the memory of the server is full.
 func TestAFullServerRefusesWholeAndLetsFinish(t *testing.T) {
 	server := redistest.Start(t)
 	b := busOf(t, storeOn(t, server, "p"))

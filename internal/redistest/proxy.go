@@ -1,20 +1,25 @@
 package redistest
 
 import (
-	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// Proxy stands between clients and a server, and can swallow everything, as a network that broke without telling anybody, or cut all connections.
+// Proxy stands between clients and a server, and can swallow everything, as a network that broke without telling anybody, swallow the answers alone,
+// be as slow as a poor network, or cut all connections.
 type Proxy struct {
 	Addr string // where it listens
 
-	to       string
+	to       atomic.Pointer[string]
 	listener net.Listener
 	hole     atomic.Bool
+	mute     atomic.Bool
+	poor     atomic.Pointer[Poor]
 	tasks    sync.WaitGroup
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
@@ -28,7 +33,8 @@ func NewProxy(t testing.TB, addr string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), to: addr, listener: l, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{Addr: l.Addr().String(), listener: l, conns: make(map[net.Conn]struct{})}
+	p.Lead(addr)
 	p.tasks.Go(p.serve)
 	t.Cleanup(func() {
 		l.Close()
@@ -41,8 +47,25 @@ func NewProxy(t testing.TB, addr string) *Proxy {
 	return p
 }
 
+// Lead lets new connections go to another server.
+func (p *Proxy) Lead(addr string) { p.to.Store(&addr) }
+
 // Blackhole swallows all bytes, in both directions, from now on; what was swallowed stays lost.
 func (p *Proxy) Blackhole(on bool) { p.hole.Store(on) }
+
+// Mute swallows what the server says from now on: it does its work, and nobody learns of it.
+func (p *Proxy) Mute(on bool) { p.mute.Store(on) }
+
+// Poor is a poor network. The zero Poor is a good one.
+type Poor struct {
+	Delay  time.Duration // before what came goes on, in each direction
+	Jitter time.Duration // more delay, up to this, at random
+	Slice  int           // bytes that go on at a time; 0: as many as came
+	Rate   int           // bytes a second; 0: any number
+}
+
+// Slow lets the connections be those of a poor network from now on. Each keeps the order of its bytes.
+func (p *Proxy) Slow(as Poor) { p.poor.Store(&as) }
 
 // Cut ends all connections.
 func (p *Proxy) Cut() {
@@ -65,7 +88,7 @@ func (p *Proxy) serve() {
 
 // pass serves one connection.
 func (p *Proxy) pass(client net.Conn) {
-	server, err := net.Dial("tcp", p.to)
+	server, err := net.Dial("tcp", *p.to.Load())
 	if err != nil {
 		client.Close()
 		return
@@ -77,7 +100,7 @@ func (p *Proxy) pass(client net.Conn) {
 	var both sync.WaitGroup
 	for from, to := range map[net.Conn]net.Conn{client: server, server: client} {
 		both.Go(func() {
-			io.Copy(holed{to, p}, from)
+			p.copy(to, from, to == client)
 			client.Close()
 			server.Close()
 		})
@@ -93,15 +116,68 @@ func (p *Proxy) pass(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// holed is a connection behind the black hole.
-type holed struct {
-	net.Conn
-	proxy *Proxy
+// parcel is what came at once.
+type parcel struct {
+	bytes []byte
+	due   time.Time
 }
 
-func (h holed) Write(b []byte) (int, error) {
-	if h.proxy.hole.Load() {
-		return len(b), nil
+// copy carries bytes in one direction until a connection ends.
+func (p *Proxy) copy(to, from net.Conn, answers bool) {
+	parcels := make(chan parcel, 1024)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer from.Close()
+	reading.Go(func() {
+		defer close(parcels)
+		for {
+			b := make([]byte, 32<<10)
+			n, err := from.Read(b)
+			if n > 0 {
+				parcels <- parcel{b[:n], time.Now().Add(p.delay())}
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	broken := false
+	for one := range parcels {
+		if broken || p.hole.Load() || answers && p.mute.Load() {
+			continue
+		}
+		time.Sleep(time.Until(one.due))
+		if err := p.write(to, one.bytes); err != nil {
+			broken = true
+			from.Close()
+		}
 	}
-	return h.Conn.Write(b)
+}
+
+func (p *Proxy) delay() time.Duration {
+	as := p.poor.Load()
+	if as == nil {
+		return 0
+	}
+	return as.Delay + rand.N(as.Jitter+1)
+}
+
+func (p *Proxy) write(to net.Conn, b []byte) error {
+	as := p.poor.Load()
+	if as == nil {
+		as = new(Poor)
+	}
+	most := len(b)
+	if as.Slice > 0 {
+		most = as.Slice
+	}
+	for part := range slices.Chunk(b, most) {
+		if _, err := to.Write(part); err != nil {
+			return err
+		}
+		if as.Rate > 0 {
+			time.Sleep(time.Duration(len(part)) * time.Second / time.Duration(as.Rate))
+		}
+	}
+	return nil
 }

@@ -44,7 +44,7 @@ func StartReplicated(t testing.TB, replicas, sentinels int) *Replicated {
 func startSentinel(t testing.TB, master string, quorum int) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := startWith(dir, func(port string) []string {
+	s, err := startWith(&Server{Dir: dir, args: func(port string) []string {
 		file := filepath.Join(dir, "sentinel.conf")
 		if _, err := os.Stat(file); err != nil { // it writes there what it knows
 			os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor mymaster 127.0.0.1 %s %d\n"+
@@ -52,7 +52,7 @@ func startSentinel(t testing.TB, master string, quorum int) *Server {
 				port, dir, master, quorum, DownAfter.Milliseconds()), 0o600)
 		}
 		return []string{file, "--sentinel"}
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

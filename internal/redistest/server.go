@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ type Server struct {
 
 	port string
 	args func(port string) []string
+	via  []string // the command that runs the server, before its path; nil: none
+	env  []string // beside that of the tests
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 }
@@ -46,16 +49,20 @@ func StartDurable(t testing.TB, args ...string) *Server {
 }
 
 func start(dir string, args ...string) (*Server, error) {
-	return startWith(dir, func(port string) []string {
-		return append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, args...)
-	})
+	return startWith(&Server{Dir: dir, args: serverArgs(dir, args)})
 }
 
-// startWith starts a server with the arguments that args gives for its port.
-func startWith(dir string, args func(port string) []string) (*Server, error) {
+func serverArgs(dir string, more []string) func(port string) []string {
+	return func(port string) []string {
+		return append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, more...)
+	}
+}
+
+// startWith starts a server with the arguments that args gives for its port, and all else as in like.
+func startWith(like *Server) (*Server, error) {
 	var err error
 	for range 5 { // another process may take the port between its choice and its use
-		s := &Server{Dir: dir, args: args}
+		s := &Server{Dir: like.Dir, args: like.args, via: like.via, env: like.env}
 		if s.port, err = freePort(); err != nil {
 			return nil, err
 		}
@@ -89,7 +96,9 @@ func (s *Server) run() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(path, s.args(s.port)...)
+	words := slices.Concat(s.via, []string{path}, s.args(s.port))
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {

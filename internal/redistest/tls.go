@@ -84,10 +84,10 @@ func (c *Certificates) write(t testing.TB, file, kind string, der []byte) string
 func StartTLS(t testing.TB, ca, cert, key string, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := startWith(dir, func(port string) []string {
+	s, err := startWith(&Server{Dir: dir, args: func(port string) []string {
 		return append([]string{"--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no",
 			"--tls-ca-cert-file", ca, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no"}, args...)
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

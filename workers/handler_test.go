@@ -1,0 +1,91 @@
+package workers_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/actions"
+	"github.com/redis-process-worker/rpw/driver/memory"
+	"github.com/redis-process-worker/rpw/workers"
+)
+
+// TestHandlersThatTurnBack: F43, A1, W1: handlers, of actions and of events, publish, start actions, wait for them, cancel themselves, panic, and close
+// the very Hub they run on. Nothing is locked for ever.
+func TestHandlersThatTurnBack(t *testing.T) {
+	events := rpw.StreamOf[string]("events")
+	inner := actions.Define[string, string]("inner")
+	deeds := map[string]struct {
+		do    func(ctx context.Context, hub *rpw.Hub) error
+		state rpw.State // of the action
+	}{
+		"Publish": {func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := events.Publish(ctx, hub, "echo", "")
+			return err
+		}, rpw.Completed},
+		"RunAnother": {func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := inner.Run(ctx, hub, "x")
+			return err
+		}, rpw.Completed},
+		"Panic": {func(context.Context, *rpw.Hub) error { panic("oh") }, rpw.Failed},
+		"Cancel": {func(ctx context.Context, hub *rpw.Hub) error {
+			run, ok := actions.Current(ctx)
+			if !ok {
+				return rpw.Permanent(errors.New("no action"))
+			}
+			if _, err := inner.Handle(hub, run.Ref).Cancel(ctx, "by itself"); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, rpw.Cancelled},
+		"Close": {func(_ context.Context, hub *rpw.Hub) error { return hub.Close() }, rpw.Pending}, // it was handed back
+	}
+	for name, deed := range deeds {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := memory.New(memory.Options{})
+				hub, err := rpw.New(store.Parts())
+				require.NoError(t, err)
+				other := open(t, store.Parts())
+				outer := actions.Define[string, string]("outer", actions.MaxAttempts(1))
+				w := workers.New(hub, workers.Config{Concurrency: 2, Logger: quiet})
+				require.NoError(t, workers.Handle(w, inner, func(_ context.Context, in string) (string, error) { return in, nil }))
+				require.NoError(t, workers.Handle(w, outer, func(ctx context.Context, in string) (string, error) { return in, deed.do(ctx, hub) }))
+				handled := make(chan struct{}, 10)
+				require.NoError(t, workers.Stream(w, events, rpw.Consumer{Group: "group", From: rpw.Oldest(), MaxDeliveries: 1}, func(ctx context.Context, m rpw.Message[string]) error {
+					handled <- struct{}{}
+					if m.Type == "echo" || name == "Close" {
+						return nil
+					}
+					return deed.do(ctx, hub)
+				}))
+				r := run(t, w)
+				_, err = events.Publish(t.Context(), other, "first", "")
+				require.NoError(t, err)
+				<-handled
+				began := time.Now()
+				h, err := outer.Start(t.Context(), other, "x")
+				require.NoError(t, err)
+				if name == "Close" {
+					<-r.done
+					assert.LessOrEqual(t, time.Since(began), rpw.CloseTimeout+time.Second)
+				} else {
+					_, _ = h.Wait(t.Context())
+					_, err := events.Publish(t.Context(), other, "echo", "")
+					require.NoError(t, err)
+					<-handled
+					require.NoError(t, r.stop())
+					require.NoError(t, hub.Close())
+				}
+				assert.Equal(t, deed.state, get(t, other, h.Ref).State)
+			})
+		})
+	}
+}
