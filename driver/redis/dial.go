@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -32,6 +34,8 @@ type link struct {
 	of    *links
 	stage atomic.Int32
 }
+
+var errNotGreeted = errors.New("the server did not greet")
 
 // The stages of a link.
 const (
@@ -64,7 +68,7 @@ func (l *link) explain(err error) error {
 	if err == nil || l.stage.Load() == inUse {
 		return err
 	}
-	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: err}
+	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: fmt.Errorf("%w: %w", errNotGreeted, err)}
 }
 
 func (l *link) Close() error {

@@ -24,7 +24,7 @@ func (c *config) explain(ctx context.Context, err error) error {
 	if text := certificateFault(err); text != "" {
 		return rpw.Errorf(rpw.ErrInvalid, "TLS: %s: %w", text, err)
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" && !op.Timeout() && !isTLS(err) {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" && !op.Timeout() && !isTLS(err) && !errors.Is(err, errNotGreeted) {
 		return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
 	}
 	if c.mode == single { // a server that accepts and does not answer as it should
