@@ -3,6 +3,7 @@ package rpw
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -167,6 +168,7 @@ func (l *line) pass(h *Hub) {
 
 func (l *line) serve(h *Hub) {
 	for {
+		runtime.Gosched() // those who were just answered publish again, and go along
 		l.mu.Lock()
 		group := l.gather()
 		if len(group) == 0 {
