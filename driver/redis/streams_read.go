@@ -161,6 +161,7 @@ type page struct {
 	anchored bool          // the event of the position is there
 	full     bool          // no more fits
 	size     int
+	room     int // how many events to make room for
 	events   []rpw.Event
 }
 
@@ -195,6 +196,7 @@ func (p *page) fill(ctx context.Context) error {
 			return nil // what was read so far is of one history; the next read reports the gap
 		}
 		from := len(p.events)
+		p.room = len(entries)
 		for i := range entries {
 			e, err := readEntry(&entries[i], p.epoch)
 			if err != nil {
@@ -231,7 +233,7 @@ func (p *page) add(e rpw.Event) bool {
 		return false
 	}
 	if p.events == nil {
-		p.events = make([]rpw.Event, 0, 8)
+		p.events = make([]rpw.Event, 0, p.room)
 	}
 	p.size += size
 	p.events = append(p.events, e)
@@ -309,6 +311,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 			continue
 		}
 		begun := len(p.events)
+		p.room = len(entries)
 		for i := range entries {
 			e, err := readEntry(&entries[i], meta.epoch)
 			if err != nil {
