@@ -7,15 +7,17 @@ GO         ?= go
 PKG        ?= ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
+SEEDS      ?= 2000
+LOADTIME   ?= 120
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults flake bench fuzz fmt
+.PHONY: help demo test check unit deps faults flake mutants load bench bench-quick microbench fuzz fmt
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 demo: ## examples/filewatch on memory, two passes
 	$(GO) run ./examples/filewatch -passes 2
@@ -45,7 +47,19 @@ faults: deps ## the long tests: outages, moving slots, thousands of subscription
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
 
-bench: ## the benchmarks beside the code; the figures of PERFORMANCE.md
+mutants: ## promises broken one at a time, in the root and both drivers: the tests must notice (part of test)
+	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants
+
+load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
+	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)
+
+bench: deps ## rpw beside its limits and peers, all or AREA=publish,actions,... (15 minutes); REPORT=file.md also writes the tables
+	cd bench && $(GO) run . -area '$(AREA)' $(if $(REPORT),-markdown '$(abspath $(REPORT))' -json '$(abspath $(REPORT)).json')
+
+bench-quick: deps ## the same, shorter (3 minutes)
+	cd bench && $(GO) run . -area '$(AREA)' -rounds 2 -length 300ms
+
+microbench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
 fuzz: ## every fuzz target, FUZZTIME each

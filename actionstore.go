@@ -14,7 +14,8 @@ import (
 // exhausted action is seen as what it has become, whether or not any worker is alive. So there are no movers, janitors or leaders.
 type ActionStore interface {
 	// Enqueue stores actions, all or none for each queue (each queue is one atomic step; its other items then carry ErrConflict).
-	// An id that is taken by the same name and argument answers Existing; by another, ErrConflict.
+	// An id that is taken by the same name and argument answers Existing; by another, ErrConflict. A call of unknown outcome that the store carries
+	// out late can bring an action back that was deleted meanwhile.
 	Enqueue(ctx context.Context, specs []ActionSpec) ([]Enqueued, error)
 	// Claim promotes what is due, takes back what lapsed, and leases actions that can run, in one step for each queue: by
 	// priority, then by the time they became due, then in order of enqueueing. Queues are tried in the given order; a paused one gives nothing.

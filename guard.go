@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// opTimeout is how long the Hub keeps repeating a call that fails, and how long a call takes at most while the
-// backend is silent.
+// opTimeout is how long a call takes with its repeats, when ctx gives it more and the driver ends its first try in that time; of a call that waits, how
+// long it is repeated from its first failure on. It is also how long a call takes at most while the backend is silent.
 const opTimeout = 5 * time.Second
 
 // Back-off between repeats of a call: full jitter, doubled from the base up to the cap.
@@ -38,15 +38,43 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 		return none, err
 	}
 	answer, err := verb(contract, ctx, req)
-	var since time.Time // of the first failure
-	retries := 0
-	for ; err != nil && c.again(ctx, err, &since, retries); retries++ {
-		answer, err = verb(contract, ctx, req)
+	retries, doubt := 0, false
+	for ; err != nil && p.again(ctx, err, retries); retries++ {
+		doubt = doubt || errors.Is(err, ErrUncertain)
+		repeat, cancel := p.within(ctx)
+		before := err
+		if answer, err = verb(contract, repeat, req); err != nil && repeat.Err() != nil && ctx.Err() == nil {
+			err = givenUp(err, before)
+		}
+		cancel()
+	}
+	if doubt {
+		err = inDoubt(err)
 	}
 	if err = p.end(ctx, retries, err); err != nil {
 		return none, err
 	}
 	return answer, nil
+}
+
+// givenUp is the error of a repeat that the Hub has cut, after the error before: the caller's ctx has not ended.
+func givenUp(err, before error) error {
+	if errors.Is(err, ErrUncertain) {
+		return Errorf(ErrUncertain, "no answer within %v; before that: %s", opTimeout, strings.TrimPrefix(before.Error(), "rpw: "))
+	}
+	return before
+}
+
+// inDoubt is the answer to a call of which an earlier try had an unknown outcome. What the store refuses after a look at what it holds settles that
+// too, since it would have known an earlier try. Any other failure of the last try says nothing about those before.
+func inDoubt(err error) error {
+	switch kind := kindOf(err); kind {
+	case ErrUnavailable, ErrFull, ErrPermission, ErrClosed:
+		return Errorf(ErrUncertain, "an earlier try may have been carried out, and the last one was not: %s", strings.TrimPrefix(err.Error(), "rpw: "))
+	case context.Canceled, context.DeadlineExceeded:
+		return Errorf(ErrUncertain, "an earlier try may have been carried out: %w", err)
+	}
+	return err
 }
 
 // do is invoke for a verb that is no method expression.
@@ -60,7 +88,8 @@ func (c call) do(ctx context.Context, verb func(context.Context) error) error {
 // passage is a call that was let through.
 type passage struct {
 	call
-	start   time.Time // only for an observer
+	start   time.Time // only of a call that does not wait, or for an observer
+	since   time.Time // opTimeout counts from here: the start, or the first failure of a call that waits
 	release func()    // of what a wait holds; nil if the call does not wait
 }
 
@@ -82,6 +111,10 @@ func (c call) begin(ctx context.Context, supported bool) (context.Context, passa
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
 		ctx, p.release = waiting, func() { stop(); cancel(nil) }
+	}
+	if !c.waits {
+		p.start = time.Now()
+		p.since = p.start
 	}
 	if h.observer != nil {
 		p.start = time.Now()
@@ -115,22 +148,30 @@ func (c call) closing(ctx context.Context, err error) error {
 }
 
 // again is the retry rule: ErrUnavailable (nothing was done) always, ErrUncertain where a repeat is safe,
-// nothing else; with jitter, until opTimeout has passed since the first failure or ctx ends. It waits.
-func (c call) again(ctx context.Context, err error, since *time.Time, retries int) bool {
+// nothing else; with jitter, until opTimeout has passed or ctx ends. It waits.
+func (p *passage) again(ctx context.Context, err error, retries int) bool {
 	uncertain := errors.Is(err, ErrUncertain)
-	if c.nested || uncertain && !c.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+	if p.nested || uncertain && !p.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return false
 	}
 	now := time.Now()
-	if retries == 0 {
-		*since = now
+	if p.since.IsZero() {
+		p.since = now
 	}
 	pause := backoff(retries)
-	if now.Add(pause).Sub(*since) > opTimeout {
+	if now.Add(pause).Sub(p.since) > opTimeout {
 		return false
 	}
-	c.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
-	return sleep(ctx, c.h.ctx, pause)
+	p.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
+	return sleep(ctx, p.h.ctx, pause)
+}
+
+// within bounds a repeat, so that all of them take opTimeout together. What waits is not bounded.
+func (p *passage) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.waits {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, p.since.Add(opTimeout))
 }
 
 // backoff is the pause before repeat n (from 0).

@@ -104,6 +104,77 @@ func TestRetryIsBounded(t *testing.T) {
 	})
 }
 
+// TestRepeatsAreWithinTheBound: a call to a backend that fails slowly takes no longer than 5 s with its repeats, and the bound is not taken for the caller's. F2, F39.
+func TestRepeatsAreWithinTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var end error
+		hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(3 * time.Second):
+				return rpw.Errorf(rpw.ErrUnavailable, "away")
+			case <-ctx.Done():
+				end = ctx.Err()
+				return rpw.Errorf(rpw.ErrUncertain, "%w", end)
+			}
+		}}})
+		start := time.Now()
+		_, _, err := rpw.Get[int](t.Context(), hub, "k")
+		assert.Equal(t, 5*time.Second, time.Since(start))
+		assert.ErrorIs(t, err, rpw.ErrUncertain, "the last try may have reached the backend")
+		assert.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, "away")
+		assert.Equal(t, context.DeadlineExceeded, end, "the repeat was cut")
+	})
+}
+
+// TestDoubtStays: a try whose outcome is unknown is not forgotten because the next one surely did nothing.
+func TestDoubtStays(t *testing.T) {
+	for _, c := range []struct {
+		after, want error
+	}{
+		{nil, nil},
+		{rpw.ErrUnavailable, rpw.ErrUncertain},
+		{rpw.ErrFull, rpw.ErrUncertain},
+		{rpw.ErrPermission, rpw.ErrUncertain},
+		{rpw.ErrClosed, rpw.ErrUncertain},
+		{rpw.ErrUncertain, rpw.ErrUncertain},
+		{context.DeadlineExceeded, rpw.ErrUncertain},
+		{rpw.ErrConflict, rpw.ErrConflict},
+		{rpw.ErrTooLarge, rpw.ErrTooLarge},
+		{&rpw.GapError{}, nil},
+	} {
+		t.Run(rpw.Code(c.after), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				hub := newHub(t, rpw.Parts{Streams: &fakeBus{behave: func(context.Context, rpw.Batch) error {
+					if tries++; tries == 1 {
+						return rpw.Errorf(rpw.ErrUncertain, "the reply was lost")
+					}
+					return c.after
+				}}})
+				_, err := publish(t.Context(), hub, "t")
+				require.Greater(t, tries, 1)
+				switch _, gap := errors.AsType[*rpw.GapError](c.after); {
+				case gap:
+					assert.ErrorAs(t, err, new(*rpw.GapError))
+				case c.want == nil:
+					assert.NoError(t, err)
+				default:
+					assert.Equal(t, rpw.Code(c.want), rpw.Code(err), "%v", err)
+				}
+				for _, s := range sentinels {
+					if s.err != c.want && s.err != c.after || s.err == rpw.ErrUnavailable {
+						assert.NotErrorIs(t, err, s.err)
+					}
+				}
+				if c.after == context.DeadlineExceeded {
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+			})
+		})
+	}
+}
+
 func TestGuardRefuses(t *testing.T) {
 	hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(context.Context, string) error {
 		t.Error("the driver was reached")

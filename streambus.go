@@ -55,7 +55,7 @@ type StreamBus interface {
 	// Settle applies verdicts. Each is fenced by its receipt: a superseded holder gets ErrLeaseLost and changes nothing;
 	// repeating an applied verdict is nil for at least RepeatWindow, while it is among the group's last 10,000.
 	Settle(ctx context.Context, req SettleRequest) ([]error, error)
-	// Groups describes the groups of a stream, by name, with their consumers.
+	// Groups describes the groups of a stream, by name, with their consumers; a stream that does not exist has none.
 	Groups(ctx context.Context, stream string) ([]GroupInfo, error)
 	// Pending lists events that are leased or wait for redelivery, by id.
 	Pending(ctx context.Context, req PendingRequest) (PendingPage, error)

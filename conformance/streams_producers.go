@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"context"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +32,21 @@ func producerCases() []testCase {
 				e.on(h).publish("s", "b")
 				assert.Zero(e, faults.left(), "the faults were met")
 				assert.Equal(e, []string{"a", "b"}, texts(e.read("s", rpw.Position{})))
+			}},
+		{"Streams/Producer/DoubtStays", []string{"S3"},
+			"A publish that may have been stored is not told as undone because its repeats did not leave.",
+			func(e *env) {
+				h, faults := e.faulty()
+				faults.spoil("Streams.Publish", lost)
+				for range 100 {
+					faults.spoil("Streams.Publish", refused)
+				}
+				ctx, cancel := context.WithTimeout(e.Context(), e.prompt()/5)
+				defer cancel()
+				_, err := rpw.StreamOf[int]("s").Publish(ctx, h, "t", 1)
+				e.is(err, rpw.ErrUncertain)
+				assert.Less(e, faults.left(), 100, "it was repeated")
+				assert.Len(e, e.read("s", rpw.Position{}), 1)
 			}},
 		{"Streams/Producer/LostRepliesKeepTheOrder", []string{"S2", "S3"},
 			"Lost replies among publishes that run at the same time neither duplicate an event nor change a publisher's order.",

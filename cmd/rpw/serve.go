@@ -73,7 +73,6 @@ type serve struct {
 	vars                  bool
 	grace                 time.Duration
 	inlineTokens          []byte
-	listening             func(net.Addr) // for tests
 }
 
 // run serves until ctx ends.

@@ -4,7 +4,7 @@ var actionMutants = []mutant{
 	{"A1", "a joined action is stored again", "actions_enqueue.go",
 		`if r := q.find(spec.Ref.ID); r != nil {`, `if r := q.find(spec.Ref.ID); false {`, "Actions/Enqueue/SameIDIsOneAction"},
 	{"A1", "a claim repeated after a lost reply claims anew", "actions_claim.go",
-		`return s.claims.once(ctx, req.Lane, func`, `return s.claims.once(ctx, rpw.Lane{}, func`, "Actions/Repeat/LostReplies"},
+		`claimed, err := s.claims.once(ctx, req.Lane, func`, `claimed, err := s.claims.once(ctx, rpw.Lane{}, func`, "Actions/Repeat/LostReplies"},
 
 	{"A2", "the token is constant", "actions.go",
 		`max(last+1, uint64(now.UnixMicro()))`, `max(last, 1)`, "Actions/Claim/TokensGrow"},

@@ -20,7 +20,7 @@ var cacheMutants = []mutant{
 	{"C3", "a counter wraps around", "cache.go",
 		`(sum > n) != (item.By > 0) && item.By != 0`, `false`, "Cache/Increment/OverflowIsConflict"},
 	{"C3", "the guard repeats a write of unknown outcome", "../../guard.go",
-		`uncertain && !c.repeat || `, ``, "Cache/Set/UnknownOutcomeIsNotRepeated"},
+		`uncertain && !p.repeat || `, ``, "Cache/Set/UnknownOutcomeIsNotRepeated"},
 	{"C3", "the guard does not repeat what never left", "../../guard.go",
 		`!uncertain && !errors.Is(err, ErrUnavailable)`, `!uncertain`, "Cache/Set/CallThatNeverLeftIsRepeated"},
 

@@ -34,6 +34,13 @@ var streamMutants = []mutant{
 
 	{"S4", "the start is pinned at the first read", "../../subscription.go",
 		`from, err := h.Streams().Locate(ctx, s.name, at)`, `from, err := Position{}, error(nil)`, "Streams/Subscribe/ResumesFromAStoredPosition"},
+	{"S3", "an earlier try is forgotten", "../../guard.go",
+		`doubt = doubt || errors.Is(err, ErrUncertain)`, ``, "Streams/Producer/DoubtStays"},
+	{"S4", "a position is ahead of what was handed out", "../../subscription.go",
+		`s.at = e.Position()`, `s.at = e.Position()
+	if n := len(s.page); n > 0 {
+		s.at = s.page[n-1].Position()
+	}`, "Streams/Subscribe/ResumesFromAStoredPosition"},
 	{"S4", "waiting readers are not woken", "publish.go",
 		`st.readers.wakeAll()`, ``, "Streams/Wait/WakesAtOnce"},
 	{"S4", "one reader is woken of all", "publish.go",

@@ -72,7 +72,7 @@ func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest, n int) []rpw.C
 // awaitClaim takes a seat at each queue and tries them all whenever it is called.
 func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, error) {
 	p := patience{req.Wait, clock()}
-	c := &claimer{waiter: waiter{woken: make(chan struct{}, 1)}, max: req.Max, seats: make([]seat, len(req.Queues))}
+	c := &claimer{waiter: waiter{woken: make(chan struct{}, 1)}, max: req.Max, seats: make([]*seat, len(req.Queues))}
 	defer c.leave()
 	for {
 		var claimed []rpw.Claimed
@@ -81,7 +81,7 @@ func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]r
 			q := s.open(name, true)
 			q.seat(c, i)
 			claimed = q.take(claimed, req, q.ready.len()-q.coming) // the rest is for those who were called
-			if q.keeper == &c.seats[i] {
+			if q.keeper == c.seats[i] {
 				q.keeperAt = q.nextDue()
 				if sooner(q.keeperAt, due) {
 					due = q.keeperAt
@@ -108,14 +108,14 @@ func (s *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest) ([]r
 type claimer struct {
 	waiter // holds one call
 	max    int
-	seats  []seat
+	seats  []*seat // nil: none taken yet
 }
 
-// seat is a claimer's seat at one queue, guarded by the queue's mutex.
+// seat is a claimer's seat at one queue.
 type seat struct {
 	claimer *claimer
 	queue   *queue
-	called  bool // counted in coming, and not among the waiting
+	called  bool // guarded by the queue's mutex: counted in coming, and not among the waiting
 }
 
 func (c *claimer) wake() {
@@ -127,8 +127,8 @@ func (c *claimer) wake() {
 
 // leave gives up all seats.
 func (c *claimer) leave() {
-	for i := range c.seats {
-		if seat := &c.seats[i]; seat.queue != nil {
+	for _, seat := range c.seats {
+		if seat != nil {
 			seat.queue.mu.Lock()
 			seat.queue.unseat(seat)
 			seat.queue.close()
@@ -136,20 +136,22 @@ func (c *claimer) leave() {
 	}
 }
 
-// seat puts a claimer among the waiting: at the end, or at the front again if it was called.
+// seat puts a claimer among the waiting: at the end, or at the front again if it was called. A seat at a queue that was dropped stays
+// there: whoever still has that queue may use it.
 func (q *queue) seat(c *claimer, i int) {
-	seat := &c.seats[i]
+	at := c.seats[i]
 	switch {
-	case seat.queue != q: // the first time, or the old queue was dropped
-		seat.claimer, seat.queue, seat.called = c, q, false
-		q.waiting = append(q.waiting, seat)
-	case seat.called:
-		seat.called = false
+	case at == nil || at.queue != q:
+		at = &seat{claimer: c, queue: q}
+		c.seats[i] = at
+		q.waiting = append(q.waiting, at)
+	case at.called:
+		at.called = false
 		q.coming -= c.max
-		q.waiting = slices.Insert(q.waiting, 0, seat)
+		q.waiting = slices.Insert(q.waiting, 0, at)
 	}
 	if q.keeper == nil {
-		q.keeper = seat
+		q.keeper = at
 	}
 }
 

@@ -379,3 +379,32 @@ func TestARepeatGetsTheAnswerAsItWas(t *testing.T) {
 		}
 	})
 }
+
+// TestFlushWhileClaimersWait: claimers move from the queue that is dropped to the new one, while others still have the old one in hand. Nobody is
+// left at a queue who does not wait there.
+func TestFlushWhileClaimersWait(t *testing.T) {
+	store := New(Options{})
+	ctx, stop := context.WithCancel(t.Context())
+	var claimers sync.WaitGroup
+	for range 4 {
+		claimers.Go(func() {
+			for ctx.Err() == nil {
+				store.actions.Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Max: 1, Lease: time.Minute, Wait: rpw.Forever})
+			}
+		})
+	}
+	for i := range 2000 {
+		spec := rpw.ActionSpec{Ref: rpw.ActionRef{Queue: "q", ID: fmt.Sprint(i)}, Name: "n"}
+		_, err := store.actions.Enqueue(ctx, []rpw.ActionSpec{spec})
+		require.NoError(t, err)
+		if i%2 == 0 {
+			store.Flush()
+		}
+	}
+	stop()
+	claimers.Wait()
+	q := store.actions.open("q", true)
+	defer q.close()
+	assert.Empty(t, q.waiting)
+	assert.Zero(t, q.coming)
+}

@@ -34,10 +34,24 @@ func (l *link) Close() error {
 	l.of.mu.Lock()
 	delete(l.of.open, l)
 	l.of.mu.Unlock()
-	if l.of.onClose != nil {
-		l.of.onClose()
-	}
+	l.of.ends()
 	return l.Conn.Close()
+}
+
+// Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
+func (l *link) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if err != nil {
+		l.of.ends()
+	}
+	return n, err
+}
+
+// ends notes that a connection is over.
+func (l *links) ends() {
+	if l.onClose != nil {
+		l.onClose()
+	}
 }
 
 // dial is rueidis' DialCtxFn.

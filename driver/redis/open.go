@@ -28,6 +28,7 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 		return rpw.Parts{}, err
 	}
 	c.notify, c.sender = req.Notify, new(sender)
+	c.sender.begin()
 	links := &links{onClose: c.sender.suspect}
 	opt, err := c.clientOption(links)
 	if err != nil {

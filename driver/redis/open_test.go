@@ -27,6 +27,10 @@ func works(t *testing.T, url string, opts ...rpw.Option) {
 	_, ok, err := rpw.Get[int](t.Context(), h, "k")
 	require.NoError(t, err)
 	assert.True(t, ok)
+	for key, err := range rpw.Keys(t.Context(), h, "") {
+		require.NoError(t, err)
+		assert.Equal(t, "k", key)
+	}
 	client, ok := rpw.Native[rueidis.Client](h)
 	require.True(t, ok)
 	assert.NoError(t, client.Do(t.Context(), client.B().Ping().Build()).Error())

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,4 +51,24 @@ func TestExecKeepsToItsTime(t *testing.T) {
 	_, err = s.exec(ctx, testScript, []string{"k"}, []string{"always", ""})
 	assert.NotErrorIs(t, err, rpw.ErrUncertain, "nothing was sent")
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// TestAWriteThatWasCutOffIsNotSentAgain: the server has the call when its connection breaks, and the driver cannot know what became of it.
+func TestAWriteThatWasCutOffIsNotSentAgain(t *testing.T) {
+	server := redistest.Start(t)
+	c := cache{storeOn(t, server, "p")}
+	increment := func(key string) error {
+		_, err := c.Increment(t.Context(), []rpw.CacheIncrement{{Key: key, By: 1, TTL: rpw.NoTTL}})
+		return err
+	}
+	require.NoError(t, increment("other"))
+	server.CLI(t, "CLIENT", "PAUSE", "60000", "WRITE")
+	cut := make(chan error, 1)
+	go func() { cut <- increment("k") }()
+	require.Eventually(t, func() bool { return strings.Contains(server.CLI(t, "CLIENT", "LIST"), "flags=b") }, 10*time.Second, time.Millisecond)
+	server.CLI(t, "CLIENT", "KILL", "TYPE", "normal")
+	server.CLI(t, "CLIENT", "UNPAUSE")
+	assert.ErrorIs(t, <-cut, rpw.ErrUncertain)
+	assert.Equal(t, "0", server.CLI(t, "EXISTS", "p:c:k"), "the server has dropped it")
+	assert.Equal(t, "1", server.CLI(t, "EXISTS", "p:c:other"))
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // sender takes commands to the server. While a link is well, rueidis listens to the context of a call; while it makes one it does not, for as
-// long as that may take. So for a while after a link broke, calls wait beside it.
+// long as that may take. So for a while after a link broke, and at the beginning, calls wait beside it. What remains is the call that is the first to need one more
+// link later on, while the server is silent: it hears its context when the dial timeout has passed.
 type sender struct {
 	broken atomic.Int64 // when a link broke last, Unix ms
 
@@ -21,6 +22,9 @@ type sender struct {
 
 // suspectFor is how long after a break links are taken for unwell; in a cluster others may go on being well meanwhile.
 const suspectFor = 10 * time.Second
+
+// begin takes the links, of which most are still to be made, for unwell for a second.
+func (s *sender) begin() { s.broken.Store(time.Now().Add(time.Second - suspectFor).UnixMilli()) }
 
 // suspect notes that a link broke.
 func (s *sender) suspect() { s.broken.Store(time.Now().UnixMilli()) }

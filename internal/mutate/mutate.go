@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,14 +22,14 @@ type Mutant struct {
 	File    string // of the package or of one it imports, relative to the package's folder
 	Old     string // the text to replace; it must stand in the file exactly once
 	New     string
-	Test    string // the test that must fail, with its subtests: TestConformance/Streams/Read/Reverse
+	Test    string   // the test that must fail, with its subtests: TestConformance/Streams/Read/Reverse
+	With    []string // other test files that the test needs
 }
 
 // Run lays each mutant over the package in dir and runs its test, which must fail. A mutant fails t if its test passes, hangs or does
 // not exist, if its text is gone, or if it does not compile. As many run at a time as go test -parallel says.
 //
-// Of the test files of the package only the one with the test itself is compiled, which saves most of the time: it must
-// not need the others.
+// Of the test files of the package only the one with the test itself is compiled, and those it needs, which saves most of the time.
 func Run(t *testing.T, dir string, mutants []Mutant) {
 	for _, m := range mutants {
 		t.Run(m.Promise+"/"+m.Name, func(t *testing.T) {
@@ -70,7 +71,7 @@ func (m Mutant) overlay(dir, temp string) (description string, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err
 	}
-	replace, err := otherTests(dir, m.Test)
+	replace, err := otherTests(dir, m.Test, m.With)
 	if err != nil {
 		return "", err
 	}
@@ -95,8 +96,8 @@ func (m Mutant) overlay(dir, temp string) (description string, err error) {
 	)
 }
 
-// otherTests maps the test files without the test to nothing, which hides them.
-func otherTests(dir, test string) (map[string]string, error) {
+// otherTests maps the test files without the test, but for those in with, to nothing, which hides them.
+func otherTests(dir, test string, with []string) (map[string]string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func otherTests(dir, test string) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !strings.Contains(string(source), "\nfunc "+name+"(") {
+		if !strings.Contains(string(source), "\nfunc "+name+"(") && !slices.Contains(with, filepath.Base(file)) {
 			hidden[file] = ""
 		}
 	}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// wake is how an event finds the subscriber that waits for it, among many who wait for others.
+var wake = area{
+	name:  "wake",
+	title: "Waking one of many subscriptions",
+	notes: "One event at a time to one stream, from before its publish until its subscriber has it, with a pause of 0.2 ms before; 256 bytes. The number is how many streams " +
+		"are subscribed to in the process. Measured " +
+		"once the subscriptions have settled, 5 s for 1,000 and more. Memory is what a waiting subscription takes of it, its goroutine included.",
+	contestants: []contestant{
+		{name: "rpw, 1", redis: true, run: wakeRPW(1)},
+		{name: "rpw, 10", redis: true, run: wakeRPW(10)},
+		{name: "rpw, 100", redis: true, run: wakeRPW(100)},
+		{name: "rpw, 1,000", redis: true, run: wakeRPW(1_000)},
+		{name: "rpw, 10,000", redis: true, run: wakeRPW(10_000)},
+		{name: "raw XREAD BLOCK, 1", redis: true, run: wakeRaw(1)},
+		{name: "raw XREAD BLOCK, 100", redis: true, run: wakeRaw(100)},
+		{name: "raw XREAD BLOCK, 1,000", redis: true, run: wakeRaw(1_000)},
+		{name: "raw XREAD BLOCK, 10,000", redis: true, run: wakeRaw(10_000), about: "one call over all streams"},
+	},
+	targets: []target{
+		{id: "wake-1", what: "event to subscriber, 1 stream, p50, to raw XREAD BLOCK", want: 1.35, atMost: true, value: ratio(P50, "rpw, 1", "raw XREAD BLOCK, 1")},
+		{id: "wake-10k", what: "the same with 10,000 subscriptions to that with 1", want: 1.3, atMost: true, value: ratio(P50, "rpw, 10,000", "rpw, 1")},
+		{id: "sub-mem", what: "memory of an idle subscription, bytes", want: 8 << 10, atMost: true, value: figure(PerItem, "rpw, 10,000")},
+	},
+}
+
+// breath is the pause before each event: the reader waits again.
+const breath = 200 * time.Microsecond
+
+func wakeRPW(subscriptions int) func(context.Context, *trial) (Sample, error) {
+	return func(ctx context.Context, t *trial) (Sample, error) {
+		hub, err := t.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer hub.Close()
+		before := inUse()
+		if err := subscribeSilent(ctx, hub, subscriptions-1); err != nil {
+			return nil, err
+		}
+		got := make(arrivals, 1)
+		stop, err := follow(ctx, hub, events, got.now)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		once := func() (time.Time, error) {
+			if _, err := events.PublishBatch(ctx, hub, rpw.NewEvent{Type: "t", Data: payload}); err != nil {
+				return time.Time{}, err
+			}
+			return <-got, nil
+		}
+		settled := warmUp // all wait, and what that cost is over
+		if subscriptions >= 1_000 {
+			settled = 5 * time.Second
+		}
+		for end := time.Now().Add(settled); time.Now().Before(end); time.Sleep(breath) {
+			if _, err := once(); err != nil {
+				return nil, err
+			}
+		}
+		each := (inUse() - before) / float64(subscriptions)
+		s, err := t.oneByOne(ctx, t.Length, breath, once)
+		if err == nil && subscriptions >= 1_000 { // with few of them it is the Hub's own memory
+			s[PerItem] = each
+		}
+		return s, err
+	}
+}
+
+// subscribeSilent opens n subscriptions that nothing arrives on.
+func subscribeSilent(ctx context.Context, hub *rpw.Hub, n int) error {
+	const atATime = 50
+	errs := make([]error, atATime)
+	var wg sync.WaitGroup
+	for first := range min(n, atATime) {
+		wg.Go(func() {
+			for i := first; i < n && errs[first] == nil; i += atATime {
+				s := rpw.StreamOf[json.RawMessage]("silent-" + strconv.Itoa(i))
+				_, errs[first] = follow(ctx, hub, s, func() {})
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// inUse is the memory of the heap and of stacks, after a collection.
+func inUse() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc + m.StackInuse)
+}
+
+func wakeRaw(streams int) func(context.Context, *trial) (Sample, error) {
+	return func(ctx context.Context, t *trial) (Sample, error) {
+		c, err := t.rueidis(nil)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		keys, ids := make([]string, streams), make([]string, streams)
+		for i := range keys {
+			keys[i], ids[i] = fmt.Sprint("silent-", i), "0"
+		}
+		keys[0] = "events"
+		reading, cancel := context.WithCancel(ctx)
+		got := make(arrivals, 1)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for reading.Err() == nil {
+				entries, err := c.Do(reading, c.B().Xread().Count(10).Block(1000).Streams().Key(keys...).Id(ids...).Build()).AsXRead()
+				if err != nil {
+					continue
+				}
+				page := entries["events"]
+				ids[0] = page[len(page)-1].ID
+				got.now()
+			}
+		})
+		defer wg.Wait()
+		defer cancel()
+		return t.oneByOne(ctx, t.Length, breath, func() (time.Time, error) {
+			if err := c.Do(ctx, xadd(c)).Error(); err != nil {
+				return time.Time{}, err
+			}
+			return <-got, nil
+		})
+	}
+}

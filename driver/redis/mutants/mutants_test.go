@@ -1,0 +1,77 @@
+// Package mutants breaks the Redis driver in small ways, in Go and in Lua, one at a time, and requires that the test or the case of
+// the suite that is there to notice fails.
+package mutants
+
+import (
+	"testing"
+
+	"github.com/redis-process-worker/rpw/internal/mutate"
+)
+
+// TestMutants breaks promises that the driver keeps by means of its own.
+func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the driver once for each mutant")
+	}
+	for i := range mutants {
+		mutants[i].With = append(mutants[i].With, "main_test.go")
+	}
+	mutate.Run(t, "..", mutants)
+}
+
+// suite begins the names of cases of the suite.
+const suite = "TestConformance/"
+
+var mutants = []mutate.Mutant{
+	{Promise: "S3", Name: "a write that was cut off is sent again", File: "script.go",
+		Old: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {`, New: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() || answer.err != nil && pause(ctx, backoffCap) {`,
+		Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
+	{Promise: "S3", Name: "a write that was cut off is told as undone", File: "errors.go",
+		Old: "if write {\n\t\treturn rpw.Errorf(rpw.ErrUncertain", New: "if false {\n\t\treturn rpw.Errorf(rpw.ErrUncertain", Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
+	{Promise: "S3", Name: "producers are not looked up", File: "lua/stream_publish.lua",
+		Old: `if epoch == st.epoch and not less(n, seq) then`, New: `if false then`, Test: suite + "Streams/Producer/SameSeqAnswersTheSame"},
+	{Promise: "S3", Name: "a late batch is stored", File: "lua/stream_publish.lua",
+		Old: `and not less(n, seq) then`, New: `and n == seq then`, Test: suite + "Streams/Producer/SmallerSeqIsRefused"},
+	{Promise: "S4", Name: "a reader takes the newest message, wherever he is", File: "streams_message.go",
+		Old: `if begin != here {`, New: `if begin == "" {`, Test: "TestCarriedEventsAreForWhoIsThere"},
+	{Promise: "S4", Name: "a message wakes nobody", File: "wake.go",
+		Old: `t.wake(m.Message)`, New: `_ = t`, Test: "TestWatchIsWokenByWhatComesAfterIt"},
+	{Promise: "S5", Name: "a gap is swallowed", File: "streams_read.go",
+		Old: "if gap != nil {\n\t\t\t\treturn nil, gap\n\t\t\t}", New: ``, Test: suite + "Streams/Gaps/TrimmedHistoryIsReported"},
+	{Promise: "S5", Name: "the epoch is not looked at", File: "lua/stream_lib.lua",
+		Old: `epoch ~= st.epoch or `, New: ``, Test: suite + "Streams/Gaps/FlushedStoreIsReset"},
+
+	{Promise: "G1", Name: "what is handed out is not on record", File: "lua/group_fetch.lua",
+		Old: `call('HSET', keys.lots, base, pack(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
+	{Promise: "G1", Name: "a fetch whose reply was lost leases anew", File: "lua/group_fetch.lua",
+		Old: `if answer then return again(answer) end`, New: ``, Test: suite + "Groups/Fetch/LostReplyLeasesToNobodyElse"},
+	{Promise: "G2", Name: "who acknowledges is not looked at", File: "lua/group_settle.lua",
+		Old: `if not record or record.b ~= base then return 'x' end`, New: `if not record then return 'x' end`, Test: suite + "Groups/Settle/SupersededHolderGetsLeaseLost"},
+	{Promise: "G3", Name: "a full server refuses an extension", File: "lua/group_settle.lua",
+		Old: `#!lua flags=allow-oom`, New: `#!lua`, Test: "TestAFullServerRefusesWholeAndLetsFinish", With: []string{"conformance_test.go"}},
+
+	{Promise: "C3", Name: "a swap does not look", File: "lua/cache_set.lua",
+		Old: `when == 'equal' and redis.call('GET', key) ~= ARGV[4]`, New: `false`, Test: suite + "Cache/Set/IfEqual"},
+	{Promise: "C4", Name: "a scan asks for all KEYS", File: "scan.go",
+		Old: `node.B().Scan().Cursor(at).Match(globEscape.Replace(before+req.Prefix) + "*").Count(looks).Type("string").Build()}`,
+		New: `node.B().Keys().Pattern(globEscape.Replace(before+req.Prefix) + "*").Build()}
+	_ = looks`, Test: "TestRoles", With: []string{"rights_test.go", "open_test.go", "doc_test.go"}},
+	{Promise: "C6", Name: "near values are served without proof", File: "nearnode.go",
+		Old: `proven == nil || age(now, *proven) > min(maxStale, nearBound)`, New: `proven == nil`, Test: "TestNearAfterAFreeze"},
+	{Promise: "C6", Name: "a value that changed on its way is kept", File: "nearvalues.go",
+		Old: `value == nil || l.changed > begun`, New: `value == nil`, Test: "TestNearKeepsNothingThatChangedOnItsWay"},
+
+	{Promise: "A2", Name: "tokens do not grow", File: "lua/actions_claim.lua",
+		Old: `math.max(queue[LAST_TOKEN], now - 1)`, New: `7`, Test: suite + "Actions/Claim/TokensGrow"},
+	{Promise: "A2", Name: "a full server refuses a renewal", File: "lua/actions_advance.lua",
+		Old: `#!lua flags=allow-oom`, New: `#!lua`, Test: "TestActionsInAFullServer"},
+	{Promise: "A3", Name: "what has ended is moved again", File: "lua/actions_advance.lua",
+		Old: `if r[STATE] ~= RUNNING or r[TOKEN] ~= m[M_TOKEN] then`, New: `if r[TOKEN] ~= m[M_TOKEN] then`, Test: suite + "Actions/Advance/RepeatedEndIsNil"},
+	{Promise: "A4", Name: "lapsed leases are forgotten", File: "lua/prelude_actions.lua",
+		Old: `behind = due_slice(RUN) or behind`, New: ``, Test: suite + "Actions/Claim/LapsedIsClaimable"},
+
+	{Promise: "E1", Name: "a call waits for a silent server", File: "script.go",
+		Old: `WithTimeoutCause(ctx, s.opt.Timeout, rpw.ErrUnavailable)`, New: `WithTimeoutCause(ctx, 1000*s.opt.Timeout, rpw.ErrUnavailable)`, Test: "TestExecKeepsToItsTime"},
+	{Promise: "E4", Name: "a server that lost its scripts is given up", File: "script.go",
+		Old: `if len(unknown) > 0 {`, New: `if len(unknown) < 0 {`, Test: "TestExecLoadsTheScriptWhereItIsMissing"},
+}
