@@ -22,8 +22,13 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	case req.Wait <= 0:
 		return b.readOn(ctx, &req)
 	}
-	here, channel := wire(req.After), b.keys.channel(streamChannel, req.Stream)
-	events, over, err := b.glance(ctx, &req, here, b.waker.newest(channel))
+	return b.await(ctx, &req)
+}
+
+// await is Read for who waits. He keeps the stack of the functions he waits in, so what they need before is apart.
+func (b *streamBus) await(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Event, error) {
+	here, channel := wire(req.After), b.channelOf(req.Stream)
+	events, over, err := b.glance(ctx, req, here, b.waker.newest(channel))
 	if len(events) > 0 || over || err != nil {
 		return events, err
 	}
@@ -35,7 +40,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	p := newVigil(req.Wait)
 	defer p.stop()
 	for message := b.waker.newest(channel); ; {
-		events, over, err := b.glance(ctx, &req, here, message)
+		events, over, err := b.glance(ctx, req, here, message)
 		if len(events) > 0 || over || err != nil {
 			return events, err
 		}
@@ -44,6 +49,11 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 		}
 	}
 }
+
+// channelOf is the channel of a stream. Inlined, what it takes to make the name would stand on the stack of who waits.
+//
+//go:noinline
+func (b *streamBus) channelOf(stream string) string { return b.keys.channel(streamChannel, stream) }
 
 // glance looks for events after a place, and asks the store only if the newest message of the stream does not say it all: that there is
 // nothing after the place, or what there is. over: nothing that comes can be in the range of the request.
