@@ -38,7 +38,19 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 		return none, err
 	}
 	answer, err := verb(contract, ctx, req)
-	retries, doubt := 0, false
+	retries := 0
+	if err != nil {
+		answer, retries, err = repeat(ctx, &p, contract, verb, req, err)
+	}
+	if err = p.end(ctx, retries, err); err != nil {
+		return none, err
+	}
+	return answer, nil
+}
+
+// repeat repeats a call that failed, as far as the rule allows. It is apart from invoke for the stack of the calls that wait.
+func repeat[B, Q, A any](ctx context.Context, p *passage, contract B, verb func(B, context.Context, Q) (A, error), req Q, err error) (answer A, retries int, _ error) {
+	doubt := false
 	for ; err != nil && p.again(ctx, err, retries); retries++ {
 		doubt = doubt || errors.Is(err, ErrUncertain)
 		repeat, cancel := p.within(ctx)
@@ -51,10 +63,7 @@ func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, c
 	if doubt {
 		err = inDoubt(err)
 	}
-	if err = p.end(ctx, retries, err); err != nil {
-		return none, err
-	}
-	return answer, nil
+	return answer, retries, err
 }
 
 // givenUp is the error of a repeat that the Hub has cut, after the error before: the caller's ctx has not ended.

@@ -153,11 +153,15 @@ func (g guardedStreams) Locate(ctx context.Context, stream string, at Start) (Po
 func (g guardedStreams) Read(ctx context.Context, req ReadRequest) ([]Event, error) {
 	c := g.call("read", req.Stream)
 	c.repeat, c.waits = true, req.Wait > 0
-	if err := first(checkStream(req.Stream), checkWait(req.Wait), pageMax(&req.Max, MaxPage, MaxPage), checkRange(&req)); err != nil {
+	if err := checkRead(&req); err != nil {
 		return nil, c.wrap(err)
 	}
 	req.Stream = g.h.inward(req.Stream)
 	return invoke(ctx, c, g.h.parts.Streams, StreamBus.Read, req)
+}
+
+func checkRead(req *ReadRequest) error {
+	return first(checkStream(req.Stream), checkWait(req.Wait), pageMax(&req.Max, MaxPage, MaxPage), checkRange(req))
 }
 
 func checkRange(req *ReadRequest) error {

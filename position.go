@@ -139,7 +139,8 @@ func ParsePosition(s string) (Position, error) {
 // parseUint accepts only what AppendUint writes: no sign, no leading zero, no upper case.
 func parseUint(s string, base int) (uint64, error) {
 	n, err := strconv.ParseUint(s, base, 64)
-	if err == nil && strconv.FormatUint(n, base) != s {
+	var own [64]byte
+	if err == nil && string(strconv.AppendUint(own[:0], n, base)) != s {
 		err = strconv.ErrSyntax
 	}
 	return n, err

@@ -3,6 +3,7 @@ package rpw
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -167,6 +168,7 @@ func (l *line) pass(h *Hub) {
 
 func (l *line) serve(h *Hub) {
 	for {
+		runtime.Gosched() // those who were just answered publish again, and go along
 		l.mu.Lock()
 		group := l.gather()
 		if len(group) == 0 {
@@ -208,7 +210,11 @@ func (l *line) gather() []*publication {
 func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
 	b := group[0].batch
 	if len(group) > 1 {
-		b.Events = nil
+		n := 0
+		for _, p := range group {
+			n += len(p.batch.Events)
+		}
+		b.Events = make([]NewEvent, 0, n)
 		for _, p := range group {
 			b.Events = append(b.Events, p.batch.Events...)
 		}

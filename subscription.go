@@ -72,14 +72,16 @@ func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...Subs
 //   - the context's error: calling Next again with another context goes on;
 //   - ErrClosed, and anything that trying again would not mend.
 func (s *Subscription[T]) Next(ctx context.Context) (Message[T], error) {
-	if s.closed.Load() {
-		return Message[T]{}, s.errClosed()
-	}
-	for len(s.page) == 0 {
+	if len(s.page) == 0 || s.closed.Load() {
 		if err := s.fill(ctx); err != nil {
 			return Message[T]{}, err
 		}
 	}
+	return s.take()
+}
+
+// take hands out the next event of the page.
+func (s *Subscription[T]) take() (Message[T], error) {
 	e := s.page[0]
 	s.page = s.page[1:]
 	s.at = e.Position()
@@ -132,7 +134,8 @@ func (s *Subscription[T]) begin(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
-// fill reads the next page.
+// fill reads the next page, unless the subscription is closed. It waits here as long as nothing arrives, on the stack of whoever called Next, so
+// what comes after the wait has functions of its own.
 func (s *Subscription[T]) fill(ctx context.Context) error {
 	ctx, err := s.begin(ctx)
 	if err != nil {
@@ -145,27 +148,30 @@ func (s *Subscription[T]) fill(ctx context.Context) error {
 			s.page = events
 			return nil
 		}
-		if err == nil {
-			failures = 0
-			sleep(ctx, s.hub.ctx, earlyPause)
-			continue
-		}
-		if gap, ok := errors.AsType[*GapError](err); ok {
-			if failures++; failures > 1 {
-				sleep(ctx, s.hub.ctx, backoff(failures-2))
-			}
-			if s.at, err = s.pass(gap); err != nil {
-				return err
-			}
-			continue
-		}
-		if err = s.hub.outlast(ctx, err, &failures); context.Cause(ctx) == ErrClosed {
-			return s.errClosed()
-		}
-		if err != nil {
+		if err := s.recover(ctx, err, &failures); err != nil {
 			return err
 		}
 	}
+}
+
+// recover deals with a read that brought nothing; nil means go on.
+func (s *Subscription[T]) recover(ctx context.Context, err error, failures *int) error {
+	if err == nil {
+		*failures = 0
+		sleep(ctx, s.hub.ctx, earlyPause)
+		return nil
+	}
+	if gap, ok := errors.AsType[*GapError](err); ok {
+		if *failures++; *failures > 1 {
+			sleep(ctx, s.hub.ctx, backoff(*failures-2))
+		}
+		s.at, err = s.pass(gap)
+		return err
+	}
+	if err = s.hub.outlast(ctx, err, failures); context.Cause(ctx) == ErrClosed {
+		return s.errClosed()
+	}
+	return err
 }
 
 func (s *Subscription[T]) pass(gap *GapError) (Position, error) {

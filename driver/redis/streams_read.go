@@ -22,8 +22,13 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	case req.Wait <= 0:
 		return b.readOn(ctx, &req)
 	}
-	here, channel := wire(req.After), b.keys.channel(streamChannel, req.Stream)
-	events, over, err := b.glance(ctx, &req, here, b.waker.newest(channel))
+	return b.await(ctx, &req)
+}
+
+// await is Read for who waits. He keeps the stack of the functions he waits in, so what they need before is apart.
+func (b *streamBus) await(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Event, error) {
+	here, channel := wire(req.After), b.channelOf(req.Stream)
+	events, over, err := b.glance(ctx, req, here, b.waker.newest(channel))
 	if len(events) > 0 || over || err != nil {
 		return events, err
 	}
@@ -35,7 +40,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 	p := newVigil(req.Wait)
 	defer p.stop()
 	for message := b.waker.newest(channel); ; {
-		events, over, err := b.glance(ctx, &req, here, message)
+		events, over, err := b.glance(ctx, req, here, message)
 		if len(events) > 0 || over || err != nil {
 			return events, err
 		}
@@ -44,6 +49,11 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 		}
 	}
 }
+
+// channelOf is the channel of a stream. Inlined, what it takes to make the name would stand on the stack of who waits.
+//
+//go:noinline
+func (b *streamBus) channelOf(stream string) string { return b.keys.channel(streamChannel, stream) }
 
 // glance looks for events after a place, and asks the store only if the newest message of the stream does not say it all: that there is
 // nothing after the place, or what there is. over: nothing that comes can be in the range of the request.
@@ -161,6 +171,7 @@ type page struct {
 	anchored bool          // the event of the position is there
 	full     bool          // no more fits
 	size     int
+	room     int // how many events to make room for
 	events   []rpw.Event
 }
 
@@ -195,6 +206,7 @@ func (p *page) fill(ctx context.Context) error {
 			return nil // what was read so far is of one history; the next read reports the gap
 		}
 		from := len(p.events)
+		p.room = len(entries)
 		for i := range entries {
 			e, err := readEntry(&entries[i], p.epoch)
 			if err != nil {
@@ -231,7 +243,7 @@ func (p *page) add(e rpw.Event) bool {
 		return false
 	}
 	if p.events == nil {
-		p.events = make([]rpw.Event, 0, 8)
+		p.events = make([]rpw.Event, 0, p.room)
 	}
 	p.size += size
 	p.events = append(p.events, e)
@@ -309,6 +321,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 			continue
 		}
 		begun := len(p.events)
+		p.room = len(entries)
 		for i := range entries {
 			e, err := readEntry(&entries[i], meta.epoch)
 			if err != nil {
