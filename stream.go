@@ -2,6 +2,7 @@ package rpw
 
 import (
 	"context"
+	"encoding/json"
 )
 
 // Stream is a stream whose events carry a T, as JSON. Make one with StreamOf, once, as a package variable: it is immutable, holds no connection and
@@ -20,7 +21,7 @@ type streamOptions struct{ keep Retention }
 func Keep(r Retention) StreamOption { return func(o *streamOptions) { o.keep = r } }
 
 // StreamOf names a stream and the type of its events. T is what encoding/json can write; json.RawMessage passes
-// JSON through. The name is checked when it is used.
+// payloads through: what is published must be JSON, what is read is handed out as it is, unchecked. The name is checked when it is used.
 func StreamOf[T any](name string, opts ...StreamOption) Stream[T] {
 	var o streamOptions
 	apply(&o, opts)
@@ -94,7 +95,7 @@ func (s Stream[T]) PublishBatch(ctx context.Context, h *Hub, events ...NewEvent)
 	return positions[len(positions)-1], nil
 }
 
-// Message is an event with its payload decoded. Event.Data holds the bytes.
+// Message is an event with its payload decoded. Event.Data holds the bytes; those of a json.RawMessage are the same ones, to be read only.
 type Message[T any] struct {
 	Event
 	Data T
@@ -103,6 +104,10 @@ type Message[T any] struct {
 // message decodes an event. The error of a payload that is no T is ErrInvalid; the raw event is still returned.
 func message[T any](h *Hub, stream string, e Event) (Message[T], error) {
 	m := Message[T]{Event: e}
+	if raw, ok := any(&m.Data).(*json.RawMessage); ok {
+		*raw = e.Data
+		return m, nil
+	}
 	var err error
 	if m.Data, err = decode[T](e.Data); err != nil {
 		err = &Error{Op: "decode event " + e.ID.String() + " of", Driver: h.Driver(), Target: stream, Kind: ErrInvalid, Err: explain(err)}

@@ -98,9 +98,6 @@ func (t *tail) follow(ctx context.Context, hub *rpw.Hub, stream string) iter.Seq
 		}
 		defer sub.Close()
 		for m, err := range sub.All(ctx) {
-			if !m.ID.IsZero() {
-				err = nil // of a payload that is no JSON
-			}
 			if !yield(m.Event, err) {
 				return
 			}

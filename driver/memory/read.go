@@ -12,10 +12,13 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	patience := patience{req.Wait, time.Now()}
+	patience := patience{wait: req.Wait}
 	for {
 		st := b.lock(req.Stream)
 		now := time.Now()
+		if patience.since.IsZero() {
+			patience.since = now
+		}
 		st.expire(now)
 		events, gap := st.read(&req)
 		left := patience.left(now)

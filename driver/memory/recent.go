@@ -27,19 +27,26 @@ const pruneStep = 4
 
 func (r *recent[K, V]) get(key K, now time.Time) (value V, ok bool) {
 	r.prune(now)
-	m, ok := r.byKey[key]
-	if !ok || now.Sub(m.put) > rpw.RepeatWindow {
+	m := r.find(key)
+	if m == nil || now.Sub(m.put) > rpw.RepeatWindow {
 		return value, false
 	}
 	return m.value, true
 }
 
+// find looks at the newest memo first: most of the time there is but one caller.
+func (r *recent[K, V]) find(key K) *memo[K, V] {
+	if r.newest != nil && r.newest.key == key {
+		return r.newest
+	}
+	return r.byKey[key]
+}
+
 func (r *recent[K, V]) put(key K, value V, now time.Time) {
 	r.prune(now)
-	m, ok := r.byKey[key]
-	if ok {
-		r.unlink(m)
-	} else {
+	m := r.find(key)
+	switch {
+	case m == nil:
 		if r.byKey == nil {
 			r.byKey = make(map[K]*memo[K, V])
 		}
@@ -48,6 +55,11 @@ func (r *recent[K, V]) put(key K, value V, now time.Time) {
 		}
 		m = &memo[K, V]{key: key}
 		r.byKey[key] = m
+	case m == r.newest:
+		m.value, m.put = value, now
+		return
+	default:
+		r.unlink(m)
 	}
 	m.value, m.put = value, now
 	m.prev, m.next = r.newest, nil

@@ -31,12 +31,12 @@ func (c cache) Get(ctx context.Context, req rpw.GetRequest) ([]rpw.Value, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if req.MaxStale > 0 && c.near != nil {
+		return c.near.get(ctx, req.Keys, req.MaxStale)
+	}
 	keys := make([]string, len(req.Keys))
 	for i, key := range req.Keys {
 		keys[i] = c.keys.cache(key)
-	}
-	if req.MaxStale > 0 && c.near != nil {
-		return c.near.get(ctx, keys, req.MaxStale)
 	}
 	return c.read(ctx, c.client, keys)
 }

@@ -17,13 +17,15 @@ import (
 // near keeps values in this process, for reads with MaxStale. It begins with the first such read, and lets go of what nobody asks for. In a cluster
 // it has a part for each node that is asked.
 type near struct {
-	store *store
-	read  readFunc
-	ctx   context.Context // ends with close
-	end   context.CancelFunc
-	tasks sync.WaitGroup
-	off   atomic.Bool // the server does not let us
-	slots atomic.Pointer[nearSlots]
+	store  *store
+	read   readFunc
+	prefix string          // of the keys
+	ctx    context.Context // ends with close
+	end    context.CancelFunc
+	tasks  sync.WaitGroup
+	off    atomic.Bool               // the server does not let us
+	only   atomic.Pointer[nearNode]  // the node, without a cluster; nil before it is asked
+	slots  atomic.Pointer[nearSlots] // of a cluster; nil while they are not known
 
 	mu    sync.Mutex
 	nodes map[string]*nearNode // by address; "" without a cluster
@@ -40,7 +42,7 @@ type nearSlots [16384]*nearNode
 const slotsEvery = time.Second
 
 func newNear(s *store, read readFunc) *near {
-	n := &near{store: s, read: read, nodes: make(map[string]*nearNode)}
+	n := &near{store: s, read: read, prefix: s.keys.cache(""), nodes: make(map[string]*nearNode)}
 	n.ctx, n.end = context.WithCancel(context.Background())
 	return n
 }
@@ -52,18 +54,17 @@ func (n *near) close(ctx context.Context) error {
 	return ended(ctx, &n.tasks)
 }
 
-// get reads values: from here what is not older than maxStale, the rest from the server.
+// get reads the values of cache keys: from here what is not older than maxStale, the rest from the server.
 func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) ([]rpw.Value, error) {
-	if n.off.Load() {
-		return n.read(ctx, n.store.client, keys)
-	}
 	values := make([]rpw.Value, len(keys))
 	var missing map[*nearNode][]int
+	var full [128]byte // most keys fit: a hit makes no string
 	now := time.Now()
 	for i, key := range keys {
-		node := n.node(key)
+		full := append(append(full[:0], n.prefix...), key...)
+		node := n.node(full)
 		var found bool
-		if values[i], found = node.find(key, now, maxStale); found {
+		if values[i], found = node.find(full, now, maxStale); found {
 			continue
 		}
 		if missing == nil {
@@ -74,7 +75,7 @@ func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) (
 	for node, places := range missing {
 		asked := make([]string, len(places))
 		for j, i := range places {
-			asked[j] = keys[i]
+			asked[j] = n.prefix + keys[i]
 		}
 		loaded, err := n.load(ctx, node, asked)
 		if err != nil {
@@ -108,17 +109,25 @@ func (n *near) forget(keys []string) {
 	}
 }
 
-// node is the part that a key belongs to; nil while that is not known.
-func (n *near) node(key string) *nearNode {
+// node is the part that a key belongs to; nil while that is not known, and if the server does not let us.
+func (n *near) node(key []byte) *nearNode {
+	if n.off.Load() {
+		return nil
+	}
+	if only := n.only.Load(); only != nil {
+		return only
+	}
 	if !n.store.clustered() {
-		return n.at("", n.store.client)
+		only := n.at("", n.store.client)
+		n.only.Store(only)
+		return only
 	}
 	slots := n.slots.Load()
 	if slots == nil {
 		n.learnSlots()
 		return nil
 	}
-	command := n.store.client.B().Get().Key(key).Build()
+	command := n.store.client.B().Get().Key(string(key)).Build()
 	return slots[command.Slot()]
 }
 

@@ -32,7 +32,7 @@ type nearNode struct {
 }
 
 // find gives a value from here. A nil node has none.
-func (n *nearNode) find(key string, now time.Time, maxStale time.Duration) (rpw.Value, bool) {
+func (n *nearNode) find(key []byte, now time.Time, maxStale time.Duration) (rpw.Value, bool) {
 	if n == nil {
 		return rpw.Value{}, false
 	}

@@ -59,11 +59,11 @@ func (v *nearValues) shard(key string) *nearShard {
 }
 
 // get gives a value that has not lapsed.
-func (v *nearValues) get(key string, now time.Time) (rpw.Value, bool) {
-	s := v.shard(key)
+func (v *nearValues) get(key []byte, now time.Time) (rpw.Value, bool) {
+	s := &v.shards[maphash.Bytes(v.seed, key)%nearShards]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e := s.entries[key]
+	e := s.entries[string(key)]
 	if e == nil {
 		return rpw.Value{}, false
 	}
