@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -29,6 +30,8 @@ type session struct {
 	out  *writer
 
 	tasks    sync.WaitGroup
+	requests chan func()  // for a goroutine that is idle
+	idle     atomic.Int32 // how many are
 	mu       sync.Mutex
 	inFlight map[uint64]inFlight // by id
 }
@@ -45,6 +48,7 @@ func serveNative(ctx context.Context, c conn, p *peer) error {
 	s := &session{
 		ctx: ctx, conn: c, peer: p,
 		out:      newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
+		requests: make(chan func()),
 		inFlight: make(map[uint64]inFlight),
 	}
 	s.greet()
@@ -153,7 +157,7 @@ func (s *session) fail(id uint64, err error) {
 	s.out.send(packetFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
 }
 
-// start runs a request in a goroutine of its own, if there is a place for it. run replies once.
+// start runs a request in a goroutine for it alone, if there is a place for it. run replies once.
 func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) error {
 	s.mu.Lock()
 	_, taken := s.inFlight[id]
@@ -170,13 +174,38 @@ func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) er
 	s.mu.Lock()
 	s.inFlight[id] = inFlight{cancel, done}
 	s.mu.Unlock()
-	s.tasks.Go(func() {
+	request := func() {
 		run(ctx)
 		if s.ctx.Err() != nil { // it may not have been replied to; otherwise its id may be another's by now
 			s.finish(id)
 		}
-	})
+	}
+	select {
+	case s.requests <- request:
+	default:
+		s.tasks.Go(func() { s.serve(request) })
+	}
 	return nil
+}
+
+// maxIdle is how many goroutines of a session wait for the next request.
+const maxIdle = 4
+
+// serve runs a request, and then those that come while it is idle: on a stack that has grown already, as requests need it.
+func (s *session) serve(request func()) {
+	for {
+		request()
+		if s.idle.Add(1) > maxIdle {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case request = <-s.requests:
+			s.idle.Add(-1)
+		case <-s.ctx.Done():
+			return
+		}
+	}
 }
 
 // reply answers a request. Its place is free from the moment on that the answer may leave: the client may use it at once.
