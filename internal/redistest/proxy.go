@@ -141,13 +141,17 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 			}
 		}
 	})
-	broken := false
+	broken, lost := false, false
 	for one := range parcels {
-		if broken || p.hole.Load() || answers && p.mute.Load() {
+		switch {
+		case broken:
+			continue
+		case p.hole.Load() || answers && p.mute.Load():
+			lost = true
 			continue
 		}
 		time.Sleep(time.Until(one.due))
-		if err := p.write(to, one.bytes); err != nil {
+		if lost || p.write(to, one.bytes) != nil { // no network carries on a connection of which it has lost a part
 			broken = true
 			from.Close()
 		}
