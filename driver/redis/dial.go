@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,32 +20,42 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// links dials the connections of a client, and can break them all.
+// links dials the connections of a client, and can break them.
 type links struct {
-	network string // "" as rueidis says
-	onClose func() // a connection ended; nil: nobody asks
+	network string  // "" as rueidis says
+	sender  *sender // is told of links that are made, and that end; nil: nobody asks
 	mu      sync.Mutex
-	open    map[net.Conn]struct{}
-	broken  time.Time // when they were last broken
-	ended   bool      // by end
+	open    map[*link]struct{}
+	broken  time.Time          // when they were last broken
+	ended   bool               // by end
+	master  string             // the address that was last named as that of the master, by Sentinels
+	refused map[string]refusal // by address
 }
 
 // link is a connection that takes itself off the list. rueidis greets the server with one write, and waits for the answer before anything else: a
 // link that fails until then has carried no command of ours, and its error is one of dialling. Servers with too many clients do that.
 type link struct {
 	net.Conn
-	of    *links
-	stage atomic.Int32
+	of      *links
+	addr    string
+	stage   atomic.Int32
+	settled func()      // is called once, when it is greeted or over
+	listen  func() bool // ends that it listens to the context for which it is made
 }
 
 var errNotGreeted = errors.New("the server did not greet")
 
 // The stages of a link.
 const (
-	greeting int32 = iota // nothing has come yet
-	greeted               // something has come, nothing was written since
-	inUse
+	greeting  int32 = iota // nothing has come yet
+	abandoned              // nor will it: the context ended
+	greeted                // something has come, nothing was written since
+	asked                  // the first command was written
+	inUse                  // and answered
 )
+
+// isMaster begins the answer of a master to ROLE, the first command that rueidis sends to a server that Sentinels name.
+var isMaster = []byte("*3\r\n$6\r\nmaster\r\n")
 
 // Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
 func (l *link) Read(b []byte) (int, error) {
@@ -50,23 +63,40 @@ func (l *link) Read(b []byte) (int, error) {
 	if err != nil {
 		l.of.ends()
 	}
-	if n > 0 && l.stage.Load() == greeting {
-		l.stage.Store(greeted)
+	if stage := l.stage.Load(); n > 0 && stage != inUse {
+		switch {
+		case stage == greeting:
+			l.listen()
+			if err := l.of.refuse(l.addr, b[:n]); err != nil {
+				return 0, err
+			}
+			if l.stage.CompareAndSwap(greeting, greeted) {
+				l.settled()
+			}
+		case stage == asked:
+			l.stage.Store(inUse)
+			if bytes.HasPrefix(b[:n], isMaster) {
+				l.of.leads(l.addr)
+			}
+		}
 	}
 	return n, l.explain(err)
 }
 
 func (l *link) Write(b []byte) (int, error) {
 	if l.stage.Load() == greeted {
-		l.stage.Store(inUse)
+		l.stage.Store(asked)
 	}
 	n, err := l.Conn.Write(b)
 	return n, l.explain(err)
 }
 
 func (l *link) explain(err error) error {
-	if err == nil || l.stage.Load() == inUse {
+	if err == nil || l.stage.Load() >= asked {
 		return err
+	}
+	if l.stage.Load() == abandoned {
+		err = context.Canceled
 	}
 	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: fmt.Errorf("%w: %w", errNotGreeted, err)}
 }
@@ -75,50 +105,122 @@ func (l *link) Close() error {
 	l.of.mu.Lock()
 	delete(l.of.open, l)
 	l.of.mu.Unlock()
+	l.listen()
+	l.settled()
 	l.of.ends()
 	return l.Conn.Close()
 }
 
-// ends notes that a connection is over.
-func (l *links) ends() {
-	if l.onClose != nil {
-		l.onClose()
+// abandon ends a link that is not greeted yet.
+func (l *link) abandon() {
+	if l.stage.CompareAndSwap(greeting, abandoned) {
+		l.Close()
 	}
 }
 
-// dial is rueidis' DialCtxFn.
-func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *tls.Config) (net.Conn, error) {
-	network := "tcp"
-	if l.network != "" {
-		network = l.network
+// ends notes that a connection is over.
+func (l *links) ends() {
+	if l.sender != nil {
+		l.sender.suspect()
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout) // TLS included
+}
+
+// patient marks the context of a call that waits beside the making of a link: that goes on when the context ends.
+type patient struct{}
+
+// dial is rueidis' DialCtxFn. rueidis does not listen to the context while it waits for the greeting, so the link does.
+func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *tls.Config) (net.Conn, error) {
+	if err := l.remembered(addr); err != nil {
+		return nil, err
+	}
+	settled := func() {}
+	if l.sender != nil {
+		settled = l.sender.makes()
+	}
+	network := cmp.Or(l.network, "tcp")
+	bounded, cancel := context.WithTimeout(ctx, dialer.Timeout) // TLS included
 	defer cancel()
 	var conn net.Conn
 	var err error
 	if cfg != nil {
-		conn, err = (&tls.Dialer{NetDialer: dialer, Config: cfg}).DialContext(ctx, network, addr)
+		conn, err = (&tls.Dialer{NetDialer: dialer, Config: cfg}).DialContext(bounded, network, addr)
 	} else {
-		conn, err = dialer.DialContext(ctx, network, addr)
+		conn, err = dialer.DialContext(bounded, network, addr)
 	}
 	if err != nil {
+		settled()
 		if op, ok := err.(*net.OpError); !ok || op.Op != "dial" {
 			err = &net.OpError{Op: "dial", Net: network, Err: err} // of whatever layer: nothing was sent
 		}
 		return nil, err
 	}
-	made := &link{Conn: conn, of: l}
+	made := &link{Conn: conn, of: l, addr: addr, settled: settled, listen: func() bool { return true }}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
+		settled()
 		conn.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Err: net.ErrClosed}
 	}
 	if l.open == nil {
-		l.open = make(map[net.Conn]struct{})
+		l.open = make(map[*link]struct{})
 	}
 	l.open[made] = struct{}{}
+	if ctx.Value(patient{}) == nil {
+		made.listen = context.AfterFunc(ctx, made.abandon)
+	}
 	return made, nil
+}
+
+// leads breaks the connections to the server that was the master before. It may be silent, and rueidis leaves what waits for an answer there.
+func (l *links) leads(addr string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for one := range l.open {
+		if l.master != addr && one.addr == l.master {
+			go one.Close() // which takes mu, and may wait for TLS
+		}
+	}
+	l.master = addr
+}
+
+// refusal is why a server let nobody in.
+type refusal struct {
+	err error
+	at  time.Time
+}
+
+// refusedFor is how long a server that does not know the user, or his password, is not asked again: somebody has to change that.
+const refusedFor = 5 * time.Second
+
+// refuse reads the answer to the greeting, and notes if it is that the user may not come in.
+func (l *links) refuse(addr string, answer []byte) error {
+	line, _, whole := bytes.Cut(answer, []byte("\r\n"))
+	text, refused := strings.CutPrefix(string(line), "-")
+	if !whole || !refused {
+		return nil
+	}
+	err := classifyReply(text)
+	if !errors.Is(err, rpw.ErrPermission) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refused == nil {
+		l.refused = make(map[string]refusal)
+	}
+	l.refused[addr] = refusal{err, time.Now()}
+	return err
+}
+
+// remembered is why the server at an address let nobody in a moment ago, nil if it did.
+func (l *links) remembered(addr string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if was := l.refused[addr]; time.Since(was.at) < refusedFor {
+		return was.err
+	}
+	return nil
 }
 
 // redialEvery is how often connections are broken at most.
@@ -145,8 +247,8 @@ func (l *links) end() {
 
 // breakAll is called with mu held.
 func (l *links) breakAll() {
-	for conn := range l.open {
-		go conn.Close() // which takes mu, and may wait for TLS
+	for one := range l.open {
+		go one.Close() // which takes mu, and may wait for TLS
 	}
 }
 

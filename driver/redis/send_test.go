@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"net"
+	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +35,45 @@ func TestContextIsHeardWhileDialling(t *testing.T) {
 	proxy.Blackhole(false)
 	proxy.Cut()
 	assert.Eventually(t, func() bool { _, _, err := rpw.Get[int](t.Context(), h, "k"); return err == nil }, 10*time.Second, time.Millisecond)
+}
+
+// TestContextIsHeardByWhoNeedsAnotherLink is E1: also when a link is needed for the first time long after the others were made, and the server is
+// silent by then, a call ends with its context, and so do those that need the same link.
+func TestContextIsHeardByWhoNeedsAnotherLink(t *testing.T) {
+	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
+	address, err := url.Parse("redis://" + proxy.Addr + "?connections=64")
+	require.NoError(t, err)
+	parts, err := Driver{}.Open(t.Context(), rpw.OpenRequest{URL: address, Notify: func(rpw.Notice) {}})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, parts.Close(t.Context())) }()
+	s := parts.Cache.(cache).store
+	read := func(bound time.Duration) time.Duration {
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		defer cancel()
+		began := time.Now()
+		_, err := parts.Cache.Get(ctx, rpw.GetRequest{Keys: []string{"k"}})
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		return time.Since(began)
+	}
+	proxy.Blackhole(true)
+	for range 5 {
+		s.sender.broken.Store(0) // long ago
+		assert.Less(t, read(200*time.Millisecond), 300*time.Millisecond)
+	}
+	s.sender.broken.Store(0)
+	var reading sync.WaitGroup
+	for range 50 {
+		reading.Go(func() { assert.Less(t, read(1500*time.Millisecond), 1800*time.Millisecond) })
+	}
+	assert.Eventually(t, func() bool { return s.sender.making.Load() > 0 }, 10*time.Second, time.Millisecond)
+	for range 50 {
+		reading.Go(func() { assert.Less(t, read(200*time.Millisecond), 500*time.Millisecond) })
+	}
+	reading.Wait()
+	proxy.Blackhole(false)
+	proxy.Cut()
+	assert.Eventually(t, func() bool { _, err := parts.Cache.Get(t.Context(), rpw.GetRequest{Keys: []string{"k"}}); return err == nil }, 10*time.Second, time.Millisecond)
+	assert.Zero(t, s.sender.making.Load(), "all that were begun are over")
 }
 
 // TestRestart is F1: who waited goes on, and calls work again at once.
