@@ -75,8 +75,8 @@ func TestFailover(t *testing.T) {
 			note(t, "the Sentinels name another master after", named)
 			took := within(t, left, "all goes on", have(before+20))
 			atMost(t, "all goes on with another master after", took, max(redistest.DownAfter+recovery, named+2*time.Second)) // a pause between tries takes up to a second
-			servers.Master.Thaw()       // as far as it knows it is the master still
-			time.Sleep(2 * time.Second) // until it is told
+			servers.Master.Thaw()                                                                                            // as far as it knows it is the master still
+			time.Sleep(2 * time.Second)                                                                                      // until it is told
 			close(stop)
 			load.Wait()
 			within(t, time.Now(), "all have everything", have(p.stored.Load()))

@@ -43,7 +43,10 @@ type link struct {
 	listen  func() bool // ends that it listens to the context for which it is made
 }
 
-var errNotGreeted = errors.New("the server did not greet")
+var (
+	errNotGreeted = errors.New("the server did not greet")
+	errAbandoned  = errors.New("the call that made the link has ended")
+)
 
 // The stages of a link.
 const (
@@ -96,7 +99,7 @@ func (l *link) explain(err error) error {
 		return err
 	}
 	if l.stage.Load() == abandoned {
-		err = context.Canceled
+		err = errAbandoned
 	}
 	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: fmt.Errorf("%w: %w", errNotGreeted, err)}
 }

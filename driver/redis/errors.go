@@ -27,7 +27,7 @@ func classify(ctx context.Context, err error, write bool) error {
 	isContext := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	op, ok := errors.AsType[*net.OpError](err)
 	switch dialling := ok && op.Op == "dial"; {
-	case dialling && isContext && ended != nil:
+	case dialling && ended != nil && (isContext || errors.Is(err, errAbandoned)):
 		return ended
 	case dialling:
 		return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
