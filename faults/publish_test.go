@@ -224,6 +224,7 @@ func TestFullForABatch(t *testing.T) {
 		require.NoError(t, err)
 		events[i] = event
 	}
+	prepareReads(t, hub)
 	server.CLI(t, "CONFIG", "SET", "maxmemory", "16mb")
 	stored := 0
 	for {
@@ -238,6 +239,8 @@ func TestFullForABatch(t *testing.T) {
 	info, err := hub.Streams().StreamInfo(t.Context(), "texts")
 	require.NoError(t, err)
 	assert.EqualValues(t, stored, info.Events)
+	readsAll(t, hub)
+	readsAll(t, open(t, "redis://"+server.Addr))
 	server.CLI(t, "CONFIG", "SET", "maxmemory", "0")
 	_, err = stream.PublishBatch(t.Context(), hub, events...)
 	assert.NoError(t, err)
