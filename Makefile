@@ -41,8 +41,9 @@ unit: deps
 deps: ## what the tests need beside Go: redis-server 7.0 or later, installed with apt where that is possible
 	@tools/deps
 
-faults: deps ## the long tests: outages, moving slots, thousands of subscriptions; prints its figures
+faults: deps ## all faults of RELIABILITY.md at full length, and outages, moving slots, thousands of subscriptions; prints its figures
 	$(GO) test -tags faults -count=1 -v -timeout 15m ./faults
+	$(GO) test -tags faults -count=1 -p 1 -timeout 5m -run "$$(tools/rows -run)" $$(tools/rows)
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
