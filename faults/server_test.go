@@ -135,6 +135,30 @@ func TestDiskFull(t *testing.T) {
 	assert.Len(t, events, stored+1)
 }
 
+// TestDiskFullForAlways: F25, F1, S2: a server that must store before it answers ends when its disk is full. It comes back with all it had acknowledged.
+func TestDiskFullForAlways(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartLimited(t, "--appendonly", "yes", "--appendfsync", "always")
+	hub := open(t, "redis://"+server.Addr)
+	stream := rpw.StreamOf[int]("numbers")
+	server.LimitFiles(t, 64<<10)
+	p := &publisher{hub: hub, stream: stream}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	stop, published := make(chan struct{}), make(chan struct{})
+	go func() { defer close(published); p.run(ctx, t, stop, time.Millisecond) }()
+	within(t, time.Now(), "the server ends", server.Ended)
+	assert.Positive(t, p.stored.Load())
+	server.Restart(t) // without the limit
+	server.AwaitLoaded(t)
+	back, before := time.Now(), p.stored.Load()
+	within(t, back, "publishing goes on", func() bool { return p.stored.Load() > before })
+	atMost(t, "publishing goes on after", time.Since(back), recovery)
+	close(stop)
+	<-published
+	assert.Len(t, all(t, hub, stream), int(p.stored.Load()))
+}
+
 // prepareReads stores what readsAll reads.
 func prepareReads(t *testing.T, hub *rpw.Hub) {
 	t.Helper()
