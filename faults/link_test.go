@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
@@ -84,10 +85,15 @@ func TestResetsWhileFollowing(t *testing.T) {
 		following.Go(func() { f.run(ctx) })
 	}
 	load.Go(func() { p.run(ctx, t, stop, time.Millisecond) })
-	for range resets {
+	for i := range resets {
 		time.Sleep(100 * time.Millisecond)
-		proxy.Cut()
+		if i%2 == 0 {
+			proxy.Cut()
+		} else {
+			proxy.CutAfter(1 + rand.N(2000)) // in the midst of an answer
+		}
 	}
+	proxy.CutAfter(0)
 	close(stop)
 	load.Wait()
 	within(t, time.Now(), "all have everything", func() bool {
