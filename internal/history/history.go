@@ -166,6 +166,9 @@ func (r resets) between(stream string, from, to time.Duration) bool {
 	})
 }
 
+// failovers are the calls that drop what was not acknowledged.
+func (h *History) failovers() resets { return h.operations(OpFailover) }
+
 // healed is when the last fault had healed; ok is false if there was none.
 func (h *History) healed() (at time.Duration, ok bool) {
 	for _, f := range h.operations(OpFault) {

@@ -46,8 +46,38 @@ func edited(s *script) {
 	s.holds(place(1, 0), event(1), event(3))
 }
 
+// failedOver is a run in which a subscription got an event that was not acknowledged, and that the next master does not have. It was
+// published again there.
+func failedOver(s *script) {
+	s.subscribed(place(1, 0))
+	s.published(event(1))
+	s.publish(event(2), Unknown)
+	s.delivered(event(1), event(2))
+	s.do(Record{Op: OpFailover}, OK)
+	other, again := event(3), event(4)
+	other.Count, again.Count, again.Hash = 2, 3, event(2).Hash
+	s.published(other)
+	s.publish(again, OK)
+	s.gap(rpw.GapReset, place(1, 2), place(1, 1))
+	s.delivered(other, again)
+	s.holds(place(1, 0), event(1), other, again)
+}
+
+// silentFailover is one in which the subscription is not told.
+func silentFailover(s *script) {
+	s.subscribed(place(1, 0))
+	s.publish(event(1), Unknown)
+	s.delivered(event(1))
+	s.do(Record{Op: OpFailover}, OK)
+	again := event(2)
+	again.Hash = event(1).Hash
+	s.published(again)
+	s.delivered(again)
+	s.holds(place(1, 1), again)
+}
+
 func TestNoLoss(t *testing.T) {
-	testRule(t, "H1", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited,
+	testRule(t, "H1", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver,
 		"who left need not have all": func(s *script) {
 			s.subscribed(place(1, 0))
 			s.published(event(1))
@@ -63,6 +93,14 @@ func TestNoLoss(t *testing.T) {
 		"it is not there": func(s *script) {
 			s.published(event(1), event(2))
 			s.holds(place(1, 0), event(1))
+		},
+		"another has its place": func(s *script) {
+			s.published(event(1))
+			s.do(Record{Op: OpFailover}, OK)
+			other := event(2)
+			other.Count = 1
+			s.published(other)
+			s.holds(place(1, 0), other)
 		},
 		"it went as if trimmed, and nobody trims": func(s *script) {
 			s.published(event(1), event(2))
@@ -87,7 +125,8 @@ func TestNoLoss(t *testing.T) {
 }
 
 func TestExactlyOnce(t *testing.T) {
-	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited}, scripts{
+	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver}, scripts{
+		"the same from another place, and no gap": silentFailover,
 		"twice": func(s *script) {
 			tailed(s)
 			s.delivered(event(3))
@@ -151,7 +190,7 @@ func TestNoPhantom(t *testing.T) {
 func TestUnknownIsBounded(t *testing.T) {
 	again := event(2)
 	again.Hash = event(1).Hash
-	testRule(t, "H4", scripts{"tailed": tailed,
+	testRule(t, "H4", scripts{"tailed": tailed, "failed over": failedOver,
 		"unknown and there": func(s *script) {
 			s.publish(event(1), Unknown)
 			s.holds(place(1, 0), event(1))
@@ -177,6 +216,11 @@ func TestUnknownIsBounded(t *testing.T) {
 			s.publish(event(1), Unknown)
 			s.holds(place(1, 0), event(1), again)
 		},
+		"stored twice, with a failover": func(s *script) {
+			s.publish(event(1), Unknown)
+			s.do(Record{Op: OpFailover}, OK)
+			s.holds(place(1, 0), event(1), again)
+		},
 		"delivered once and stored elsewhere": func(s *script) {
 			s.publish(event(1), Unknown)
 			s.delivered(event(1))
@@ -193,7 +237,7 @@ func TestUnknownIsBounded(t *testing.T) {
 }
 
 func TestGapHonesty(t *testing.T) {
-	testRule(t, "H5", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited,
+	testRule(t, "H5", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver,
 		"perhaps": func(s *script) {
 			s.subscribed(place(1, 2))
 			s.gap(rpw.GapPossible, place(1, 2), place(1, 2))
