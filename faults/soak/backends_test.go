@@ -79,7 +79,7 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 		s.CLI(t, "CONFIG", "SET", "busy-reply-threshold", "50")
 	}
 	b := &backend{url: "redis+sentinel://" + strings.Join(r.SentinelAddrs(), ",") + "/mymaster?durability=replicated&replicas=2", servers: r.Servers()}
-	b.adapt = func(c *load.Config) { c.NoKeys, c.Between = true, c.Between/3 } // a failover takes longer than other faults
+	b.adapt = func(c *load.Config) { c.NoKeys, c.Between = true, c.Between/6 } // a failover takes longer than other faults
 	master := func(*rand.Rand) *redistest.Server {
 		s := r.Named()
 		require.NotNil(t, s, "the Sentinels do not agree")
@@ -128,7 +128,7 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 			s.Restart(t)
 			settled()
 		}},
-	}, linkFaults(t, most, master))
+	}, linkFaults(t, most, master), linkFaults(t, most, master))
 	return b
 }
 
@@ -163,6 +163,7 @@ func webSocket(t testing.TB, most time.Duration) *backend {
 	fronts := [2]*front{startFront(t, "redis://"+link.Addr), startFront(t, "redis://"+link.Addr)}
 	balancer := redistest.NewProxy(t, fronts[0].addr())
 	b := &backend{url: "ws://" + balancer.Addr, servers: []*redistest.Server{s}}
+	b.adapt = func(c *load.Config) { c.Bounds.HandsBack = true }
 	b.stop = func() {
 		for _, f := range fronts {
 			f.stop(t, false)

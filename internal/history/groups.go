@@ -59,7 +59,7 @@ func groupAtLeastOnce(h *History) []Violation {
 	for _, g := range h.Final.Groups {
 		found.forgotten(h, g, tales)
 	}
-	touched := h.operations(OpAdmin, OpReset)
+	touched, back := h.operations(OpAdmin, OpReset), h.handedBack()
 	fetches := h.operations(OpFetch)
 	for e, t := range tales {
 		for i, d := range t.deliveries {
@@ -71,7 +71,7 @@ func groupAtLeastOnce(h *History) []Violation {
 				unseen := slices.ContainsFunc(fetches, func(o operation) bool {
 					return o.Stream == e.stream && o.Group == e.group && o.Outcome != OK && o.seq < d.done && o.done > before.seq
 				})
-				found.redelivered(h, e, t, before, d, disturbed, unseen)
+				found.redelivered(h, e, t, before, d, disturbed, unseen, back.between("", before.T, d.end))
 			}
 			found.superseded(e, t, d)
 		}
@@ -110,8 +110,8 @@ func (v *violations) forgotten(h *History, g GroupDump, tales map[entry]*entryTa
 }
 
 // redelivered checks two deliveries of an event that follow each other. disturbed: the group was changed from outside between them; unseen: there may
-// have been another one.
-func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen bool) {
+// have been another one; back: the first may have been given back on the way.
+func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen, back bool) {
 	evidence := []Record{before.Record, d.Record}
 	switch {
 	case before.Item.Token == d.Item.Token:
@@ -123,7 +123,10 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	case disturbed:
 		return
 	}
-	until, released, given := before.Item.Until, No, false
+	until, released, given := before.Item.Until, No, back
+	if back {
+		released = Unknown
+	}
 	for _, o := range t.verdicts {
 		if o.Items[0].Token != before.Item.Token || o.Outcome == No || o.seq > d.done {
 			continue
