@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/history"
 	"github.com/redis-process-worker/rpw/internal/history/load"
 	"github.com/redis-process-worker/rpw/internal/redistest"
 	"github.com/redis-process-worker/rpw/socket"
@@ -32,6 +35,7 @@ type backend struct {
 var kinds = map[string]func(t testing.TB, most time.Duration) *backend{
 	"standalone": standalone,
 	"flushed":    flushed,
+	"restored":   restored,
 	"sentinel":   sentinel,
 	"cluster":    cluster,
 	"socket":     webSocket,
@@ -64,6 +68,30 @@ func flushed(t testing.TB, most time.Duration) *backend {
 	flush := load.Fault{Kind: "all data dropped", Reset: true, Do: func(*rand.Rand) { s.CLI(t, "FLUSHALL") }}
 	b.add([]load.Fault{flush, flush, flush, flush})
 	b.adapt = func(c *load.Config) { c.Resets = true }
+	return b
+}
+
+// restored is the same, and an older copy of all its data is put in place now and then. A cache value that comes back then is no value of its
+// history, so the cache is left out.
+func restored(t testing.TB, most time.Duration) *backend {
+	b := standalone(t, most)
+	s := b.servers[0]
+	data, copied := filepath.Join(s.Dir, "appendonlydir"), filepath.Join(t.TempDir(), "copy")
+	restore := load.Fault{Kind: history.Restored, Reset: true, Do: func(r *rand.Rand) {
+		s.Kill()
+		require.NoError(t, os.RemoveAll(copied))
+		require.NoError(t, os.CopyFS(copied, os.DirFS(data)))
+		s.Restart(t)
+		s.AwaitLoaded(t)
+		away(r, most)
+		s.Kill()
+		require.NoError(t, os.RemoveAll(data))
+		require.NoError(t, os.CopyFS(data, os.DirFS(copied)))
+		s.Restart(t)
+		s.AwaitLoaded(t)
+	}}
+	b.add([]load.Fault{restore, restore, restore})
+	b.adapt = func(c *load.Config) { c.Resets, c.NoKeys = true, true }
 	return b
 }
 

@@ -79,7 +79,7 @@ func fence(h *History) []Violation {
 				repeat := ends(o.Kind) && slices.ContainsFunc(t.moves[:j], func(earlier operation) bool {
 					return earlier.Token == o.Token && earlier.Kind == o.Kind && earlier.Outcome != No
 				})
-				if o.Outcome == OK && !repeat && o.Token < c.Item.Token && c.before(o) {
+				if o.Outcome == OK && !repeat && o.Token < c.Item.Token && c.before(o) && !lost.restored().between("", c.T, o.end) {
 					found.add([]Record{c.Record, o.Record}, "%s of %s was accepted with token %d, after %d had been handed out", o.Kind, ref, o.Token, c.Item.Token)
 				}
 			}

@@ -60,6 +60,7 @@ func groupAtLeastOnce(h *History) []Violation {
 		found.forgotten(h, g, tales)
 	}
 	touched, back := h.operations(OpAdmin, OpReset), h.handedBack()
+	restored := h.resets().restored()
 	fetches := h.operations(OpFetch)
 	for e, t := range tales {
 		for i, d := range t.deliveries {
@@ -73,7 +74,7 @@ func groupAtLeastOnce(h *History) []Violation {
 				})
 				found.redelivered(h, e, t, before, d, disturbed, unseen, back.between("", before.T, d.end))
 			}
-			found.superseded(e, t, d)
+			found.superseded(e, t, d, restored)
 		}
 	}
 	return found
@@ -160,13 +161,13 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	}
 }
 
-// superseded tells of verdicts that were accepted although a newer token had been handed out before.
-func (v *violations) superseded(e entry, t *entryTale, d delivery) {
+// superseded tells of verdicts that were accepted although a newer token had been handed out before. An older copy knows nothing of the newer one.
+func (v *violations) superseded(e entry, t *entryTale, d delivery, restored resets) {
 	for i, o := range t.verdicts {
 		repeat := o.Kind != Extend && slices.ContainsFunc(t.verdicts[:i], func(earlier operation) bool {
 			return earlier.Items[0].Token == o.Items[0].Token && earlier.Kind == o.Kind && earlier.Outcome != No
 		})
-		if o.Outcome == OK && !repeat && o.Items[0].Token < d.Item.Token && d.operation.before(o) {
+		if o.Outcome == OK && !repeat && o.Items[0].Token < d.Item.Token && d.operation.before(o) && !restored.between("", d.T, o.end) {
 			v.add([]Record{d.Record, o.Record}, "the %s of %v was accepted with token %d, after %d had been handed out", o.Kind, e.id, o.Items[0].Token, d.Item.Token)
 		}
 	}

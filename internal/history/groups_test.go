@@ -95,6 +95,12 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
 			s.fetched(lent(1, 11, 1, hour))
 		},
+		"an older copy knows the older holder": func(s *script) {
+			s.fetched(lent(1, 10, 1, time.Millisecond))
+			s.fetched(lent(1, 11, 2, hour))
+			s.do(Record{Op: OpReset, Kind: Restored}, OK)
+			s.settled(lent(1, 10, 0, 0), Ack, OK)
+		},
 		"its consumer was removed": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))
 			s.do(Record{Op: OpAdmin, Stream: "s", Group: "g"}, OK)
@@ -191,6 +197,12 @@ func TestGroupAtLeastOnce(t *testing.T) {
 		"a superseded holder acknowledges": func(s *script) {
 			s.fetched(lent(1, 10, 1, time.Millisecond))
 			s.fetched(lent(1, 11, 2, hour))
+			s.settled(lent(1, 10, 0, 0), Ack, OK)
+		},
+		"a superseded holder acknowledges after a flush": func(s *script) {
+			s.fetched(lent(1, 10, 1, time.Millisecond))
+			s.fetched(lent(1, 11, 2, hour))
+			s.do(Record{Op: OpReset}, OK)
 			s.settled(lent(1, 10, 0, 0), Ack, OK)
 		},
 		"a superseded holder extends again": func(s *script) {

@@ -163,6 +163,16 @@ type resets []operation
 
 func (h *History) resets() resets { return h.operations(OpReset) }
 
+// restored are those that put an older copy in place.
+func (r resets) restored() (some resets) {
+	for _, o := range r {
+		if o.Kind == Restored {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
 // between reports whether the history of a stream, or all other data ("" as its name), may have been dropped between two times.
 func (r resets) between(stream string, from, to time.Duration) bool {
 	return slices.ContainsFunc(r, func(o operation) bool {

@@ -76,6 +76,7 @@ func (l *ledger) see(stream string, item Item) {
 func noLoss(h *History) []Violation {
 	var found violations
 	l, lost := h.ledger(), h.resets()
+	restored := lost.restored()
 	for _, o := range h.operations(OpPublish) {
 		if o.Outcome != OK {
 			continue
@@ -84,7 +85,7 @@ func noLoss(h *History) []Violation {
 			final := l.final[o.Stream]
 			switch stored, there := l.stored[life{o.Stream, item.Epoch}][item.Count]; {
 			case there && stored.Hash == item.Hash, l.edited[life{o.Stream, item.Epoch}][item.Count]:
-			case item.Epoch != final.Last.Epoch && lost.between(o.Stream, o.T, never):
+			case item.Epoch != final.Last.Epoch && lost.between(o.Stream, o.T, never), restored.between(o.Stream, o.T, never):
 			case item.Epoch == final.Last.Epoch && item.Count <= final.First.Count && l.trimmed[o.Stream]:
 			default:
 				found.add([]Record{o.Record}, "%s was acknowledged as %v of epoch %x, and is not there", item.Hash, item.ID, item.Epoch)
@@ -220,11 +221,11 @@ func noPhantom(h *History) []Violation {
 }
 
 // unknownIsBounded: whatever was repeated and however it ended, an epoch holds a payload at most once; and never if
-// all calls with it were told that nothing was done. A failover may take what somebody has seen and nobody was told is stored: then its repeat has
-// another place, and what counts is what is there at the end.
+// all calls with it were told that nothing was done. A failover may take what somebody has seen and nobody was told is stored, an older copy whatever came
+// later: then a repeat has another place, and what counts is what is there at the end.
 func unknownIsBounded(h *History) []Violation {
 	var found violations
-	failovers, l := h.failovers(), h.ledger()
+	back, l := append(h.failovers(), h.resets().restored()...), h.ledger()
 	refused := make(map[string]bool) // by stream and hash
 	calls := make(map[string][]Record)
 	for _, o := range h.operations(OpPublish) {
@@ -236,7 +237,7 @@ func unknownIsBounded(h *History) []Violation {
 	}
 	for at, byHash := range l.seen {
 		for hash, items := range byHash {
-			if len(failovers) > 0 {
+			if len(back) > 0 {
 				items = slices.DeleteFunc(slices.Clone(items), func(i Item) bool { return l.stored[at][i.Count].ID != i.ID })
 			}
 			name := at.stream + "\n" + hash
@@ -343,7 +344,8 @@ func order(h *History) []Violation {
 			}
 		}
 	}
-	for _, publishes := range by {
+	restored := h.resets().restored() // what comes after it stands where others stood
+	for at, publishes := range by {
 		returned := slices.SortedFunc(slices.Values(publishes), func(a, b publish) int { return a.done - b.done })
 		var newest publish
 		next := 0
@@ -353,7 +355,7 @@ func order(h *History) []Violation {
 					newest = returned[next]
 				}
 			}
-			if newest.last.Count >= p.first.Count || newest.last.ID.Compare(p.first.ID) >= 0 {
+			if (newest.last.Count >= p.first.Count || newest.last.ID.Compare(p.first.ID) >= 0) && !restored.between(at.stream, newest.T, p.end) {
 				found.add([]Record{newest.Record, p.Record}, "%v was acknowledged before %v was published", newest.last.ID, p.first.ID)
 			}
 		}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/redis-process-worker/rpw"
@@ -76,8 +77,29 @@ func silentFailover(s *script) {
 	s.holds(place(1, 1), again)
 }
 
+// restored is a run in which an older copy of all data is put in place: what was stored later is gone, and what comes then has its counts.
+func restored(s *script) {
+	s.subscribed(place(1, 0))
+	s.published(event(1), event(2))
+	s.publish(event(3), Unknown)
+	s.delivered(event(1), event(2), event(3))
+	s.do(Record{Op: OpReset, Kind: Restored}, OK)
+	other, again := event(4), event(5)
+	other.Count, again.Count, again.Hash = 2, 3, event(3).Hash
+	s.gap(rpw.GapReset, place(1, 3), place(1, 1))
+	s.published(other, again)
+	s.delivered(other, again)
+	s.holds(place(1, 0), event(1), other, again)
+}
+
+// notRestored is the same, and nobody put an older copy in place.
+func notRestored(s *script) {
+	restored(s)
+	s.Records = slices.DeleteFunc(s.Records, func(rec Record) bool { return rec.Op == OpReset })
+}
+
 func TestNoLoss(t *testing.T) {
-	testRule(t, "H1", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver,
+	testRule(t, "H1", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored,
 		"who left need not have all": func(s *script) {
 			s.subscribed(place(1, 0))
 			s.published(event(1))
@@ -94,6 +116,7 @@ func TestNoLoss(t *testing.T) {
 			s.published(event(1), event(2))
 			s.holds(place(1, 0), event(1))
 		},
+		"no older copy is there": notRestored,
 		"another has its place": func(s *script) {
 			s.published(event(1))
 			s.do(Record{Op: OpFailover}, OK)
@@ -125,7 +148,7 @@ func TestNoLoss(t *testing.T) {
 }
 
 func TestExactlyOnce(t *testing.T) {
-	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver}, scripts{
+	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored}, scripts{
 		"the same from another place, and no gap": silentFailover,
 		"twice": func(s *script) {
 			tailed(s)
@@ -190,7 +213,7 @@ func TestNoPhantom(t *testing.T) {
 func TestUnknownIsBounded(t *testing.T) {
 	again := event(2)
 	again.Hash = event(1).Hash
-	testRule(t, "H4", scripts{"tailed": tailed, "failed over": failedOver,
+	testRule(t, "H4", scripts{"tailed": tailed, "failed over": failedOver, "restored": restored,
 		"unknown and there": func(s *script) {
 			s.publish(event(1), Unknown)
 			s.holds(place(1, 0), event(1))
@@ -216,6 +239,7 @@ func TestUnknownIsBounded(t *testing.T) {
 			s.publish(event(1), Unknown)
 			s.holds(place(1, 0), event(1), again)
 		},
+		"no older copy is there": notRestored,
 		"stored twice, with a failover": func(s *script) {
 			s.publish(event(1), Unknown)
 			s.do(Record{Op: OpFailover}, OK)
@@ -237,7 +261,7 @@ func TestUnknownIsBounded(t *testing.T) {
 }
 
 func TestGapHonesty(t *testing.T) {
-	testRule(t, "H5", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver,
+	testRule(t, "H5", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored,
 		"perhaps": func(s *script) {
 			s.subscribed(place(1, 2))
 			s.gap(rpw.GapPossible, place(1, 2), place(1, 2))
@@ -247,6 +271,7 @@ func TestGapHonesty(t *testing.T) {
 			s.delivered(event(7))
 		},
 	}, scripts{
+		"no older copy is there": notRestored,
 		"silence about what was trimmed": func(s *script) {
 			s.subscribed(place(1, 0))
 			s.do(Record{Op: OpTrim, Stream: "s"}, OK)
@@ -300,7 +325,7 @@ func TestOrder(t *testing.T) {
 	}
 	swapped := event(3)
 	swapped.ID = rpw.ID{}
-	testRule(t, "H6", scripts{"tailed": tailed, "flushed": flushed, "batch": both(event(1), event(2)),
+	testRule(t, "H6", scripts{"tailed": tailed, "flushed": flushed, "restored": restored, "batch": both(event(1), event(2)),
 		"at the same time": func(s *script) {
 			ret := s.call(Record{Op: OpPublish, Stream: "s", Items: []Item{{Hash: event(2).Hash}}})
 			s.published(event(1))
@@ -309,6 +334,7 @@ func TestOrder(t *testing.T) {
 		},
 		"a key keeps its place": func(s *script) { s.published(event(1), event(2), event(1)) },
 	}, scripts{
+		"no older copy is there":           notRestored,
 		"overtaken":                        func(s *script) { s.published(event(2), event(1)) },
 		"in the same place":                func(s *script) { s.published(event(1), Item{ID: event(1).ID, Epoch: 1, Count: 1, Hash: "x"}) },
 		"the id grows, the count does not": func(s *script) { s.published(event(2), Item{ID: event(3).ID, Epoch: 1, Count: 1, Hash: "x"}) },

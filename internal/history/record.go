@@ -64,7 +64,7 @@ const (
 	OpLeave     Op = "leave"     // at one time: the subscription ended before the end of the run
 	OpEdit      Op = "edit"      // call: Stream, Items; single events deleted
 	OpTrim      Op = "trim"      // call: Stream; also for a stream whose retention is short
-	OpReset     Op = "reset"     // call: Stream, "" for all data: history or other data may be gone from now on
+	OpReset     Op = "reset"     // call: Stream, "" for all data: history or other data may be gone from now on; Kind: Restored, if that
 	OpFailover  Op = "failover"  // call: what was not acknowledged may be gone from now on, also if somebody has seen it
 
 	OpJoin   Op = "join"   // ret: Stream, Group, At: where the group stood when it was made or met
@@ -89,6 +89,9 @@ const (
 	OpCaught Op = "caught" // at one time: the subscription has everything there is
 	OpFinal  Op = "final"  // the last line: Final
 )
+
+// Restored is the Kind of a reset that put an older copy of all data in its place: histories, leases and tokens go on from there.
+const Restored = "older copy restored"
 
 // Values of the samples that H16 compares: what it was after the run with what it was before, and what was measured with
 // the bound.
