@@ -135,7 +135,11 @@ func (s *subscriber) follow(ctx context.Context) {
 
 // drain takes events, until something goes wrong or it chooses to come back as another process.
 func (s *subscriber) drain(ctx context.Context, sub *rpw.Subscription[string]) {
-	for !s.one(100 + 100*s.Bulk) {
+	seldom := 100 // of so many events one disturbs the subscription
+	if s.stream == bulk {
+		seldom *= s.Bulk
+	}
+	for !s.one(seldom) {
 		m, err := sub.Next(ctx)
 		if err != nil {
 			return
@@ -144,7 +148,7 @@ func (s *subscriber) drain(ctx context.Context, sub *rpw.Subscription[string]) {
 		rec.Stream, rec.Items = s.stream, []history.Item{item(m.Event)}
 		s.Note(rec)
 		s.at.Store(new(m.Position()))
-		if s.one(100 + 100*s.Bulk) { // falls behind
+		if s.one(seldom) { // falls behind
 			sleep(ctx, s.Rand, 20*s.Pause)
 		}
 	}
