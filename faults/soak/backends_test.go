@@ -65,7 +65,7 @@ func standalone(t testing.TB, most time.Duration) *backend {
 func flushed(t testing.TB, most time.Duration) *backend {
 	b := standalone(t, most)
 	s := b.servers[0]
-	flush := load.Fault{Kind: "all data dropped", Reset: true, Do: func(*rand.Rand) { s.CLI(t, "FLUSHALL") }}
+	flush := load.Fault{Kind: "all data dropped", Loses: history.OpReset, Do: func(*rand.Rand) { s.CLI(t, "FLUSHALL") }}
 	b.add([]load.Fault{flush, flush, flush, flush})
 	b.adapt = func(c *load.Config) { c.Resets = true }
 	return b
@@ -77,7 +77,7 @@ func restored(t testing.TB, most time.Duration) *backend {
 	b := standalone(t, most)
 	s := b.servers[0]
 	data, copied := filepath.Join(s.Dir, "appendonlydir"), filepath.Join(t.TempDir(), "copy")
-	restore := load.Fault{Kind: history.Restored, Reset: true, Do: func(r *rand.Rand) {
+	restore := load.Fault{Kind: history.Restored, Loses: history.OpReset, Do: func(r *rand.Rand) {
 		s.Kill()
 		require.NoError(t, os.RemoveAll(copied))
 		require.NoError(t, os.CopyFS(copied, os.DirFS(data)))
@@ -91,7 +91,7 @@ func restored(t testing.TB, most time.Duration) *backend {
 		s.AwaitLoaded(t)
 	}}
 	b.add([]load.Fault{restore, restore, restore})
-	b.adapt = func(c *load.Config) { c.Resets, c.NoKeys = true, true }
+	b.adapt = func(c *load.Config) { c.Resets, c.NoCache = true, true }
 	return b
 }
 
@@ -107,12 +107,8 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 		s.CLI(t, "CONFIG", "SET", "busy-reply-threshold", "50")
 	}
 	b := &backend{url: "redis+sentinel://" + strings.Join(r.SentinelAddrs(), ",") + "/mymaster?durability=replicated&replicas=2", servers: r.Servers()}
-	b.adapt = func(c *load.Config) { c.NoKeys, c.Between = true, c.Between/6 } // a failover takes longer than other faults
-	master := func(*rand.Rand) *redistest.Server {
-		s := r.Named()
-		require.NotNil(t, s, "the Sentinels do not agree")
-		return s
-	}
+	b.adapt = func(c *load.Config) { c.NoCache, c.Between = true, c.Between/6 } // a failover takes longer than other faults
+	master := func(*rand.Rand) *redistest.Server { return r.AwaitNamed(t) }
 	replica := func(random *rand.Rand) *redistest.Server {
 		for {
 			if s := b.servers[random.IntN(len(b.servers))]; s != master(random) {
@@ -122,7 +118,7 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 	}
 	settled := func() { r.AwaitReplicas(t) }
 	leave := func(kind string, leave func(*redistest.Server), back func(*redistest.Server)) load.Fault {
-		return load.Fault{Kind: kind, Failover: true, Do: func(random *rand.Rand) {
+		return load.Fault{Kind: kind, Loses: history.OpFailover, Do: func(random *rand.Rand) {
 			old := master(random)
 			leave(old)
 			r.AwaitMaster(t, old)

@@ -81,6 +81,13 @@ func (r *Replicated) Named() *Server {
 	return named
 }
 
+// AwaitNamed waits until all Sentinels name the same master.
+func (r *Replicated) AwaitNamed(t testing.TB) (named *Server) {
+	t.Helper()
+	waitFor(t, "the Sentinels do not agree on a master", func() bool { named = r.Named(); return named != nil })
+	return named
+}
+
 // AwaitMaster waits until the Sentinels name another master than old.
 func (r *Replicated) AwaitMaster(t testing.TB, old *Server) {
 	t.Helper()

@@ -29,28 +29,16 @@ type Config struct {
 	Resets   bool          // a fault, or the load itself, may drop all data of a stream
 	Bounds   history.Bounds
 
-	Bulk   int                                        // events of a publish, at most, to one more stream that nobody edits; 0: there is none
-	NoKeys bool                                       // the cache is left out
-	Beside []func(context.Context, *history.Recorder) // what else works, until the context ends: processes that call Work
+	Bulk    int                                        // events of a publish, at most, to one more stream that nobody edits; 0: there is none
+	NoCache bool                                       // the cache is left out
+	Beside  []func(context.Context, *history.Recorder) // what else works, until the context ends: processes that call Work
 }
 
 // Fault disturbs the store or the way to it, and heals before it returns.
 type Fault struct {
-	Kind     string
-	Reset    bool // it drops all data
-	Failover bool // it drops what was not acknowledged
-	Do       func(r *rand.Rand)
-}
-
-// loses is what the history calls it if a fault drops data.
-func (f Fault) loses() history.Op {
-	switch {
-	case f.Reset:
-		return history.OpReset
-	case f.Failover:
-		return history.OpFailover
-	}
-	return ""
+	Kind  string
+	Loses history.Op // OpReset or OpFailover, of one that drops data
+	Do    func(r *rand.Rand)
 }
 
 // The names of what the load works on.
@@ -112,7 +100,7 @@ func Run(t testing.TB, c Config) *history.History {
 		if i == 0 { // each action keeps a worker busy for a while
 			r.actor(&r.loading, loading, "starter", r.starter)
 		}
-		if !c.NoKeys {
+		if !c.NoCache {
 			r.actor(&r.loading, loading, fmt.Sprintf("client%d", i), r.client)
 		}
 	}
@@ -165,8 +153,8 @@ func (r *run) disturb(ctx context.Context) {
 			f := r.Faults[deck[0]]
 			deck = deck[1:]
 			healed := r.Call(history.Record{Op: history.OpFault, Kind: f.Kind})
-			if op := f.loses(); op != "" {
-				lost := r.Call(history.Record{Op: op, Kind: f.Kind})
+			if f.Loses != "" {
+				lost := r.Call(history.Record{Op: f.Loses, Kind: f.Kind})
 				f.Do(random)
 				lost(func(rec *history.Record) { rec.Outcome = history.OK })
 			} else {
