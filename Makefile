@@ -10,6 +10,7 @@ FUZZTIME   ?= 60s
 SEEDS      ?= 2000
 LOADTIME   ?= 120
 OUT        ?= bench/out
+TIMES      ?= 1
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
@@ -63,8 +64,8 @@ bench-quick: deps check-bench ## the same, shorter (3 minutes)
 check-bench: ## vet, staticcheck and tests of the module bench, which make test leaves out: it would fetch all peers
 	@cd bench && $(GO) vet ./... && $(GO) tool -modfile=../tools/go.mod staticcheck ./... && $(GO) mod tidy -diff && $(GO) test ./...
 
-microbench: ## the benchmarks beside the code
-	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+microbench: ## the benchmarks beside the code, TIMES times over, for benchstat
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(TIMES) -timeout 60m $(PKG)
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
