@@ -18,7 +18,8 @@ import (
 var memoryArea = area{
 	name:  "memory",
 	title: "In one process: deliveries to 1 and to 10 subscribers",
-	notes: "256 bytes; one publisher, at most 4,096 events ahead of the slowest subscriber, which gets every event. rpw keeps the events, checks for repeats and decodes JSON.",
+	notes: "256 bytes; one publisher, at most 4,096 events ahead of the slowest subscriber, which gets every event. rpw keeps the events, checks for repeats and " +
+		"decodes JSON. Latency is that of the call that publishes.",
 	contestants: []contestant{
 		{name: "rpw, 1", run: memoryRPW(1)},
 		{name: "plain log, 1", run: memoryPlainLog(1), about: "a ring under one lock, read in pages by cursors: nothing is checked"},

@@ -22,7 +22,8 @@ var socketArea = area{
 	name:  "socket",
 	title: "Over WebSockets",
 	notes: "100 bytes an event; server and clients in one process, over the loopback, the store in memory. Latency: from before a publish over one connection until a subscriber on " +
-		"another has it, one at a time. To 100: deliveries to 100 clients of what the server publishes, at most 4,096 events ahead of the slowest.",
+		"another has it, one at a time. To 100: deliveries to 100 clients of what the server publishes, at most 4,096 events ahead of the slowest; latency there is that of the call that " +
+		"publishes.",
 	contestants: []contestant{
 		{name: "rpw, latency", run: socketLatency},
 		{name: "echo, latency", run: echoLatency, about: "the limit: a message there and back on the same library"},
