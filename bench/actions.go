@@ -23,7 +23,8 @@ var actionsArea = area{
 	name:  "actions",
 	title: "Actions from start to stored result",
 	notes: "64 goroutines start one action a call, with 256 bytes, while one worker with 100 slots in the same process runs them; the handler does nothing. " +
-		"At most 5,000 actions wait or run at a time; it is measured when that many were finished before. Latency is that of the call that starts one.",
+		"At most 5,000 actions wait or run at a time; it is measured when that many were finished before. Latency is that of the call that " +
+		"starts one: short where the callers wait for room most of the time.",
 	contestants: []contestant{
 		{name: "asynq, kept", redis: true, run: actionsAsynq(true), about: "concurrency 100, a connection for each of its goroutines and callers; retention of a day, and a result"},
 		{name: "rpw", redis: true, run: actionsRPW(workload{}), about: "results are kept, every transition can be watched, leases are fenced"},

@@ -91,7 +91,7 @@ func (t *trial) measure(ctx context.Context, work func() (tally, error)) (Sample
 
 // measureAfter measures work that is under way: once it is ready, and after a warm-up.
 func (t *trial) measureAfter(ctx context.Context, ready func() bool, work func() (tally, error)) (Sample, error) {
-	for end := time.Now().Add(trialLimit / 2); !ready(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(trialLimit * 2 / 3); !ready(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			return nil, errors.New("it is not ready in time")
 		}
