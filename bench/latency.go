@@ -210,8 +210,8 @@ func latencyAsynq(check time.Duration) func(context.Context, *trial) (Sample, er
 
 // idle counts the commands of a worker that has nothing to do.
 func (t *trial) idle(ctx context.Context) (Sample, error) {
-	length := max(5*t.Length, 3*time.Second)
-	select { // what it does at its start is over
+	length := max(8*t.Length, 5*time.Second) // what comes every few seconds is in it
+	select {                                 // what it does at its start is over
 	case <-time.After(time.Second):
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
