@@ -6,8 +6,9 @@
 --   l:<lane>  string, expires: the last answer of a lane
 --   dead      set: the groups that have a dead-letter stream, {main}:dead:<group>, whose tag is {main}:of-dead:<length of group>:<group>:
 --   groups    set: names; for the keys of a group see group_lib
--- An entry is "type data rpw meta", then its headers; meta is "count", "count key", or of a dead letter "count/epoch/count key",
--- where the latter two are its origin's. Entries without the second pair are of others.
+-- An entry is "type data rpw meta", then its headers; meta is "offset", "offset key", or of a dead letter "offset/epoch/count key", where the
+-- latter two are its origin's. Its count is offset + the second half of its id: all that a script adds has one offset, which is written out once.
+-- Entries without the second pair are of others.
 local call = redis.call
 
 -- While a slot of a cluster moves, keys that are not among KEYS may be on the other node, and it would seem that there are none. Here the
@@ -54,7 +55,9 @@ local function less(a, b) return #a < #b or #a == #b and a < b end
 -- countof is the count of an entry, nil of one that others wrote.
 local function countof(entry)
   local f = entry[2]
-  return f[3] == 'rpw' and tonumber(string.match(f[4], '^%d+')) or nil
+  if f[3] ~= 'rpw' then return nil end
+  local _, seq = split(entry[1])
+  return string.match(f[4], '^%-?%d+') + seq
 end
 
 -- open looks at a stream. If there is no history of it, or the key holds another one than rpw knew (it was deleted by
@@ -148,21 +151,30 @@ local function resume(st, epoch, id, count, entries)
   return nil
 end
 
--- nextms is what to begin new ids with: all of one script get one time, so they follow one another.
-local function nextms(st)
-  st.ms = st.ms or text(math.max(clock(), (split(st.last)))) .. '-*'
-  return st.ms
+-- nextids says what new ids begin with, and the offset of their counts: all of one script get one time, so they follow one another.
+local function nextids(st)
+  if not st.ms then
+    local now, ms, seq = clock(), split(st.last)
+    if now > ms then
+      ms, seq = now, -1
+    elseif seq >= 2 ^ 52 then -- of others; more would not be exact here
+      ms, seq = ms + 1, -1
+    end
+    st.ms, st.offset = text(ms) .. '-*', text(st.added - seq)
+  end
+  return st.ms, st.offset
 end
 
--- append adds one event with these fields after type and data, whose first two are rpw and what follows the count in the
+-- append adds one event with these fields after type and data, whose first two are rpw and what follows the offset in the
 -- meta field.
 local function append(st, kind, data, meta, headers)
-  st.added = st.added + 1
+  local ms, offset = nextids(st)
   if headers then
-    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta, unpack(headers))
+    st.last = call('XADD', st.main, ms, kind, data, 'rpw', offset .. meta, unpack(headers))
   else
-    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta)
+    st.last = call('XADD', st.main, ms, kind, data, 'rpw', offset .. meta)
   end
+  st.added = st.added + 1
   st.length = st.length + 1
   return st.last
 end

@@ -43,14 +43,11 @@ end
 
 -- writeplain appends a batch of plain events, whose arguments begin at from, and returns the run of its answer.
 local function writeplain(b, from)
-  local main, ms = st.main, nextms(st)
+  local main, ms, offset = st.main, nextids(st)
   local count = st.added
-  local first = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', count + 1)
+  local first = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', offset)
   local last = first
-  for i = 2, b.n do
-    from = from + 2
-    last = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', count + i)
-  end
+  for i = from + 2, from + 2 * b.n - 2, 2 do last = call('XADD', main, ms, ARGV[i], ARGV[i + 1], 'rpw', offset) end
   st.last, st.added, st.length = last, count + b.n, st.length + b.n
   return st.epoch .. ' ' .. first .. ' ' .. text(count + 1) .. ' ' .. b.n
 end
