@@ -36,6 +36,7 @@ type waker struct {
 
 	mu       sync.Mutex
 	topics   map[string]*topic
+	size     int               // of all batches that are kept, in bytes
 	fresh    []*topic          // not subscribed yet
 	suspects []*topic          // whose key had an event of the server, which may be of others
 	events   map[string]*topic // by the channel of the server's events for their key; nil if it tells none
@@ -51,7 +52,9 @@ type topic struct {
 	err        error         // why not; to be read after ready
 	subscribed bool          // once, on this link or one before
 	left       time.Time     // when the last watch went
-	newest     string        // the payload of the newest message on this link
+	newest     string        // the payload of the newest message on this link; of one that carries a batch, its end
+	recent     []carried     // the newest batches that messages carried, each the one that follows the one before
+	size       int           // of them, in bytes
 	heard      uint64        // counts messages
 	suspected  uint64        // what heard was when it became a suspect
 }
@@ -125,16 +128,6 @@ func (w *waker) join(channel string, t *watch) *topic {
 	}
 	to.watches = append(to.watches, t)
 	return to
-}
-
-// newest is the payload of the newest message of a channel, "" if that is not known.
-func (w *waker) newest(channel string) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if to := w.topics[channel]; to != nil {
-		return to.newest
-	}
-	return ""
 }
 
 func (w *waker) nudge() {
@@ -344,7 +337,7 @@ func (w *waker) settle(topics []*topic, err error) {
 		case to.subscribed && err != nil:
 			continue // the next link tries again
 		case to.subscribed:
-			to.lookAgain()
+			w.lookAgain(to)
 			continue
 		case err != nil:
 			to.err = err
@@ -361,8 +354,12 @@ func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 	w.mu.Lock()
 	var idle []string
 	for channel, to := range w.topics {
+		if n := len(to.recent); n > 0 && time.Since(to.recent[n-1].heard) > fresh {
+			w.forget(to)
+		}
 		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
 			idle = append(idle, channel)
+			w.forget(to)
 			delete(w.topics, channel)
 			if events := w.eventsOf(to); events != "" {
 				idle = append(idle, events)
@@ -389,9 +386,9 @@ func (w *waker) deliver(m rueidis.PubSubMessage) {
 	defer w.mu.Unlock()
 	if to := w.topics[m.Channel]; to != nil {
 		to.heard++
-		to.newest = m.Message
+		to.newest = w.keep(to, m.Message)
 		for _, t := range to.watches {
-			t.wake(m.Message)
+			t.wake(to.newest)
 		}
 	} else if to := w.events[m.Channel]; to != nil && m.Message == "xadd" {
 		w.suspect(to)

@@ -1,6 +1,7 @@
 -- stream_lib: what all scripts about streams share. A stream is the key main and, in the same slot, tag .. suffix:
 --   m         hash: e epoch, a entries-added as rpw last knew it, t tc id and count of the newest event that retention took,
---             r how many events rpw has removed, ke ka retention (events; age in ms), z the greatest base of a deleted group
+--             r how many events rpw has removed, ke ka retention (events; age in ms), w how many heard of the newest publish, z the greatest base
+--             of a deleted group
 --   p:<id>    string, expires: the last batch of a producer, "epoch seq answer"
 --   k:<key>   string, expires: where the event of a key went, "epoch id count"
 --   l:<lane>  string, expires: the last answer of a lane
@@ -73,10 +74,10 @@ local function open(main, tag, begin)
     st.length, st.added, st.last, st.deleted = f.length, f['entries-added'], f['last-generated-id'], f['max-deleted-entry-id']
     st.first = f['first-entry'] or nil
   end
-  local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka')
+  local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka', 'w')
   if m[1] and st.added >= tonumber(m[2]) then
     st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[3], tonumber(m[4]), tonumber(m[5])
-    st.keep, st.age = tonumber(m[6]), tonumber(m[7])
+    st.keep, st.age, st.heard = tonumber(m[6]), tonumber(m[7]), m[8]
   else
     local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
     if PEEKS then -- what is absent has no history, and needs none
