@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -349,31 +350,61 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while.
+// unsubscribe leaves the channels that nobody has watched for a while. rueidis panics where the server answers UNSUBSCRIBE with BUSY, as it does while a script
+// takes long, so it is asked for a sign of life before.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
-	w.mu.Lock()
-	var idle []string
-	for channel, to := range w.topics {
-		if n := len(to.recent); n > 0 && time.Since(to.recent[n-1].heard) > fresh {
-			w.forget(to)
-		}
-		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
-			idle = append(idle, channel)
-			w.forget(to)
-			delete(w.topics, channel)
-			if events := w.eventsOf(to); events != "" {
-				idle = append(idle, events)
-				delete(w.events, events)
-			}
-		}
-	}
-	w.mu.Unlock()
-	if len(idle) == 0 {
+	if !w.tidy() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error()
+	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "BUSY") {
+		return nil // the next time, then
+	} else if !ok && err != nil {
+		return err
+	}
+	if idle := w.dropIdle(); len(idle) > 0 {
+		return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	}
+	return nil
+}
+
+// idle reports whether nobody has watched for a while.
+func (to *topic) idle() bool {
+	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
+}
+
+// tidy drops what messages carried a while ago, and reports whether there are idle topics.
+func (w *waker) tidy() (idle bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, to := range w.topics {
+		if n := len(to.recent); n > 0 && time.Since(to.recent[n-1].heard) > fresh {
+			w.forget(to)
+		}
+		idle = idle || to.idle()
+	}
+	return idle
+}
+
+// dropIdle takes the idle topics off the list, and returns their channels.
+func (w *waker) dropIdle() (channels []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for channel, to := range w.topics {
+		if !to.idle() {
+			continue
+		}
+		w.forget(to)
+		delete(w.topics, channel)
+		channels = append(channels, channel)
+		if events := w.eventsOf(to); events != "" {
+			channels = append(channels, events)
+			delete(w.events, events)
+		}
+	}
+	return channels
 }
 
 // deliver runs on the connection's reader, so it is quick.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -71,4 +72,29 @@ func TestWatchWithoutServer(t *testing.T) {
 		_, err = s.waker.watch(ctx, "x")
 	}
 	assert.NoError(t, err)
+}
+
+// TestWatchOutlivesABusyServer: a server answers nothing but BUSY while a script takes long, also where a channel is left then.
+func TestWatchOutlivesABusyServer(t *testing.T) {
+	server := redistest.Start(t, "--busy-reply-threshold", "10")
+	s := storeOn(t, server, "p")
+	w, err := s.waker.watch(t.Context(), "x")
+	require.NoError(t, err)
+	defer w.close()
+	left, err := s.waker.watch(t.Context(), "y")
+	require.NoError(t, err)
+	left.close()
+	s.waker.mu.Lock()
+	s.waker.topics["y"].left = time.Now().Add(-time.Hour)
+	s.waker.mu.Unlock()
+	script := make(chan string)
+	go func() {
+		script <- server.CLI(t, "EVAL", "while redis.call('TIME')[1] - ARGV[1] < 8 do end return 1", "0", strconv.FormatInt(time.Now().Unix(), 10))
+	}()
+	require.Equal(t, "1", <-script)
+	publish(t, s, "x", "1")
+	for payload := ""; payload == ""; { // a new link tells that anything may have happened
+		payload = told(t, w)
+	}
+	require.Eventually(t, func() bool { return server.CLI(t, "PUBSUB", "NUMSUB", "y") == "y\n0" }, 20*time.Second, 10*time.Millisecond)
 }
