@@ -35,7 +35,7 @@ local function redrive(dead, entry, pending)
   local f = entry[2]
   local id, headers = nil, {}
   local epoch, count, key = nil, nil, nil
-  if f[3] == 'rpw' then epoch, count, key = string.match(f[4], '^%d+/(%d+)/(%d+)(.*)$') end
+  if f[3] == 'rpw' then epoch, count, key = string.match(f[4], '^[^/ ]+/(%d+)/(%d+)(.*)$') end
   for i = 5, #f, 2 do
     if f[i] == 'rpw-dead-id' then id = f[i + 1] end
     if string.sub(f[i], 1, 9) ~= 'rpw-dead-' then
@@ -47,7 +47,8 @@ local function redrive(dead, entry, pending)
   call('XDEL', dead.main, entry[1])
   if not pending[id] then
     pending[id] = true
-    call('HSET', keys.kept, id, pack({f[1], f[2], 'rpw', count .. key, unpack(headers)}))
+    local _, seq = split(id)
+    call('HSET', keys.kept, id, pack({f[1], f[2], 'rpw', text(count - seq) .. key, unpack(headers)}))
     call('HSET', keys.waits, id, pack({n = 0, d = now, l = now}))
     call('ZADD', keys.ready, inorder(id))
     g.n = g.n + 1
