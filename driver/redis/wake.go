@@ -356,27 +356,59 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while.
+// unsubscribe leaves the channels that nobody has watched for a while, if the server is well: rueidis sends a PING after UNSUBSCRIBE, and where both are
+// refused, as the server is busy with a script of others, or the PING alone, as its disk is full, it ends the program.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
-	w.mu.Lock()
-	var idle []string
-	for channel, to := range w.topics {
-		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
-			idle = append(idle, channel)
-			delete(w.topics, channel)
-			if events := w.eventsOf(to); events != "" {
-				idle = append(idle, events)
-				delete(w.events, events)
-			}
-		}
-	}
-	w.mu.Unlock()
-	if len(idle) == 0 {
+	if !w.anyLeft() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error()
+	if _, refused := rueidis.IsRedisErr(err); refused {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if idle := w.takeLeft(); len(idle) > 0 {
+		err = conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	}
+	return err
+}
+
+// isLeft says whether nobody has watched a topic for a while. The caller holds mu.
+func (to *topic) isLeft() bool {
+	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
+}
+
+func (w *waker) anyLeft() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, to := range w.topics {
+		if to.isLeft() {
+			return true
+		}
+	}
+	return false
+}
+
+// takeLeft forgets the topics that are left, and returns their channels.
+func (w *waker) takeLeft() (channels []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for channel, to := range w.topics {
+		if !to.isLeft() {
+			continue
+		}
+		channels = append(channels, channel)
+		delete(w.topics, channel)
+		if events := w.eventsOf(to); events != "" {
+			channels = append(channels, events)
+			delete(w.events, events)
+		}
+	}
+	return channels
 }
 
 // deliver runs on the connection's reader, so it is quick.
