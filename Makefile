@@ -9,12 +9,13 @@ COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
 LOADTIME   ?= 120
+SOAK       ?= 30m
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults flake mutants load bench bench-quick microbench fuzz fmt
+.PHONY: help demo test check unit deps faults soak flake mutants load bench bench-quick microbench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -44,6 +45,9 @@ deps: ## what the tests need beside Go: redis-server 7.0 or later, installed wit
 faults: deps ## all faults of RELIABILITY.md at full length, and outages, moving slots, thousands of subscriptions; prints its figures
 	$(GO) test -tags faults -count=1 -v -timeout 15m ./faults
 	$(GO) test -tags faults -count=1 -p 1 -timeout 5m -run "$$(tools/rows -run)" $$(tools/rows)
+
+soak: deps ## a random load on all kinds of backends under random faults, its history checked: SOAK=30m; SEED=n for the same faults again; REPORT=file.md
+	$(GO) test -count=1 -v -timeout 0 ./faults/soak -soak $(SOAK) -seed $(or $(SEED),$$RANDOM) -report '$(abspath $(or $(REPORT),soak-report.md))'
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs

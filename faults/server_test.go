@@ -358,17 +358,21 @@ func TestScriptsAreFlushed(t *testing.T) {
 	note(t, "publishes, deletes, actions through 100 flushes", done)
 }
 
-// foreignScript keeps a server busy until end is called.
-func foreignScript(t *testing.T, server *redistest.Server) (end func()) {
-	t.Helper()
+// TestForeignScript: F29: while a script of others keeps the server busy, calls are not done, and are repeated until they are or their time is over.
+func TestForeignScript(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--busy-reply-threshold", "50")
+	hub := open(t, "redis://"+server.Addr)
+	stream := rpw.StreamOf[int]("numbers")
+	publishNumbers(t, hub, stream, 0, 1)
 	busy, err := net.Dial("tcp", server.Addr)
 	require.NoError(t, err)
-	t.Cleanup(func() { busy.Close() })
+	defer busy.Close()
 	_, err = busy.Write([]byte("*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n"))
 	require.NoError(t, err)
 	admin, err := net.Dial("tcp", server.Addr)
 	require.NoError(t, err)
-	t.Cleanup(func() { admin.Close() })
+	defer admin.Close()
 	answers := bufio.NewReader(admin)
 	ask := func(words string) string {
 		_, err := admin.Write([]byte(words + "\r\n"))
@@ -378,20 +382,9 @@ func foreignScript(t *testing.T, server *redistest.Server) (end func()) {
 		return line
 	}
 	within(t, time.Now(), "the server is busy", func() bool { return strings.HasPrefix(ask("PING"), "-BUSY") })
-	return func() { require.Contains(t, ask("SCRIPT KILL"), "OK") }
-}
-
-// TestForeignScript: F29: while a script of others keeps the server busy, calls are not done, and are repeated until they are or their time is over.
-func TestForeignScript(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, "--busy-reply-threshold", "50")
-	hub := open(t, "redis://"+server.Addr)
-	stream := rpw.StreamOf[int]("numbers")
-	publishNumbers(t, hub, stream, 0, 1)
-	end := foreignScript(t, server)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := stream.Publish(ctx, hub, "number", 1)
+	_, err = stream.Publish(ctx, hub, "number", 1)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, rpw.ErrUncertain, "nothing was done")
 	published := make(chan error, 1)
@@ -400,47 +393,35 @@ func TestForeignScript(t *testing.T) {
 		published <- err
 	}()
 	time.Sleep(300 * time.Millisecond)
-	end()
+	require.Contains(t, ask("SCRIPT KILL"), "OK")
 	require.NoError(t, <-published)
 	assert.Equal(t, []int{0, 2}, numbers(all(t, hub, stream)))
 }
 
-// TestChannelsAreLeftLater: F29, F25: what nobody waits for any more is left in time, but not while the server is busy with a script of others or
-// its disk is full: it answers then in a way that rueidis does not survive.
+// TestChannelsAreLeftLater: F25, E1: what nobody waits for any more is left in time, but not while the disk of the server is full: it answers then in a
+// way that rueidis does not survive.
 func TestChannelsAreLeftLater(t *testing.T) {
 	t.Parallel()
-	for name, begin := range map[string]func(t *testing.T, s *redistest.Server) (end func()){
-		"busy": foreignScript,
-		"full": func(t *testing.T, s *redistest.Server) func() {
-			s.LimitFiles(t, 1)
-			other := open(t, "redis://"+s.Addr)
-			within(t, time.Now(), "the server cannot write", func() bool {
-				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-				defer cancel()
-				return rpw.Set(ctx, other, "k", 1) != nil
-			})
-			return func() { s.LimitFiles(t, -1) }
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := redistest.StartLimited(t, "--busy-reply-threshold", "50", "--appendonly", "yes", "--appendfsync", "everysec")
-			hub := open(t, "redis://"+server.Addr)
-			stream := rpw.StreamOf[int]("numbers")
-			publishNumbers(t, hub, stream, 0, 1)
-			at, err := hub.Streams().Locate(t.Context(), "numbers", rpw.Newest())
-			require.NoError(t, err)
-			_, err = hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "numbers", After: at, Wait: 10 * time.Millisecond})
-			require.NoError(t, err)
-			left := func() bool { return !strings.Contains(server.CLI(t, "PUBSUB", "CHANNELS"), "numbers") }
-			require.False(t, left())
-			end := begin(t, server)
-			time.Sleep(11 * time.Second) // nobody waits: it would be left within 10
-			end()
-			within(t, time.Now(), "calls work", func() bool { _, err := stream.Publish(t.Context(), hub, "number", 1); return err == nil })
-			within(t, time.Now(), "the channel is left", left)
-		})
-	}
+	server := redistest.StartLimited(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	hub := open(t, "redis://"+server.Addr)
+	stream := rpw.StreamOf[int]("numbers")
+	publishNumbers(t, hub, stream, 0, 1)
+	at, err := hub.Streams().Locate(t.Context(), "numbers", rpw.Newest())
+	require.NoError(t, err)
+	_, err = hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "numbers", After: at, Wait: 10 * time.Millisecond})
+	require.NoError(t, err)
+	left := func() bool { return !strings.Contains(server.CLI(t, "PUBSUB", "CHANNELS"), "numbers") }
+	require.False(t, left())
+	server.LimitFiles(t, 1)
+	within(t, time.Now(), "the server cannot write", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return rpw.Set(ctx, hub, "k", 1) != nil
+	})
+	time.Sleep(11 * time.Second) // nobody waits: it would be left within 10
+	server.LimitFiles(t, -1)
+	within(t, time.Now(), "calls work", func() bool { _, err := stream.Publish(t.Context(), hub, "number", 1); return err == nil })
+	within(t, time.Now(), "the channel is left", left)
 }
 
 // TestLoadsWithoutServer: F34, C5: a thousand readers of an absent value are served by one load, also when they come while the server is away, and

@@ -356,59 +356,54 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while, if the server is well: rueidis sends a PING after UNSUBSCRIBE, and where both are
-// refused, as the server is busy with a script of others, or the PING alone, as its disk is full, it ends the program.
+// unsubscribe leaves the channels that nobody has watched for a while. Not while a script of others keeps the server busy, or its disk is full: rueidis
+// sends a PING behind each UNSUBSCRIBE, and panics if both are answered by an error, or the PING by one that it does not know.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
-	if !w.anyLeft() {
+	if !w.lingers() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error()
-	if _, refused := rueidis.IsRedisErr(err); refused {
-		return nil
-	}
-	if err != nil {
+	if err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error(); err != nil {
+		if _, reply := rueidis.IsRedisErr(err); reply {
+			return nil // the next sweep leaves them
+		}
 		return err
 	}
-	if idle := w.takeLeft(); len(idle) > 0 {
-		err = conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	w.mu.Lock()
+	var idle []string
+	for channel, to := range w.topics {
+		if to.lingers() {
+			idle = append(idle, channel)
+			delete(w.topics, channel)
+			if events := w.eventsOf(to); events != "" {
+				idle = append(idle, events)
+				delete(w.events, events)
+			}
+		}
 	}
-	return err
+	w.mu.Unlock()
+	if len(idle) == 0 {
+		return nil
+	}
+	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
 }
 
-// isLeft says whether nobody has watched a topic for a while. The caller holds mu.
-func (to *topic) isLeft() bool {
-	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
-}
-
-func (w *waker) anyLeft() bool {
+// lingers reports whether there is a channel to leave.
+func (w *waker) lingers() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, to := range w.topics {
-		if to.isLeft() {
+		if to.lingers() {
 			return true
 		}
 	}
 	return false
 }
 
-// takeLeft forgets the topics that are left, and returns their channels.
-func (w *waker) takeLeft() (channels []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for channel, to := range w.topics {
-		if !to.isLeft() {
-			continue
-		}
-		channels = append(channels, channel)
-		delete(w.topics, channel)
-		if events := w.eventsOf(to); events != "" {
-			channels = append(channels, events)
-			delete(w.events, events)
-		}
-	}
-	return channels
+// lingers reports whether nobody has watched the channel for a while. The waker's mu is held.
+func (to *topic) lingers() bool {
+	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
 }
 
 // deliver runs on the connection's reader, so it is quick.

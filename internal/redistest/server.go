@@ -45,8 +45,11 @@ func Start(t testing.TB, args ...string) *Server {
 // StartDurable starts a server that keeps what it acknowledged, whatever happens to its process.
 func StartDurable(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return Start(t, append([]string{"--appendonly", "yes", "--appendfsync", "always"}, args...)...)
+	return Start(t, append(Durable(), args...)...)
 }
+
+// Durable are the arguments of a server that keeps what it acknowledged.
+func Durable() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
 
 func start(dir string, args ...string) (*Server, error) {
 	return startWith(&Server{Dir: dir, args: serverArgs(dir, args)})

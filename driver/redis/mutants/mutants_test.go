@@ -45,6 +45,8 @@ var mutants = []mutate.Mutant{
 		Old: `call('HSET', keys.lots, base, pack(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
 	{Promise: "G1", Name: "a fetch whose reply was lost leases anew", File: "lua/group_fetch.lua",
 		Old: `if answer then return again(answer) end`, New: ``, Test: suite + "Groups/Fetch/LostReplyLeasesToNobodyElse"},
+	{Promise: "G1", Name: "a repeat waits for what was given back", File: "groups_fetch.go",
+		Old: "f.over = true", New: "", Test: suite + "Groups/Fetch/SameLaneLeavesOutWhatWasGivenBack"},
 	{Promise: "G2", Name: "who acknowledges is not looked at", File: "lua/group_settle.lua",
 		Old: `if not record or record.b ~= base then return 'x' end`, New: `if not record then return 'x' end`, Test: suite + "Groups/Settle/SupersededHolderGetsLeaseLost"},
 	{Promise: "G3", Name: "a full server refuses an extension", File: "lua/group_settle.lua",
