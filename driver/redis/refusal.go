@@ -20,17 +20,17 @@ const refusedFor = 5 * time.Second
 
 // refuse reads the answer to the greeting, and notes if it is that the user may not come in.
 func (l *links) refuse(addr string, answer []byte) error {
-	line, _, whole := bytes.Cut(answer, []byte("\r\n"))
-	text, refused := strings.CutPrefix(string(line), "-")
-	if !whole || !refused {
-		return nil
-	}
-	err := classifyReply(text)
-	if !errors.Is(err, rpw.ErrPermission) {
-		return nil
+	line, _, _ := bytes.Cut(answer, []byte("\r\n"))
+	var err error
+	if text, failed := strings.CutPrefix(string(line), "-"); failed {
+		err = classifyReply(text)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !errors.Is(err, rpw.ErrPermission) {
+		delete(l.refused, addr)
+		return nil
+	}
 	if l.refused == nil {
 		l.refused = make(map[string]refusal)
 	}
@@ -38,12 +38,17 @@ func (l *links) refuse(addr string, answer []byte) error {
 	return err
 }
 
-// remembered is why the server at an address let nobody in a moment ago, nil if it did.
+// remembered is why the server at an address let nobody in a moment ago, nil if it did, and for the one who tries it again.
 func (l *links) remembered(addr string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if was := l.refused[addr]; time.Since(was.at) < refusedFor {
+	was, ok := l.refused[addr]
+	if !ok {
+		return nil
+	}
+	if time.Since(was.at) < refusedFor {
 		return was.err
 	}
+	l.refused[addr] = refusal{was.err, time.Now()}
 	return nil
 }

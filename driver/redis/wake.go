@@ -349,8 +349,8 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while. Not while the server answers with errors, as it does while a script of others keeps
-// it busy: rueidis sends a PING behind each UNSUBSCRIBE, takes the error of the one for that of the other, and panics on the second.
+// unsubscribe leaves the channels that nobody has watched for a while. Not while a script of others keeps the server busy, or its disk is full: rueidis
+// sends a PING behind each UNSUBSCRIBE, and panics if both are answered by an error, or the PING by one that it does not know.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 	if !w.tidy() {
 		return nil

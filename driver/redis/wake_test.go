@@ -74,7 +74,7 @@ func TestWatchWithoutServer(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// TestChannelsAreLeftWhenTheServerIsNotBusy: rueidis would panic over what a busy server says to UNSUBSCRIBE.
+// TestChannelsAreLeftWhenTheServerIsNotBusy: F29, E1: rueidis would panic over what a busy server says to UNSUBSCRIBE.
 func TestChannelsAreLeftWhenTheServerIsNotBusy(t *testing.T) {
 	server := redistest.Start(t, "--busy-reply-threshold", "50")
 	s := storeOn(t, server, "p")
