@@ -122,7 +122,7 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 			old := master(random)
 			leave(old)
 			r.AwaitMaster(t, old)
-			away(random, most)
+			away(random, most/3)
 			back(old)
 			settled()
 		}}
@@ -152,7 +152,7 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 			s.Restart(t)
 			settled()
 		}},
-	}, linkFaults(t, most, master), linkFaults(t, most, master))
+	}, linkFaults(t, most, master), linkFaults(t, most, master), linkFaults(t, most, master))
 	return b
 }
 

@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 
 // TestSoak: the promises hold while everything goes wrong, and nothing is left of it.
 func TestSoak(t *testing.T) {
-	p := plan{names: []string{"standalone", "socket"}, segment: 3 * time.Second, fault: 300 * time.Millisecond, between: 300 * time.Millisecond}
+	p := plan{names: []string{"standalone", "socket"}, segment: 3 * time.Second, fault: 300 * time.Millisecond, between: 300 * time.Millisecond, events: 1}
 	total := p.segment
 	if *length > 0 {
 		total = *length
@@ -81,13 +81,10 @@ func TestSoak(t *testing.T) {
 	r := &report{seed: *seed, began: time.Now(), rows: make(map[string]*row)}
 	before := measure(t)
 	r.resources = append(r.resources, before)
-	for n := 0; time.Since(r.began)+p.segment/2 < total; n++ {
+	for n := 0; time.Since(r.began)+min(p.segment/2, 20*time.Second) < total; n++ {
 		lasts := min(p.segment, total-time.Since(r.began))
 		t.Run(strconv.Itoa(n+1), func(t *testing.T) { p.run(t, n, lasts, r) })
 		r.resources = append(r.resources, back(t, before))
-		if n == 0 && *length > 0 { // what is made once in a process
-			before = before.max(r.resources[1])
-		}
 	}
 	r.length = time.Since(r.began)
 	var text bytes.Buffer
@@ -129,7 +126,7 @@ func (p plan) on(t *testing.T, name string, n int, lasts time.Duration, r *repor
 	config := load.Config{
 		Open: func() (*rpw.Hub, error) { return rpw.Open(t.Context(), b.url) },
 		Seed: random.Uint64(), Duration: max(lasts-time.Since(began), time.Second), Pause: pause, Lease: lease, Patience: 2 * time.Minute,
-		Faults: b.faults, Between: p.between, Bulk: 10, Beside: []func(context.Context, *history.Recorder){c.work},
+		Faults: b.faults, Between: p.between, Bulk: 20, Beside: []func(context.Context, *history.Recorder){c.work},
 		Bounds: bounds,
 	}
 	if b.adapt != nil {

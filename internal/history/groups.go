@@ -60,7 +60,7 @@ func groupAtLeastOnce(h *History) []Violation {
 		found.forgotten(h, g, tales)
 	}
 	touched, back := h.operations(OpAdmin, OpReset), h.handedBack()
-	restored := h.resets().restored()
+	restored, faults := h.resets().restored(), resets(h.operations(OpFault))
 	fetches := h.operations(OpFetch)
 	for e, t := range tales {
 		for i, d := range t.deliveries {
@@ -70,7 +70,7 @@ func groupAtLeastOnce(h *History) []Violation {
 					return (o.Stream == e.stream || o.Stream == "") && o.seq < d.done && o.done > before.seq
 				})
 				unseen := slices.ContainsFunc(fetches, func(o operation) bool {
-					return o.Stream == e.stream && o.Group == e.group && o.Outcome != OK && o.seq < d.done && o.done > before.seq
+					return o.Stream == e.stream && o.Group == e.group && o.seq < d.done && o.done > before.seq && (o.Outcome != OK || outlasted(faults, o, d))
 				})
 				found.redelivered(h, e, t, before, d, disturbed, unseen, back.between("", before.T, d.end))
 			}
@@ -78,6 +78,12 @@ func groupAtLeastOnce(h *History) []Violation {
 		}
 	}
 	return found
+}
+
+// outlasted reports whether a fetch may have been answered with an event whose lease had ended when the reply, lost in a fault, was asked for again: it
+// took longer than the lease of the next delivery.
+func outlasted(faults resets, o operation, d delivery) bool {
+	return o.end-o.T > d.Item.Until-d.end && faults.between("", o.T, o.end)
 }
 
 // forgotten tells of events that are there at the end and of which the group knows nothing.

@@ -95,6 +95,14 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
 			s.fetched(lent(1, 11, 1, hour))
 		},
+		"released, and leased to who heard of it when the lease had ended": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			late := s.call(Record{Op: OpFetch, Stream: "s", Group: "g"})
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			late(OK)
+			s.fetched(lent(1, 12, 2, s.t+4*time.Millisecond))
+		},
 		"an older copy knows the older holder": func(s *script) {
 			s.fetched(lent(1, 10, 1, time.Millisecond))
 			s.fetched(lent(1, 11, 2, hour))
@@ -183,6 +191,23 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.fetched(lent(1, 10, 2, hour))
 			s.settled(lent(1, 10, 0, 0), Release, OK)
 			s.fetched(lent(1, 11, 1, hour))
+		},
+		"a release counts, and no fetch lost its answer": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			late := s.call(Record{Op: OpFetch, Stream: "s", Group: "g"})
+			s.add(Record{})
+			s.add(Record{})
+			late(OK)
+			s.fetched(lent(1, 12, 2, s.t+4*time.Millisecond))
+		},
+		"a release counts, and the lease lasts longer than the fetch": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			late := s.call(Record{Op: OpFetch, Stream: "s", Group: "g"})
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			late(OK)
+			s.fetched(lent(1, 12, 2, hour))
 		},
 		"a release counts": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))

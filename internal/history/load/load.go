@@ -97,8 +97,8 @@ func Run(t testing.TB, c Config) *history.History {
 		r.actor(&r.serving, quiet, fmt.Sprintf("consumer%d", i), r.consumer())
 		r.actor(&r.serving, quiet, fmt.Sprintf("worker%d", i), r.worker)
 		r.actor(&r.loading, loading, fmt.Sprintf("publisher%d", i), r.publisher)
-		if i == 0 { // each action keeps a worker busy for a while
-			r.actor(&r.loading, loading, "starter", r.starter)
+		if i <= len(c.Beside) { // each action keeps a worker busy for a while
+			r.actor(&r.loading, loading, fmt.Sprintf("starter%d", i), r.starter)
 		}
 		if !c.NoCache {
 			r.actor(&r.loading, loading, fmt.Sprintf("client%d", i), r.client)
