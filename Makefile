@@ -8,13 +8,15 @@ PKG        ?= ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
+CHECKS     ?= 100
+STEPS      ?= 50
 LOADTIME   ?= 120
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults flake mutants load bench bench-quick microbench fuzz fmt
+.PHONY: help demo test check unit deps faults flake mutants model load bench bench-quick microbench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -34,7 +36,7 @@ check:
 
 unit: deps
 	@rm -f $(SUMMARY)
-	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) $(GO) test -race -count=1 -timeout 8m $(PKG)
+	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -race -count=1 -timeout 8m $(PKG)
 	@set -e; for module in $(NESTED); do (cd $$module && $(GO) test -race -count=1 ./...); done
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
 
@@ -49,6 +51,9 @@ flake: ## the concurrent packages COUNT times over, with the race detector
 
 mutants: ## promises broken one at a time, in the root and both drivers: the tests must notice (part of test)
 	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants
+
+model: deps ## CHECKS random sequences of about STEPS verbs on every driver, each beside a model (100 of 50 are part of test)
+	RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -count=1 -timeout 600m -run '^TestModel' ./driver/memory ./driver/redis ./socket
 
 load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
 	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)

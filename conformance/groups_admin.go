@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"errors"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -186,6 +188,20 @@ func groupAdminCases() []testCase {
 				assert.Equal(e, []string{"1", "2", "3", "5"}, dataOf(e.fetch("s", "g", "other", 10)))
 				e.is(e.settle("s", "g", rpw.Settlement{Receipt: held[0].Receipt, Verdict: rpw.Ack})[0], rpw.ErrLeaseLost)
 				assert.Zero(e, e.administer(rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "unknown"}))
+			}},
+		{"Groups/Administer/RemovedConsumerComesBack", []string{"G6"},
+			"A consumer that was removed and came back under its name is removed with all that it held under it.",
+			func(e *env) {
+				e.group("s", "g")
+				e.publish("s", "a")
+				d := e.fetchOne("s", "g", "c")
+				remove := rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "c"}
+				assert.EqualValues(e, 1, e.administer(remove))
+				err := e.settle("s", "g", rpw.Settlement{Receipt: d.Receipt, Verdict: rpw.Nack, Delay: rpw.MaxLease})[0]
+				require.True(e, err == nil || errors.Is(err, rpw.ErrLeaseLost), "nobody else has the event yet: %v", err)
+				e.fetch("s", "g", "c", 1)
+				assert.EqualValues(e, 1, e.administer(remove))
+				assert.Equal(e, []string{"a"}, dataOf(e.fetch("s", "g", "d", 1)))
 			}},
 		{"Groups/Administer/ResetContinuesAtFrom", []string{"G6", "G2"},
 			"A reset group goes on at From and forgets what was pending; those who held it are fenced off.",

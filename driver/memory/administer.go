@@ -117,12 +117,11 @@ func (g *group) reset(from rpw.Start, now time.Time) int64 {
 
 // removeConsumer forgets a consumer; what it held is as if its leases had lapsed.
 func (g *group) removeConsumer(name string, now time.Time) (n int64) {
-	c := g.consumers[name]
-	if c == nil {
+	if g.consumers[name] == nil {
 		return 0
 	}
 	for p := range g.pending.after(rpw.ID{}) {
-		if p.holder == c {
+		if p.holder != nil && p.holder.name == name { // also one that was removed before
 			p.until = now
 			g.queue(p, &g.due)
 			n++
