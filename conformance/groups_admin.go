@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -189,19 +190,26 @@ func groupAdminCases() []testCase {
 				e.is(e.settle("s", "g", rpw.Settlement{Receipt: held[0].Receipt, Verdict: rpw.Ack})[0], rpw.ErrLeaseLost)
 				assert.Zero(e, e.administer(rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "unknown"}))
 			}},
-		{"Groups/Administer/RemovedConsumerComesBack", []string{"G6"},
-			"A consumer that was removed and came back under its name is removed with all that it held under it.",
+		{"Groups/Administer/RemovedAgain", []string{"G6"},
+			"A consumer that was removed, and took hold again of what was still its own, is removed again with all of it, whether it has come back under its name or not.",
 			func(e *env) {
-				e.group("s", "g")
-				e.publish("s", "a")
-				d := e.fetchOne("s", "g", "c")
-				remove := rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "c"}
-				assert.EqualValues(e, 1, e.administer(remove))
-				err := e.settle("s", "g", rpw.Settlement{Receipt: d.Receipt, Verdict: rpw.Nack, Delay: rpw.MaxLease})[0]
-				require.True(e, err == nil || errors.Is(err, rpw.ErrLeaseLost), "nobody else has the event yet: %v", err)
-				e.fetch("s", "g", "c", 1)
-				assert.EqualValues(e, 1, e.administer(remove))
-				assert.Equal(e, []string{"a"}, dataOf(e.fetch("s", "g", "d", 1)))
+				for _, verdict := range []rpw.Verdict{rpw.Nack, rpw.Extend} {
+					for _, back := range []bool{false, true} {
+						stream := fmt.Sprint("s", verdict, back)
+						e.group(stream, "g")
+						e.publish(stream, "a")
+						d := e.fetchOne(stream, "g", "c")
+						remove := rpw.GroupCommand{Stream: stream, Group: "g", Verb: rpw.RemoveConsumer, Consumer: "c"}
+						assert.EqualValues(e, 1, e.administer(remove))
+						err := e.settle(stream, "g", rpw.Settlement{Receipt: d.Receipt, Verdict: verdict, Delay: rpw.MaxLease})[0]
+						require.True(e, err == nil || errors.Is(err, rpw.ErrLeaseLost), "nobody else has the event yet: %v", err)
+						if back {
+							e.fetch(stream, "g", "c", 1)
+						}
+						assert.EqualValues(e, 1, e.administer(remove))
+						assert.Equal(e, []string{"a"}, dataOf(e.fetch(stream, "g", "d", 1)))
+					}
+				}
 			}},
 		{"Groups/Administer/ResetContinuesAtFrom", []string{"G6", "G2"},
 			"A reset group goes on at From and forgets what was pending; those who held it are fenced off.",

@@ -115,13 +115,10 @@ func (g *group) reset(from rpw.Start, now time.Time) int64 {
 	return g.clear()
 }
 
-// removeConsumer forgets a consumer; what it held is as if its leases had lapsed.
+// removeConsumer forgets a consumer; what it held is as if its leases had lapsed, also if it was removed before and has extended one since.
 func (g *group) removeConsumer(name string, now time.Time) (n int64) {
-	if g.consumers[name] == nil {
-		return 0
-	}
 	for p := range g.pending.after(rpw.ID{}) {
-		if p.holder != nil && p.holder.name == name { // also one that was removed before
+		if p.holder != nil && p.holder.name == name {
 			p.until = now
 			g.queue(p, &g.due)
 			n++

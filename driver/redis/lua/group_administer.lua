@@ -108,7 +108,7 @@ local function reset()
 end
 
 local function remove(consumer)
-  if call('HDEL', keys.members, 's:' .. consumer, 'g:' .. consumer, 'n:' .. consumer) == 0 then return 0 end
+  call('HDEL', keys.members, 's:' .. consumer, 'g:' .. consumer, 'n:' .. consumer)
   local n, changed = 0, {}
   eachpending(g, function(id, lot, _, record, base)
     if lot and lot.c == consumer then
