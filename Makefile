@@ -49,8 +49,8 @@ faults: deps ## the long tests: outages, moving slots, thousands of subscription
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
 
-mutants: ## promises broken one at a time, in the root and both drivers: the tests must notice (part of test)
-	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants
+mutants: ## promises broken one at a time, in the root, both drivers and the socket: the tests must notice (part of test)
+	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants ./socket/mutants
 
 model: deps ## CHECKS random sequences of about STEPS verbs on every driver, each beside a model (100 of 50 are part of test)
 	RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -count=1 -timeout 600m -run '^TestModel' ./driver/memory ./driver/redis ./socket

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
@@ -114,12 +113,3 @@ for _, pattern in ipairs({ARGV[1] .. ':*', '{' .. ARGV[1] .. ':*'}) do
   until cursor == '0'
 end
 return 1`
-
-// hubOver opens a hub, closed with the test.
-func hubOver(t testing.TB, parts rpw.Parts) *rpw.Hub {
-	t.Helper()
-	hub, err := rpw.New(parts)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, hub.Close()) })
-	return hub
-}
