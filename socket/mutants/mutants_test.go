@@ -100,7 +100,7 @@ var mutants = []mutate.Mutant{
 		Old: `	access: func(q *trimRequest, n *needs) { n.add(Admin, KindStream, q.Stream) },
 `, New: ``, Test: "TestEachOperationAsksFirst"},
 	{Promise: "K2", Name: "a right that is taken away stays with who waits", File: "ops.go",
-		Old: `err = ctx.Err(); err == nil && v.waits(q) != nil {`, New: `err = ctx.Err(); err == nil && v.waits(q) == nil {`, Test: "TestRightsAreWithdrawn"},
+		Old: `err = v.allowed(s, ctx, q)`, New: `v.allowed(s, ctx, q)`, Test: "TestRightsAreWithdrawn"},
 	{Promise: "K2", Name: "a listing shows all", File: "ops_cache.go",
 		Old: `func(key string) bool { return l.see(KindKey, key) }`, New: `func(key string) bool { return true }`, Test: "TestListingsAreFiltered"},
 	{Promise: "K2", Name: "a grant is for all names that begin so", File: "grants.go",
