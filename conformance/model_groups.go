@@ -233,6 +233,9 @@ func (m *groupModel) settle() {
 	if s.Verdict == rpw.Nack || s.Verdict == rpw.Extend {
 		s.Delay = m.span("delay")
 	}
+	if slices.ContainsFunc(m.pending, func(p modelPending) bool { return p.token == s.Receipt.Token && p.removed }) && s.Delay > 0 {
+		return // whether who was removed can hold on is not promised
+	}
 	errs, err := m.hub.Streams().Settle(m.ctx, rpw.SettleRequest{Stream: modelWork, Group: modelGroup, Settlements: []rpw.Settlement{s}})
 	m.code("", err)
 

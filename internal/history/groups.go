@@ -59,7 +59,8 @@ func groupAtLeastOnce(h *History) []Violation {
 	for _, g := range h.Final.Groups {
 		found.forgotten(h, g, tales)
 	}
-	touched := h.operations(OpAdmin, OpReset)
+	touched, back := h.operations(OpAdmin, OpReset), h.handedBack()
+	restored := h.resets().restored()
 	fetches := h.operations(OpFetch)
 	for e, t := range tales {
 		for i, d := range t.deliveries {
@@ -71,9 +72,9 @@ func groupAtLeastOnce(h *History) []Violation {
 				unseen := slices.ContainsFunc(fetches, func(o operation) bool {
 					return o.Stream == e.stream && o.Group == e.group && o.Outcome != OK && o.seq < d.done && o.done > before.seq
 				})
-				found.redelivered(h, e, t, before, d, disturbed, unseen)
+				found.redelivered(h, e, t, before, d, disturbed, unseen, back.between("", before.T, d.end))
 			}
-			found.superseded(e, t, d)
+			found.superseded(e, t, d, restored)
 		}
 	}
 	return found
@@ -110,8 +111,8 @@ func (v *violations) forgotten(h *History, g GroupDump, tales map[entry]*entryTa
 }
 
 // redelivered checks two deliveries of an event that follow each other. disturbed: the group was changed from outside between them; unseen: there may
-// have been another one.
-func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen bool) {
+// have been another one; back: the first may have been given back on the way.
+func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen, back bool) {
 	evidence := []Record{before.Record, d.Record}
 	switch {
 	case before.Item.Token == d.Item.Token:
@@ -123,7 +124,10 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	case disturbed:
 		return
 	}
-	until, released, given := before.Item.Until, No, false
+	until, released, given := before.Item.Until, No, back
+	if back {
+		released = Unknown
+	}
 	for _, o := range t.verdicts {
 		if o.Items[0].Token != before.Item.Token || o.Outcome == No || o.seq > d.done {
 			continue
@@ -157,13 +161,13 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	}
 }
 
-// superseded tells of verdicts that were accepted although a newer token had been handed out before.
-func (v *violations) superseded(e entry, t *entryTale, d delivery) {
+// superseded tells of verdicts that were accepted although a newer token had been handed out before. An older copy knows nothing of the newer one.
+func (v *violations) superseded(e entry, t *entryTale, d delivery, restored resets) {
 	for i, o := range t.verdicts {
 		repeat := o.Kind != Extend && slices.ContainsFunc(t.verdicts[:i], func(earlier operation) bool {
 			return earlier.Items[0].Token == o.Items[0].Token && earlier.Kind == o.Kind && earlier.Outcome != No
 		})
-		if o.Outcome == OK && !repeat && o.Items[0].Token < d.Item.Token && d.operation.before(o) {
+		if o.Outcome == OK && !repeat && o.Items[0].Token < d.Item.Token && d.operation.before(o) && !restored.between("", d.T, o.end) {
 			v.add([]Record{d.Record, o.Record}, "the %s of %v was accepted with token %d, after %d had been handed out", o.Kind, e.id, o.Items[0].Token, d.Item.Token)
 		}
 	}
