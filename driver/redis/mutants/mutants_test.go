@@ -43,7 +43,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "S4", Name: "a message wakes nobody", File: "wake.go",
 		Old: `t.wake(to.newest)`, New: `_ = t`, Test: "TestWatchIsWokenByWhatComesAfterIt"},
 	{Promise: "S4", Name: "nobody looks again when the link was lost", File: "wake.go",
-		Old: `			to.lookAgain()
+		Old: `			w.lookAgain(to)
 			continue`, New: `			continue`, Test: "TestWatchOutlivesItsLink"},
 	{Promise: "S5", Name: "a gap is swallowed", File: "streams_read.go",
 		Old: "if gap != nil {\n\t\t\t\treturn nil, gap\n\t\t\t}", New: ``, Test: suite + "Streams/Gaps/TrimmedHistoryIsReported"},
