@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,8 +32,9 @@ type links struct {
 // link that fails until then has carried no command of ours, and its error is one of dialling. Servers with too many clients do that.
 type link struct {
 	net.Conn
-	of    *links
-	stage atomic.Int32
+	of      *links
+	stage   atomic.Int32
+	leaving atomic.Bool // an UNSUBSCRIBE was written, and its PONG did not come yet
 }
 
 var errNotGreeted = errors.New("the server did not greet")
@@ -53,10 +55,29 @@ func (l *link) Read(b []byte) (int, error) {
 	if n > 0 && l.stage.Load() == greeting {
 		l.stage.Store(greeted)
 	}
+	if n > 0 && l.leaving.Load() {
+		switch {
+		case bytes.Contains(b[:n], busy):
+			return 0, errBusyLeaving
+		case bytes.Contains(b[:n], pong):
+			l.leaving.Store(false)
+		}
+	}
 	return n, l.explain(err)
 }
 
+// rueidis sends a PING behind each UNSUBSCRIBE. Of a server that a script of others keeps busy both get an error; rueidis takes the first for the answer to
+// the PING, and panics over the second, in a goroutine of its own. So such a link ends before it hears of them.
+var (
+	unsubscribe    = []byte("\r\nUNSUBSCRIBE\r\n")
+	busy, pong     = []byte("-BUSY "), []byte("+PONG\r\n")
+	errBusyLeaving = errors.New("the server is busy with a script, so channels cannot be left")
+)
+
 func (l *link) Write(b []byte) (int, error) {
+	if bytes.Contains(b[:min(len(b), 64)], unsubscribe) { // it is the first of what is written there at once
+		l.leaving.Store(true)
+	}
 	if l.stage.Load() == greeted {
 		l.stage.Store(inUse)
 	}

@@ -356,24 +356,12 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while. Not while a script of others keeps the server busy: rueidis sends a PING
-// behind each UNSUBSCRIBE, takes the error of the one for that of the other, and panics on the second.
+// unsubscribe leaves the channels that nobody has watched for a while.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
-	if !w.lingers() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
-	defer cancel()
-	if err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error(); err != nil {
-		if _, reply := rueidis.IsRedisErr(err); reply {
-			return nil // the next sweep leaves them
-		}
-		return err
-	}
 	w.mu.Lock()
 	var idle []string
 	for channel, to := range w.topics {
-		if to.lingers() {
+		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
 			idle = append(idle, channel)
 			delete(w.topics, channel)
 			if events := w.eventsOf(to); events != "" {
@@ -386,24 +374,9 @@ func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 	if len(idle) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
+	defer cancel()
 	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
-}
-
-// lingers reports whether there is a channel to leave.
-func (w *waker) lingers() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, to := range w.topics {
-		if to.lingers() {
-			return true
-		}
-	}
-	return false
-}
-
-// lingers reports whether nobody has watched the channel for a while. The waker's mu is held.
-func (to *topic) lingers() bool {
-	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
 }
 
 // deliver runs on the connection's reader, so it is quick.
