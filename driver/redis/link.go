@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 )
 
@@ -15,6 +16,7 @@ type link struct {
 	of      *links
 	addr    string
 	stage   atomic.Int32
+	leaving atomic.Bool // an UNSUBSCRIBE was written, and its PONG did not come yet
 	settled func()      // is called once, when it is greeted or over
 	listen  func() bool // ends that it listens to the context for which it is made
 }
@@ -22,6 +24,7 @@ type link struct {
 var (
 	errNotGreeted = errors.New("the server did not greet")
 	errAbandoned  = errors.New("the call that made the link has ended")
+	errNotLeft    = errors.New("the server is busy with a script, or its disk is full, so channels cannot be left")
 )
 
 // The stages of a link.
@@ -35,6 +38,14 @@ const (
 
 // isMaster begins the answer of a master to ROLE, the first command that rueidis sends to a server that Sentinels name.
 var isMaster = []byte("*3\r\n$6\r\nmaster\r\n")
+
+// rueidis sends a PING behind each UNSUBSCRIBE. A server that a script of others keeps busy answers both with an error, one with a full disk the PING; rueidis
+// takes the first error for the answer to the PING, or does not know it, and panics in a goroutine of its own. So such a link ends before it hears of them.
+var (
+	unsubscribe = []byte("\r\nUNSUBSCRIBE\r\n")
+	pong        = []byte("+PONG\r\n")
+	notLeft     = [][]byte{[]byte("-BUSY "), []byte("-MISCONF ")}
+)
 
 // Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
 func (l *link) Read(b []byte) (int, error) {
@@ -59,10 +70,21 @@ func (l *link) Read(b []byte) (int, error) {
 			}
 		}
 	}
+	if n > 0 && l.leaving.Load() {
+		if slices.ContainsFunc(notLeft, func(answer []byte) bool { return bytes.Contains(b[:n], answer) }) {
+			return 0, errNotLeft
+		}
+		if bytes.Contains(b[:n], pong) {
+			l.leaving.Store(false)
+		}
+	}
 	return n, l.explain(err)
 }
 
 func (l *link) Write(b []byte) (int, error) {
+	if bytes.Contains(b[:min(len(b), 64)], unsubscribe) { // it is the first of what is written there at once
+		l.leaving.Store(true)
+	}
 	if l.stage.Load() == greeted {
 		l.stage.Store(asked)
 	}

@@ -349,61 +349,31 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while. Not while a script of others keeps the server busy, or its disk is full: rueidis
-// sends a PING behind each UNSUBSCRIBE, and panics if both are answered by an error, or the PING by one that it does not know.
+// unsubscribe leaves the channels that nobody has watched for a while, and drops what messages carried a while ago.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
-	if !w.tidy() {
+	w.mu.Lock()
+	var idle []string
+	for channel, to := range w.topics {
+		if n := len(to.recent); n > 0 && time.Since(to.recent[n-1].heard) > fresh {
+			w.forget(to)
+		}
+		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
+			idle = append(idle, channel)
+			w.forget(to)
+			delete(w.topics, channel)
+			if events := w.eventsOf(to); events != "" {
+				idle = append(idle, events)
+				delete(w.events, events)
+			}
+		}
+	}
+	w.mu.Unlock()
+	if len(idle) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	if err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error(); err != nil {
-		if _, reply := rueidis.IsRedisErr(err); reply {
-			return nil // the next sweep leaves them
-		}
-		return err
-	}
-	if idle := w.dropIdle(); len(idle) > 0 {
-		return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
-	}
-	return nil
-}
-
-// idle reports whether nobody has watched for a while.
-func (to *topic) idle() bool {
-	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
-}
-
-// tidy drops what messages carried a while ago, and reports whether there are idle topics.
-func (w *waker) tidy() (idle bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, to := range w.topics {
-		if n := len(to.recent); n > 0 && time.Since(to.recent[n-1].heard) > fresh {
-			w.forget(to)
-		}
-		idle = idle || to.idle()
-	}
-	return idle
-}
-
-// dropIdle takes the idle topics off the list, and returns their channels.
-func (w *waker) dropIdle() (channels []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for channel, to := range w.topics {
-		if !to.idle() {
-			continue
-		}
-		w.forget(to)
-		delete(w.topics, channel)
-		channels = append(channels, channel)
-		if events := w.eventsOf(to); events != "" {
-			channels = append(channels, events)
-			delete(w.events, events)
-		}
-	}
-	return channels
+	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
 }
 
 // deliver runs on the connection's reader, so it is quick.

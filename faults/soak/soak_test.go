@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 
 // TestSoak: the promises hold while everything goes wrong, and nothing is left of it.
 func TestSoak(t *testing.T) {
-	p := plan{names: []string{"standalone", "socket"}, segment: 3 * time.Second, fault: 300 * time.Millisecond, between: 300 * time.Millisecond, events: 1}
+	p := plan{names: []string{"standalone", "socket"}, segment: 2 * time.Second, fault: 300 * time.Millisecond, between: 300 * time.Millisecond, events: 1}
 	total := p.segment
 	if *length > 0 {
 		total = *length
