@@ -97,9 +97,9 @@ func (c call) do(ctx context.Context, verb func(context.Context) error) error {
 // passage is a call that was let through.
 type passage struct {
 	call
-	start   time.Time // only of a call that does not wait, or for an observer
-	since   time.Time // opTimeout counts from here: the start, or the first failure of a call that waits
-	release func()    // of what a wait holds; nil if the call does not wait
+	start   time.Duration // since the Hub began; only of a call that does not wait, or for an observer
+	since   time.Duration // opTimeout counts from here: the start, or the first failure of a call that waits; negative: not yet
+	release func()        // of what a wait holds; nil if the call does not wait
 }
 
 // begin refuses what must not reach the driver, and prepares ctx.
@@ -119,14 +119,15 @@ func (c call) begin(ctx context.Context, supported bool) (context.Context, passa
 	if c.waits { // a closing Hub ends waits
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
-		ctx, p.release = waiting, func() { stop(); cancel(nil) }
+		ctx, p.release, p.since = waiting, func() { stop(); cancel(nil) }, -1
+	}
+	if !c.waits || h.observer != nil {
+		p.start = h.age()
 	}
 	if !c.waits {
-		p.start = time.Now()
 		p.since = p.start
 	}
 	if h.observer != nil {
-		p.start = time.Now()
 		ctx = h.observer.Begin(ctx, c.operation())
 	}
 	return ctx, p, nil
@@ -137,13 +138,13 @@ func (c call) operation() Operation {
 }
 
 // end makes of err what the caller sees.
-func (p passage) end(ctx context.Context, retries int, err error) error {
+func (p *passage) end(ctx context.Context, retries int, err error) error {
 	err = p.wrap(p.closing(ctx, err))
 	if p.release != nil {
 		p.release()
 	}
 	if o := p.h.observer; o != nil {
-		o.End(ctx, p.operation(), Outcome{Took: time.Since(p.start), Retries: retries, Err: err})
+		o.End(ctx, p.operation(), Outcome{Took: p.h.age() - p.start, Retries: retries, Err: err})
 	}
 	return err
 }
@@ -163,12 +164,12 @@ func (p *passage) again(ctx context.Context, err error, retries int) bool {
 	if p.nested || uncertain && !p.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return false
 	}
-	now := time.Now()
-	if p.since.IsZero() {
+	now := p.h.age()
+	if p.since < 0 {
 		p.since = now
 	}
 	pause := backoff(retries)
-	if now.Add(pause).Sub(p.since) > opTimeout {
+	if now+pause-p.since > opTimeout {
 		return false
 	}
 	p.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
@@ -180,7 +181,7 @@ func (p *passage) within(ctx context.Context) (context.Context, context.CancelFu
 	if p.waits {
 		return ctx, func() {}
 	}
-	return context.WithDeadline(ctx, p.since.Add(opTimeout))
+	return context.WithTimeout(ctx, p.since+opTimeout-p.h.age())
 }
 
 // backoff is the pause before repeat n (from 0).

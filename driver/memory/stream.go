@@ -75,11 +75,11 @@ func (st *stream) append(rec *record, now time.Time) {
 	st.bytes += int64(rec.size)
 }
 
-// release drops one reference to a record. What it held must not live as long as its neighbours in a block.
+// release drops one reference to a record.
 func (st *stream) release(rec *record) {
 	if rec.refs--; rec.refs == 0 {
 		st.store.release(rec.cost())
-		*rec = record{}
+		st.supply.takeBack(rec)
 	}
 }
 

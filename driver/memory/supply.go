@@ -11,6 +11,7 @@ import (
 // anything in it, so a block is small, and never larger than what the batch or the stream holds already.
 type supply struct {
 	records []record
+	free    []*record // to be used again
 	block   []byte
 	more    int // bytes of small payloads still to come with the batch at hand
 	few     int // events still to come with it
@@ -35,13 +36,27 @@ func (s *supply) expect(events []rpw.NewEvent) {
 
 // record returns an empty record; held is how many the stream has.
 func (s *supply) record(held int) *record {
+	s.few--
+	if last := len(s.free) - 1; last >= 0 {
+		rec := s.free[last]
+		s.free = s.free[:last]
+		return rec
+	}
 	if len(s.records) == 0 {
-		s.records = make([]record, min(max(s.few, held), recordBlock))
+		s.records = make([]record, min(max(s.few, held)+1, recordBlock))
 	}
 	rec := &s.records[0]
 	s.records = s.records[1:]
-	s.few--
 	return rec
+}
+
+// takeBack clears a record that nobody uses any more: what it held must not live as long as its neighbours. A few are kept, as where retention lets one go for
+// each that comes.
+func (s *supply) takeBack(rec *record) {
+	*rec = record{}
+	if len(s.free) < recordBlock {
+		s.free = append(s.free, rec)
+	}
 }
 
 // copy returns a copy of a payload; held is how many bytes the stream has. It is full, so that an append by a reader copies.
