@@ -32,7 +32,7 @@ type nearNode struct {
 }
 
 // find gives a value from here. A nil node has none.
-func (n *nearNode) find(key []byte, now time.Time, maxStale time.Duration) (rpw.Value, bool) {
+func (n *nearNode) find(key string, now time.Time, maxStale time.Duration) (rpw.Value, bool) {
 	if n == nil {
 		return rpw.Value{}, false
 	}
@@ -62,15 +62,15 @@ func (n *nearNode) touch(now time.Time) {
 	}
 }
 
-// load reads values by the link, and keeps them; without a link it only reads.
+// load reads the values of cache keys by the link, and keeps them; without a link it only reads.
 func (n *nearNode) load(ctx context.Context, keys []string) ([]rpw.Value, error) {
 	conn := n.conn.Load()
 	if conn == nil {
-		return n.near.read(ctx, n.near.store.client, keys)
+		return n.near.read(ctx, n.near.store.client, n.near.full(keys))
 	}
 	sent := time.Now()
 	begun := n.values.begin(keys)
-	values, err := n.near.read(ctx, *conn, keys)
+	values, err := n.near.read(ctx, *conn, n.near.full(keys))
 	n.values.finish(keys, begun, values, sent)
 	if err == nil {
 		n.prove(sent)
