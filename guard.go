@@ -33,7 +33,8 @@ type call struct {
 // invoke takes one call through the guard. verb is a method expression, so that nothing is allocated for it.
 func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, context.Context, Q) (A, error), req Q) (A, error) {
 	var none A
-	ctx, p, err := c.begin(ctx, any(contract) != nil)
+	p := passage{call: c}
+	ctx, err := p.begin(ctx, any(contract) != nil)
 	if err != nil {
 		return none, err
 	}
@@ -103,34 +104,33 @@ type passage struct {
 }
 
 // begin refuses what must not reach the driver, and prepares ctx.
-func (c call) begin(ctx context.Context, supported bool) (context.Context, passage, error) {
-	h := c.h
-	p := passage{call: c}
+func (p *passage) begin(ctx context.Context, supported bool) (context.Context, error) {
+	h := p.h
 	switch {
 	case ctx == nil:
-		return nil, p, c.wrap(Errorf(ErrInvalid, "the context is nil"))
+		return nil, p.wrap(Errorf(ErrInvalid, "the context is nil"))
 	case h.ctx == nil || h.closed.Load():
-		return nil, p, c.wrap(Errorf(ErrClosed, "the hub is closed"))
+		return nil, p.wrap(Errorf(ErrClosed, "the hub is closed"))
 	case ctx.Err() != nil:
-		return nil, p, ctx.Err()
+		return nil, ctx.Err()
 	case !supported:
-		return nil, p, c.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
+		return nil, p.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
 	}
-	if c.waits { // a closing Hub ends waits
+	if p.waits { // a closing Hub ends waits
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
 		ctx, p.release, p.since = waiting, func() { stop(); cancel(nil) }, -1
 	}
-	if !c.waits || h.observer != nil {
+	if !p.waits || h.observer != nil {
 		p.start = h.age()
 	}
-	if !c.waits {
+	if !p.waits {
 		p.since = p.start
 	}
 	if h.observer != nil {
-		ctx = h.observer.Begin(ctx, c.operation())
+		ctx = h.observer.Begin(ctx, p.operation())
 	}
-	return ctx, p, nil
+	return ctx, nil
 }
 
 func (c call) operation() Operation {
@@ -139,7 +139,9 @@ func (c call) operation() Operation {
 
 // end makes of err what the caller sees.
 func (p *passage) end(ctx context.Context, retries int, err error) error {
-	err = p.wrap(p.closing(ctx, err))
+	if err != nil {
+		err = p.wrap(p.closing(ctx, err))
+	}
 	if p.release != nil {
 		p.release()
 	}
