@@ -3,8 +3,8 @@ package mutants
 var streamMutants = []mutant{
 	{"S1", "ids come from the clock alone", "stream.go",
 		`st.last.Seq++`, `st.last = rpw.ID{MS: ms}`, "Streams/Publish/OrderIsTotalAndStrict"},
-	{"S1", "what a reader appends is in the next event", "publish.go",
-		`slices.Clip(a.block[start:])`, `a.block[start:]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
+	{"S1", "what a reader appends is in the next event", "supply.go",
+		`slices.Clip(s.block[start:])`, `s.block[start:]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
 
 	{"S2", "an expectation compares ids only", "publish.go",
 		`batch.Expect != st.end()`, `batch.Expect.ID != st.last`, "Streams/Publish/ExpectOfATwinIsConflict"},
