@@ -62,8 +62,7 @@ func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) (
 	now := time.Now()
 	for i, key := range keys {
 		node := n.node(key)
-		var found bool
-		if values[i], found = node.find(key, now, maxStale); found {
+		if node.find(key, now, maxStale, &values[i]) {
 			continue
 		}
 		if missing == nil {

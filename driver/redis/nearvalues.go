@@ -62,23 +62,25 @@ func (v *nearValues) shard(key string) *nearShard {
 	return &v.shards[maphash.String(v.seed, key)%nearShards]
 }
 
-// get gives a value that has not lapsed.
-func (v *nearValues) get(key string, now time.Time) (rpw.Value, bool) {
+// get gives a value that has not lapsed, into value; false: there is none.
+func (v *nearValues) get(key string, now time.Time, value *rpw.Value) bool {
 	found, ok := v.byKey.Load(key)
 	if !ok {
-		return rpw.Value{}, false
+		return false
 	}
 	e := found.(*nearEntry)
-	value := e.value
+	ttl := e.value.TTL
 	if !e.ends.IsZero() {
-		if value.TTL = e.ends.Sub(now); value.TTL <= 0 {
-			return rpw.Value{}, false
+		if ttl = e.ends.Sub(now); ttl <= 0 {
+			return false
 		}
 	}
+	*value = e.value
+	value.TTL = ttl
 	if !e.read.Load() {
 		e.read.Store(true)
 	}
-	return value, true
+	return true
 }
 
 // begin notes that keys are being read, and gives the place of each read among the changes.
