@@ -167,10 +167,11 @@ func (l *line) pass(h *Hub) {
 }
 
 func (l *line) serve(h *Hub) {
-	for {
-		runtime.Gosched() // those who were just answered publish again, and go along
+	for answered := 0; ; {
+		l.letJoin(answered)
 		l.mu.Lock()
 		group := l.gather()
+		answered = len(group)
 		if len(group) == 0 {
 			l.busy = false
 			l.mu.Unlock()
@@ -178,6 +179,20 @@ func (l *line) serve(h *Hub) {
 		}
 		l.mu.Unlock()
 		l.sendGroup(h, group, h.lines.seq.Add(1))
+	}
+}
+
+// letJoin gives those who were just answered the time to publish again, and go along, as long as they do.
+func (l *line) letJoin(answered int) {
+	for before := -1; ; {
+		runtime.Gosched()
+		l.mu.Lock()
+		n := len(l.waiting)
+		l.mu.Unlock()
+		if n >= answered || n == before {
+			return
+		}
+		before = n
 	}
 }
 

@@ -154,13 +154,14 @@ func (w *waker) goesOn(channel, last string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if to := w.topics[channel]; to != nil && toldID(to.newest) != last {
-		to.lookAgain()
+		w.lookAgain(to)
 	}
 }
 
 // lookAgain wakes those who watch, to look into the store; what messages have told is not to be trusted. The waker's mu is held.
-func (to *topic) lookAgain() {
+func (w *waker) lookAgain(to *topic) {
 	to.newest = ""
+	w.forget(to)
 	for _, t := range to.watches {
 		t.wake("")
 	}
@@ -236,7 +237,7 @@ func (w *waker) judge() {
 	defer w.mu.Unlock()
 	for _, to := range w.suspects {
 		if to.suspected == to.heard+1 {
-			to.lookAgain()
+			w.lookAgain(to)
 		}
 		to.suspected = 0
 	}

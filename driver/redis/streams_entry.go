@@ -64,13 +64,15 @@ func readEntries(m rueidis.RedisMessage, epoch uint64) ([]rpw.Event, error) {
 	return events, nil
 }
 
-// readMeta reads the meta field: "count", "count key", or of a dead letter "count/epoch/count key".
+// readMeta reads the meta field: "offset", "offset key", or of a dead letter "offset/epoch/count key".
 func readMeta(e *rpw.Event, meta string) {
-	count, key, _ := strings.Cut(meta, " ")
-	if i := strings.IndexByte(count, '/'); i >= 0 {
-		count = count[:i]
+	offset, key, _ := strings.Cut(meta, " ")
+	if i := strings.IndexByte(offset, '/'); i >= 0 {
+		offset = offset[:i]
 	}
-	e.Count, _ = strconv.ParseUint(count, 10, 64)
+	if n, err := strconv.ParseInt(offset, 10, 64); err == nil {
+		e.Count = e.ID.Seq + uint64(n)
+	}
 	e.Key = key
 }
 

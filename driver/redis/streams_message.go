@@ -1,120 +1,182 @@
 package redis
 
 import (
-	"encoding/binary"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis-process-worker/rpw"
 )
 
-// A message on the channel of a stream is the place after its newest event, in the form of wire. If few small events were
-// published it goes on, in lines of their own, with the place before them and the events: who waits there need not ask for them.
+// A message on the channel of a stream is the place after its newest event, in the form of wire; or, if one batch was published that is not too
+// large, the arguments of lua/stream_publish.lua in MessagePack, with the places after and before the batch in front. What was carried is kept for a
+// moment, so that who follows the stream need not read it.
 
-// What a message carries at most.
+// Bounds of what is carried and kept, in bytes.
 const (
-	carryEvents = 8
-	carryBytes  = 4 << 10
+	carryMost = 64 << 10  // of one batch that somebody hears
+	carryFree = 2 << 10   // of one that is carried whether anybody hears it or not
+	topicMost = 256 << 10 // of one stream
+	keepMost  = 16 << 20  // of all streams; beyond it batches are read from the store
 )
 
-// carry says the events of a publish for its message, "" if they are too many or too large for it.
-func carry(batches []rpw.Batch) string {
-	if len(batches) > 1 || len(batches[0].Events) > carryEvents {
+// fresh is how long what was carried is good for: single events may be deleted, which no message tells.
+const fresh = time.Second
+
+// carried is a batch that a message carried.
+type carried struct {
+	begin, end rpw.Position // the places before and after it
+	message    string
+	heard      time.Time
+}
+
+// carries says whether the message of a publish carries it. What it costs the server is seen where nobody hears it.
+func carries(batches []rpw.Batch) string {
+	if len(batches) > 1 {
 		return ""
 	}
 	size := 0
 	for i := range batches[0].Events {
-		if size += batches[0].Events[i].Size(); size > carryBytes {
+		if size += 16 + batches[0].Events[i].Size(); size > carryMost {
 			return ""
 		}
 	}
-	b := make([]byte, 0, size+8*len(batches[0].Events))
-	b = binary.AppendUvarint(b, uint64(len(batches[0].Events)))
-	for i := range batches[0].Events {
-		e := &batches[0].Events[i]
-		b = appendText(b, e.Type)
-		b = appendText(b, e.Key)
-		b = appendText(b, stringOf(e.Data))
-		b = binary.AppendUvarint(b, uint64(len(e.Header)))
-		for name, value := range e.Header {
-			b = appendText(appendText(b, name), value)
-		}
+	if size > carryFree {
+		return "2"
 	}
-	return stringOf(b)
+	return "1"
 }
 
-func appendText(b []byte, text string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
-// endOf is the place that a message tells.
-func endOf(message string) string {
-	end, _, _ := strings.Cut(message, "\n")
+// keep keeps what a message carries, and returns the place that it tells. The waker's mu is held.
+func (w *waker) keep(to *topic, message string) string {
+	if message == "" || message[0] < 0x80 {
+		w.forget(to)
+		return message
+	}
+	u := unpacker{rest: message}
+	u.array()
+	end, begin := u.text(), u.text()
+	c := carried{message: message, heard: time.Now()}
+	var err1, err2 error
+	c.begin, err1 = unwire(begin)
+	c.end, err2 = unwire(end)
+	if n := len(to.recent); n > 0 && to.recent[n-1].end != c.begin {
+		w.forget(to)
+	}
+	if err1 != nil || err2 != nil || w.size+len(message) > keepMost {
+		w.forget(to)
+		return end
+	}
+	drop := 0
+	for ; to.size+len(message) > topicMost; drop++ {
+		w.resize(to, -len(to.recent[drop].message))
+	}
+	to.recent = append(slices.Delete(to.recent, 0, drop), c)
+	w.resize(to, len(message))
 	return end
 }
 
-// carried are the events of a message for a reader who is at a place; none if it has none for him.
-func carried(message, here string, most int) []rpw.Event {
-	end, rest, ok := strings.Cut(message, "\n")
-	if !ok {
-		return nil
+func (w *waker) resize(to *topic, by int) {
+	to.size += by
+	w.size += by
+}
+
+// forget drops what messages have carried. The waker's mu is held.
+func (w *waker) forget(to *topic) {
+	w.resize(to, -to.size)
+	to.recent = nil
+}
+
+// after is the payload of the newest message of a channel, "" if it is not known, and the batches that were carried from a place on.
+func (w *waker) after(channel string, here rpw.Position) (newest string, batches []carried) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to := w.topics[channel]
+	if to == nil {
+		return "", nil
 	}
-	begin, text, _ := strings.Cut(rest, "\n")
-	if begin != here {
-		return nil
-	}
-	last, err := unwire(end)
-	if err != nil {
-		return nil
-	}
-	c := carrier{text: text}
-	n := c.number()
-	if n == 0 || n > carryEvents {
-		return nil
-	}
-	events := make([]rpw.Event, n)
-	for i := range events {
-		e := &events[i]
-		back := n - 1 - uint64(i) // they follow one another
-		e.Epoch, e.ID, e.Count = last.Epoch, rpw.ID{MS: last.ID.MS, Seq: last.ID.Seq - back}, last.Count-back
-		e.Type, e.Key, e.Data = c.string(), c.string(), bytesOf(c.string())
-		if headers := c.number(); headers > 0 && !c.bad {
-			e.Header = make(map[string]string, min(headers, 32))
-			for range headers {
-				name := c.string()
-				e.Header[name] = c.string()
-			}
+	for i := len(to.recent) - 1; i >= 0 && time.Since(to.recent[i].heard) < fresh; i-- {
+		if to.recent[i].has(here) {
+			return to.newest, slices.Clone(to.recent[i:])
 		}
 	}
-	if c.bad {
+	return to.newest, nil
+}
+
+// has reports whether a place is before one of the events.
+func (c *carried) has(here rpw.Position) bool {
+	if here == c.begin {
+		return true
+	}
+	back := c.end.Count - here.Count
+	return here.Epoch == c.end.Epoch && here.Count > c.begin.Count && here.Count < c.end.Count && // they follow one another
+		here.ID == rpw.ID{MS: c.end.ID.MS, Seq: c.end.ID.Seq - back}
+}
+
+// eventsOf reads the events after a place that the first of the batches has, at most so many.
+func eventsOf(batches []carried, here rpw.Position, most int) []rpw.Event {
+	if len(batches) == 0 {
 		return nil
 	}
-	return slices.Clip(events[:min(most, len(events))])
-}
-
-// carrier reads what carry writes.
-type carrier struct {
-	text string
-	bad  bool
-}
-
-func (c *carrier) number() uint64 {
-	n, size := binary.Uvarint(bytesOf(c.text[:min(len(c.text), binary.MaxVarintLen64)]))
-	if size <= 0 {
-		c.bad, c.text = true, ""
-		return 0
+	n := batches[len(batches)-1].end.Count - here.Count
+	events := make([]rpw.Event, 0, min(n, uint64(most)))
+	for i := range batches {
+		events = batches[i].appendTo(events, here, most)
 	}
-	c.text = c.text[size:]
-	return n
+	return events
 }
 
-func (c *carrier) string() string {
-	n := c.number()
-	if n > uint64(len(c.text)) {
-		c.bad, c.text = true, ""
-		return ""
+// appendTo appends the events after a place, up to so many altogether. They are copies, since one of them should not keep all.
+func (c *carried) appendTo(events []rpw.Event, here rpw.Position, most int) []rpw.Event {
+	u := unpacker{rest: c.message}
+	u.array()
+	for range callHead + batchHead - 1 {
+		u.text()
 	}
-	text := c.text[:n]
-	c.text = c.text[n:]
-	return text
+	plain := u.text() == "1"
+	at := rpw.Event{Epoch: c.end.Epoch, Count: c.begin.Count, ID: c.end.ID}
+	at.ID.Seq -= c.end.Count - c.begin.Count
+	kind := ""
+	for at.Count < c.end.Count && len(events) < most {
+		at.Count++
+		at.ID.Seq++
+		e := at
+		if text := u.text(); text != kind {
+			kind = strings.Clone(text)
+		}
+		data := u.text()
+		if !plain {
+			u.extras(&e)
+		}
+		if u.err != nil {
+			return events
+		}
+		if at.Count > here.Count {
+			e.Type, e.Data = kind, []byte(data)
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+// extras reads the key and the headers of an event.
+func (u *unpacker) extras(e *rpw.Event) {
+	more := u.text()
+	if more == "" {
+		return
+	}
+	n, err := strconv.Atoi(more)
+	if err != nil || n < 1 {
+		u.fail()
+		return
+	}
+	e.Key = strings.Clone(u.text())
+	for ; n > 2; n -= 2 {
+		if e.Header == nil {
+			e.Header = make(map[string]string, n/2)
+		}
+		name := strings.Clone(u.text())
+		e.Header[name] = strings.Clone(u.text())
+	}
 }

@@ -80,14 +80,20 @@ func suitsOriginal(batch *rpw.Batch) error {
 	return nil
 }
 
+// How many arguments stand before the batches, and before the events of each.
+const (
+	callHead  = 4
+	batchHead = 8
+)
+
 // publishArgs are the ARGV of the script for batches of one stream.
 func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
-	n := 4
+	n := callHead
 	for i := range batches {
-		n += 8 + 3*len(batches[i].Events)
+		n += batchHead + 3*len(batches[i].Events)
 	}
 	args := make([]string, 0, n)
-	args = append(args, b.begin(), b.keys.channel(streamChannel, batches[0].Stream), carry(batches), strconv.Itoa(len(batches)))
+	args = append(args, b.begin(), b.keys.channel(streamChannel, batches[0].Stream), carries(batches), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}

@@ -28,7 +28,7 @@ func (b *streamBus) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Event,
 // await is Read for who waits. He keeps the stack of the functions he waits in, so what they need before is apart.
 func (b *streamBus) await(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Event, error) {
 	here, channel := wire(req.After), b.channelOf(req.Stream)
-	events, over, err := b.glance(ctx, req, here, b.waker.newest(channel))
+	events, over, err := b.glance(ctx, req, here, channel)
 	if len(events) > 0 || over || err != nil {
 		return events, err
 	}
@@ -39,13 +39,17 @@ func (b *streamBus) await(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Even
 	defer w.close()
 	p := newVigil(req.Wait)
 	defer p.stop()
-	for message := b.waker.newest(channel); ; {
-		events, over, err := b.glance(ctx, req, here, message)
+	for {
+		events, over, err := b.glance(ctx, req, here, channel)
 		if len(events) > 0 || over || err != nil {
 			return events, err
 		}
-		if message, over, err = p.wait(ctx, w, here); over || err != nil {
+		message, over, err := p.wait(ctx, w, here)
+		if over || err != nil {
 			return nil, err
+		}
+		if message == "" {
+			channel = "" // the store is asked, whatever messages have told
 		}
 	}
 }
@@ -55,14 +59,15 @@ func (b *streamBus) await(ctx context.Context, req *rpw.ReadRequest) ([]rpw.Even
 //go:noinline
 func (b *streamBus) channelOf(stream string) string { return b.keys.channel(streamChannel, stream) }
 
-// glance looks for events after a place, and asks the store only if the newest message of the stream does not say it all: that there is
+// glance looks for events after a place, and asks the store only if the messages of the stream do not say it all: that there is
 // nothing after the place, or what there is. over: nothing that comes can be in the range of the request.
-func (b *streamBus) glance(ctx context.Context, req *rpw.ReadRequest, here, message string) (events []rpw.Event, over bool, err error) {
-	if endOf(message) == here {
+func (b *streamBus) glance(ctx context.Context, req *rpw.ReadRequest, here, channel string) (events []rpw.Event, over bool, err error) {
+	newest, batches := b.waker.after(channel, req.After)
+	if newest == here {
 		return nil, false, nil
 	}
 	if req.Until.IsZero() {
-		if events := carried(message, here, req.Max); len(events) > 0 {
+		if events := eventsOf(batches, req.After, req.Max); len(events) > 0 {
 			return events, false, nil
 		}
 	}

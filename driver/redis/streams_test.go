@@ -653,3 +653,43 @@ func TestTheOriginalsLayout(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"s"}, page.Names)
 }
+
+// TestLargeBatchesComeWithTheMessage: once somebody has heard a publish, those that follow carry their events to him, also while he is busy.
+func TestLargeBatchesComeWithTheMessage(t *testing.T) {
+	b := newBus(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	at := b.add(1, 1)[0]
+	read := func(n int) (got []string) {
+		for len(got) < n {
+			events, err := b.Read(ctx, rpw.ReadRequest{Stream: "s", After: at, Wait: rpw.Forever})
+			require.NoError(t, err)
+			got = append(got, data(events)...)
+			at = events[len(events)-1].Position()
+		}
+		return got
+	}
+	ranges := func() string {
+		stats, err := b.client.Do(ctx, b.client.B().Info().Section("commandstats").Build()).ToString()
+		require.NoError(t, err)
+		_, stats, _ = strings.Cut(stats, "cmdstat_xrange:")
+		stats, _, _ = strings.Cut(stats, ",")
+		return stats
+	}
+	waits := make(chan []string)
+	go func() { waits <- read(500) }()
+	require.Eventually(t, func() bool { // he is subscribed
+		b.waker.mu.Lock()
+		defer b.waker.mu.Unlock()
+		to := b.waker.topics[b.channelOf("s")]
+		return to != nil && to.subscribed
+	}, 10*time.Second, time.Millisecond)
+	b.add(2, 501)
+	require.Equal(t, texts(2, 501), <-waits)
+	before := ranges()
+	end := b.add(502, 900)
+	end = append(end, b.add(901, 1000)...)
+	require.Equal(t, texts(502, 1000), read(499))
+	assert.Equal(t, before, ranges())
+	assert.Equal(t, end[len(end)-1], at)
+}

@@ -46,7 +46,7 @@ func (p *vigil) wait(ctx context.Context, w *watch, here string) (message string
 	for {
 		select {
 		case message := <-w.C:
-			if endOf(message) == here {
+			if message == here {
 				continue
 			}
 			return message, false, nil

@@ -36,6 +36,7 @@ type waker struct {
 
 	mu       sync.Mutex
 	topics   map[string]*topic
+	size     int               // of all batches that are kept, in bytes
 	fresh    []*topic          // not subscribed yet
 	suspects []*topic          // whose key had an event of the server, which may be of others
 	events   map[string]*topic // by the channel of the server's events for their key; nil if it tells none
@@ -51,7 +52,9 @@ type topic struct {
 	err        error         // why not; to be read after ready
 	subscribed bool          // once, on this link or one before
 	left       time.Time     // when the last watch went
-	newest     string        // the payload of the newest message on this link
+	newest     string        // the payload of the newest message on this link; of one that carries a batch, its end
+	recent     []carried     // the newest batches that messages carried, each the one that follows the one before
+	size       int           // of them, in bytes
 	heard      uint64        // counts messages
 	suspected  uint64        // what heard was when it became a suspect
 }
@@ -125,16 +128,6 @@ func (w *waker) join(channel string, t *watch) *topic {
 	}
 	to.watches = append(to.watches, t)
 	return to
-}
-
-// newest is the payload of the newest message of a channel, "" if that is not known.
-func (w *waker) newest(channel string) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if to := w.topics[channel]; to != nil {
-		return to.newest
-	}
-	return ""
 }
 
 func (w *waker) nudge() {
@@ -344,7 +337,7 @@ func (w *waker) settle(topics []*topic, err error) {
 		case to.subscribed && err != nil:
 			continue // the next link tries again
 		case to.subscribed:
-			to.lookAgain()
+			w.lookAgain(to)
 			continue
 		case err != nil:
 			to.err = err
@@ -356,27 +349,61 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while.
+// unsubscribe leaves the channels that nobody has watched for a while. Not while a script of others keeps the server busy, or its disk is full: rueidis
+// sends a PING behind each UNSUBSCRIBE, and panics if both are answered by an error, or the PING by one that it does not know.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
-	w.mu.Lock()
-	var idle []string
-	for channel, to := range w.topics {
-		if to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering {
-			idle = append(idle, channel)
-			delete(w.topics, channel)
-			if events := w.eventsOf(to); events != "" {
-				idle = append(idle, events)
-				delete(w.events, events)
-			}
-		}
-	}
-	w.mu.Unlock()
-	if len(idle) == 0 {
+	if !w.tidy() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	if err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error(); err != nil {
+		if _, reply := rueidis.IsRedisErr(err); reply {
+			return nil // the next sweep leaves them
+		}
+		return err
+	}
+	if idle := w.dropIdle(); len(idle) > 0 {
+		return conn.Do(undated{ctx}, conn.B().Unsubscribe().Channel(idle...).Build()).Error()
+	}
+	return nil
+}
+
+// idle reports whether nobody has watched for a while.
+func (to *topic) idle() bool {
+	return to.subscribed && len(to.watches) == 0 && time.Since(to.left) >= lingering
+}
+
+// tidy drops what messages carried a while ago, and reports whether there are idle topics.
+func (w *waker) tidy() (idle bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, to := range w.topics {
+		if n := len(to.recent); n > 0 && time.Since(to.recent[n-1].heard) > fresh {
+			w.forget(to)
+		}
+		idle = idle || to.idle()
+	}
+	return idle
+}
+
+// dropIdle takes the idle topics off the list, and returns their channels.
+func (w *waker) dropIdle() (channels []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for channel, to := range w.topics {
+		if !to.idle() {
+			continue
+		}
+		w.forget(to)
+		delete(w.topics, channel)
+		channels = append(channels, channel)
+		if events := w.eventsOf(to); events != "" {
+			channels = append(channels, events)
+			delete(w.events, events)
+		}
+	}
+	return channels
 }
 
 // deliver runs on the connection's reader, so it is quick.
@@ -389,9 +416,9 @@ func (w *waker) deliver(m rueidis.PubSubMessage) {
 	defer w.mu.Unlock()
 	if to := w.topics[m.Channel]; to != nil {
 		to.heard++
-		to.newest = m.Message
+		to.newest = w.keep(to, m.Message)
 		for _, t := range to.watches {
-			t.wake(m.Message)
+			t.wake(to.newest)
 		}
 	} else if to := w.events[m.Channel]; to != nil && m.Message == "xadd" {
 		w.suspect(to)

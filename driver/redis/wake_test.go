@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -71,4 +72,35 @@ func TestWatchWithoutServer(t *testing.T) {
 		_, err = s.waker.watch(ctx, "x")
 	}
 	assert.NoError(t, err)
+}
+
+// TestChannelsAreLeftWhenTheServerIsNotBusy: F29, E1: rueidis would panic over what a busy server says to UNSUBSCRIBE.
+func TestChannelsAreLeftWhenTheServerIsNotBusy(t *testing.T) {
+	server := redistest.Start(t, "--busy-reply-threshold", "50")
+	s := storeOn(t, server, "p")
+	watched, err := s.waker.watch(t.Context(), "x")
+	require.NoError(t, err)
+	watched.close()
+	s.waker.mu.Lock()
+	s.waker.topics["x"].left = time.Now().Add(-lingering)
+	s.waker.mu.Unlock()
+	conn, release := s.client.Dedicate()
+	defer release()
+	defer conn.Close()
+	ping := func() error { return conn.Do(t.Context(), conn.B().Ping().Build()).Error() }
+	require.NoError(t, conn.Do(t.Context(), conn.B().Subscribe().Channel("x").Build()).Error())
+
+	script, err := net.Dial("tcp", server.Addr)
+	require.NoError(t, err)
+	defer script.Close()
+	_, err = script.Write([]byte("*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return ping() != nil }, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, s.waker.unsubscribe(conn))
+	assert.Contains(t, s.waker.topics, "x", "it is left later")
+	require.NoError(t, s.client.Do(t.Context(), s.client.B().ScriptKill().Build()).Error())
+	require.Eventually(t, func() bool { return ping() == nil }, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, s.waker.unsubscribe(conn))
+	assert.NotContains(t, s.waker.topics, "x")
+	assert.NoError(t, ping())
 }

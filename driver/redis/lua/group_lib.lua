@@ -112,8 +112,7 @@ local function bury(main, g, dead, id, record, reason)
   local headers, from = {}, 3
   if f[3] == 'rpw' then
     from = 5
-    local count, rest = string.match(f[4], '^(%d+)[^ ]*(.*)$')
-    origin, key = '/' .. g.epoch .. '/' .. count, rest
+    origin, key = '/' .. g.epoch .. '/' .. text(countof(entry)), string.match(f[4], '^[^ ]*(.*)$')
   else
     origin = '/' .. g.epoch .. '/0'
   end

@@ -1,13 +1,15 @@
 -- stream_lib: what all scripts about streams share. A stream is the key main and, in the same slot, tag .. suffix:
 --   m         hash: e epoch, a entries-added as rpw last knew it, t tc id and count of the newest event that retention took,
---             r how many events rpw has removed, ke ka retention (events; age in ms), z the greatest base of a deleted group
+--             r how many events rpw has removed, ke ka retention (events; age in ms), w how many heard of the newest publish, z the greatest base
+--             of a deleted group
 --   p:<id>    string, expires: the last batch of a producer, "epoch seq answer"
 --   k:<key>   string, expires: where the event of a key went, "epoch id count"
 --   l:<lane>  string, expires: the last answer of a lane
 --   dead      set: the groups that have a dead-letter stream, {main}:dead:<group>, whose tag is {main}:of-dead:<length of group>:<group>:
 --   groups    set: names; for the keys of a group see group_lib
--- An entry is "type data rpw meta", then its headers; meta is "count", "count key", or of a dead letter "count/epoch/count key",
--- where the latter two are its origin's. Entries without the second pair are of others.
+-- An entry is "type data rpw meta", then its headers; meta is "offset", "offset key", or of a dead letter "offset/epoch/count key", where the
+-- latter two are its origin's. Its count is offset + the second half of its id: all that a script adds has one offset, which is written out once.
+-- Entries without the second pair are of others.
 local call = redis.call
 
 -- While a slot of a cluster moves, keys that are not among KEYS may be on the other node, and it would seem that there are none. Here the
@@ -54,7 +56,9 @@ local function less(a, b) return #a < #b or #a == #b and a < b end
 -- countof is the count of an entry, nil of one that others wrote.
 local function countof(entry)
   local f = entry[2]
-  return f[3] == 'rpw' and tonumber(string.match(f[4], '^%d+')) or nil
+  if f[3] ~= 'rpw' then return nil end
+  local _, seq = split(entry[1])
+  return string.match(f[4], '^%-?%d+') + seq
 end
 
 -- open looks at a stream. If there is no history of it, or the key holds another one than rpw knew (it was deleted by
@@ -70,10 +74,10 @@ local function open(main, tag, begin)
     st.length, st.added, st.last, st.deleted = f.length, f['entries-added'], f['last-generated-id'], f['max-deleted-entry-id']
     st.first = f['first-entry'] or nil
   end
-  local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka')
+  local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka', 'w')
   if m[1] and st.added >= tonumber(m[2]) then
     st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[3], tonumber(m[4]), tonumber(m[5])
-    st.keep, st.age = tonumber(m[6]), tonumber(m[7])
+    st.keep, st.age, st.heard = tonumber(m[6]), tonumber(m[7]), m[8]
   else
     local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
     if PEEKS then -- what is absent has no history, and needs none
@@ -148,21 +152,30 @@ local function resume(st, epoch, id, count, entries)
   return nil
 end
 
--- nextms is what to begin new ids with: all of one script get one time, so they follow one another.
-local function nextms(st)
-  st.ms = st.ms or text(math.max(clock(), (split(st.last)))) .. '-*'
-  return st.ms
+-- nextids says what new ids begin with, and the offset of their counts: all of one script get one time, so they follow one another.
+local function nextids(st)
+  if not st.ms then
+    local now, ms, seq = clock(), split(st.last)
+    if now > ms then
+      ms, seq = now, -1
+    elseif seq >= 2 ^ 52 then -- of others; more would not be exact here
+      ms, seq = ms + 1, -1
+    end
+    st.ms, st.offset = text(ms) .. '-*', text(st.added - seq)
+  end
+  return st.ms, st.offset
 end
 
--- append adds one event with these fields after type and data, whose first two are rpw and what follows the count in the
+-- append adds one event with these fields after type and data, whose first two are rpw and what follows the offset in the
 -- meta field.
 local function append(st, kind, data, meta, headers)
-  st.added = st.added + 1
+  local ms, offset = nextids(st)
   if headers then
-    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta, unpack(headers))
+    st.last = call('XADD', st.main, ms, kind, data, 'rpw', offset .. meta, unpack(headers))
   else
-    st.last = call('XADD', st.main, nextms(st), kind, data, 'rpw', text(st.added) .. meta)
+    st.last = call('XADD', st.main, ms, kind, data, 'rpw', offset .. meta)
   end
+  st.added = st.added + 1
   st.length = st.length + 1
   return st.last
 end

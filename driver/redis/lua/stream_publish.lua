@@ -1,8 +1,8 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
 -- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_lib names
--- ARGV  1 how a history begins, see open  2 the channel  3 the events, if they are few and small, as their readers get them with the message ("": they
---       read them)  4 the number of batches; for each of them
+-- ARGV  1 how a history begins, see open  2 the channel  3 whether the message carries the events: "": no, readers read them; "1": it does; "2": if
+--       somebody has heard the one before  4 the number of batches; for each of them
 --       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all
 --       of them are plain, without key and headers; then for each event: type  data, and if not all are plain:
 --       more ("": this one is; else how many arguments follow)  key  headers
@@ -43,14 +43,11 @@ end
 
 -- writeplain appends a batch of plain events, whose arguments begin at from, and returns the run of its answer.
 local function writeplain(b, from)
-  local main, ms = st.main, nextms(st)
+  local main, ms, offset = st.main, nextids(st)
   local count = st.added
-  local first = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', count + 1)
+  local first = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', offset)
   local last = first
-  for i = 2, b.n do
-    from = from + 2
-    last = call('XADD', main, ms, ARGV[from], ARGV[from + 1], 'rpw', count + i)
-  end
+  for i = from + 2, from + 2 * b.n - 2, 2 do last = call('XADD', main, ms, ARGV[i], ARGV[i + 1], 'rpw', offset) end
   st.last, st.added, st.length = last, count + b.n, st.length + b.n
   return st.epoch .. ' ' .. first .. ' ' .. text(count + 1) .. ' ' .. b.n
 end
@@ -134,9 +131,11 @@ end
 local answers = {}
 for i = 1, tonumber(ARGV[4]) do answers[i] = publish() end
 if st.added > was then
-  call('HSET', st.meta, 'a', text(st.added))
-  local message = ending(st)
-  if ARGV[3] ~= '' and st.added - was == whole then message = message .. '\n' .. begin .. '\n' .. ARGV[3] end
-  call('PUBLISH', ARGV[2], message)
+  local channel, message, carry = ARGV[2], ending(st), ARGV[3]
+  if (carry == '1' or carry == '2' and st.heard and st.heard ~= '0') and st.added - was == whole then
+    ARGV[1], ARGV[2], ARGV[5] = message, begin, '' -- the places around it, and no name of a producer
+    message = cmsgpack.pack(ARGV)
+  end
+  call('HSET', st.meta, 'a', text(st.added), 'w', call('PUBLISH', channel, message))
 end
 return answers
