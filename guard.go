@@ -33,7 +33,8 @@ type call struct {
 // invoke takes one call through the guard. verb is a method expression, so that nothing is allocated for it.
 func invoke[B, Q, A any](ctx context.Context, c call, contract B, verb func(B, context.Context, Q) (A, error), req Q) (A, error) {
 	var none A
-	ctx, p, err := c.begin(ctx, any(contract) != nil)
+	p := passage{call: c}
+	ctx, err := p.begin(ctx, any(contract) != nil)
 	if err != nil {
 		return none, err
 	}
@@ -97,39 +98,39 @@ func (c call) do(ctx context.Context, verb func(context.Context) error) error {
 // passage is a call that was let through.
 type passage struct {
 	call
-	start   time.Time // only of a call that does not wait, or for an observer
-	since   time.Time // opTimeout counts from here: the start, or the first failure of a call that waits
-	release func()    // of what a wait holds; nil if the call does not wait
+	start   time.Duration // since the Hub began; only of a call that does not wait, or for an observer
+	since   time.Duration // opTimeout counts from here: the start, or the first failure of a call that waits; negative: not yet
+	release func()        // of what a wait holds; nil if the call does not wait
 }
 
 // begin refuses what must not reach the driver, and prepares ctx.
-func (c call) begin(ctx context.Context, supported bool) (context.Context, passage, error) {
-	h := c.h
-	p := passage{call: c}
+func (p *passage) begin(ctx context.Context, supported bool) (context.Context, error) {
+	h := p.h
 	switch {
 	case ctx == nil:
-		return nil, p, c.wrap(Errorf(ErrInvalid, "the context is nil"))
+		return nil, p.wrap(Errorf(ErrInvalid, "the context is nil"))
 	case h.ctx == nil || h.closed.Load():
-		return nil, p, c.wrap(Errorf(ErrClosed, "the hub is closed"))
+		return nil, p.wrap(Errorf(ErrClosed, "the hub is closed"))
 	case ctx.Err() != nil:
-		return nil, p, ctx.Err()
+		return nil, ctx.Err()
 	case !supported:
-		return nil, p, c.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
+		return nil, p.wrap(Errorf(errors.ErrUnsupported, "the driver does not implement this part"))
 	}
-	if c.waits { // a closing Hub ends waits
+	if p.waits { // a closing Hub ends waits
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
-		ctx, p.release = waiting, func() { stop(); cancel(nil) }
+		ctx, p.release, p.since = waiting, func() { stop(); cancel(nil) }, -1
 	}
-	if !c.waits {
-		p.start = time.Now()
+	if !p.waits || h.observer != nil {
+		p.start = h.age()
+	}
+	if !p.waits {
 		p.since = p.start
 	}
 	if h.observer != nil {
-		p.start = time.Now()
-		ctx = h.observer.Begin(ctx, c.operation())
+		ctx = h.observer.Begin(ctx, p.operation())
 	}
-	return ctx, p, nil
+	return ctx, nil
 }
 
 func (c call) operation() Operation {
@@ -137,13 +138,15 @@ func (c call) operation() Operation {
 }
 
 // end makes of err what the caller sees.
-func (p passage) end(ctx context.Context, retries int, err error) error {
-	err = p.wrap(p.closing(ctx, err))
+func (p *passage) end(ctx context.Context, retries int, err error) error {
+	if err != nil {
+		err = p.wrap(p.closing(ctx, err))
+	}
 	if p.release != nil {
 		p.release()
 	}
 	if o := p.h.observer; o != nil {
-		o.End(ctx, p.operation(), Outcome{Took: time.Since(p.start), Retries: retries, Err: err})
+		o.End(ctx, p.operation(), Outcome{Took: p.h.age() - p.start, Retries: retries, Err: err})
 	}
 	return err
 }
@@ -163,12 +166,12 @@ func (p *passage) again(ctx context.Context, err error, retries int) bool {
 	if p.nested || uncertain && !p.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return false
 	}
-	now := time.Now()
-	if p.since.IsZero() {
+	now := p.h.age()
+	if p.since < 0 {
 		p.since = now
 	}
 	pause := backoff(retries)
-	if now.Add(pause).Sub(p.since) > opTimeout {
+	if now+pause-p.since > opTimeout {
 		return false
 	}
 	p.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
@@ -180,7 +183,7 @@ func (p *passage) within(ctx context.Context) (context.Context, context.CancelFu
 	if p.waits {
 		return ctx, func() {}
 	}
-	return context.WithDeadline(ctx, p.since.Add(opTimeout))
+	return context.WithTimeout(ctx, p.since+opTimeout-p.h.age())
 }
 
 // backoff is the pause before repeat n (from 0).

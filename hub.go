@@ -23,6 +23,7 @@ type Hub struct {
 	parts     Parts
 
 	id    [16]byte // of the Hub as a producer
+	born  time.Time
 	lanes lanePool
 	lines lines
 	loads flights
@@ -93,7 +94,7 @@ func New(parts Parts, opts ...Option) (*Hub, error) {
 }
 
 func newHub(opts []Option) (*Hub, error) {
-	h := &Hub{shutdown: make(chan struct{})}
+	h := &Hub{shutdown: make(chan struct{}), born: time.Now()}
 	rand.Read(h.id[:])
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	h.ctx.Done() // its channel belongs to the Hub's maker, also if a testing/synctest bubble waits on it first
@@ -115,6 +116,9 @@ func (h *Hub) use(parts Parts) error {
 	h.parts = parts
 	return nil
 }
+
+// age is how long the Hub exists. It is what calls are timed by: less work than the time of day.
+func (h *Hub) age() time.Duration { return time.Since(h.born) }
 
 // orClosed lets a nil Hub be a closed one.
 func (h *Hub) orClosed() *Hub {

@@ -40,6 +40,9 @@ const maxNamespace = 64
 // The error is ErrInvalid, names the place and never echoes raw bytes. Names are compared
 // bytewise; they are not normalised.
 func CheckName(kind, name string) error {
+	if isPlain(name) {
+		return nil
+	}
 	switch {
 	case name == "":
 		return Errorf(ErrInvalid, "%s name is empty", kind)
@@ -82,6 +85,9 @@ func namespaceLen(name string) int {
 
 // checkStream is CheckName for a stream that may also be a dead-letter stream.
 func checkStream(name string) error {
+	if isPlain(name) {
+		return nil
+	}
 	stream, group, ok := ParseDeadLetter(name)
 	if !ok {
 		return CheckName("stream", name)
@@ -109,6 +115,23 @@ func QuoteName(name string) string {
 var nameBytes = func() (ok [utf8.RuneSelf]bool) {
 	for c := ' '; c < 0x7f; c++ {
 		ok[c] = !strings.ContainsRune(`{}*?[]\^`, c)
+	}
+	return ok
+}()
+
+// isPlain reports whether a name is of letters, digits and -_:/ only, as most are: then nothing in it needs a closer look.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if !plainBytes[name[i]] {
+			return false
+		}
+	}
+	return name != "" && len(name) <= MaxName
+}
+
+var plainBytes = func() (ok [256]bool) {
+	for _, c := range []byte("-_:/0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		ok[c] = true
 	}
 	return ok
 }()

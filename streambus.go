@@ -161,8 +161,10 @@ func (e Event) Position() Position { return Position{Epoch: e.Epoch, ID: e.ID, C
 // Size is what an event counts against limits: the bytes of its type, key, payload and headers.
 func (e NewEvent) Size() int {
 	n := len(e.Type) + len(e.Key) + len(e.Data)
-	for k, v := range e.Header {
-		n += len(k) + len(v)
+	if len(e.Header) > 0 { // the loop costs, also if there is nothing
+		for k, v := range e.Header {
+			n += len(k) + len(v)
+		}
 	}
 	return n
 }

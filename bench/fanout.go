@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -51,15 +50,13 @@ func (t *trial) fanOut(ctx context.Context, readers []*reader, publish func() er
 
 // await waits until each reader has got n.
 func await(ctx context.Context, readers []*reader, n int64) error {
-	for ctx.Err() == nil {
-		slowest := int64(math.MaxInt64)
-		for _, r := range readers {
-			slowest = min(slowest, r.got.Load())
+	for _, r := range readers {
+		for r.got.Load() < n {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			runtime.Gosched()
 		}
-		if slowest >= n {
-			return nil
-		}
-		runtime.Gosched()
 	}
-	return context.Cause(ctx)
+	return nil
 }

@@ -288,6 +288,7 @@ func (c *client) ask(ctx context.Context, r request) (reply packet, sent bool, e
 	}
 	select {
 	case reply = <-x.reply:
+		c.out.confirm(message)
 		return reply, true, nil
 	case <-c.ctx.Done():
 		select {

@@ -152,6 +152,10 @@ func planOf(t reflect.Type) *plan {
 		return planOfError()
 	case reflect.TypeFor[map[string]string]():
 		return &plan{encodeTexts, decodeTexts}
+	case reflect.TypeFor[rpw.Event]():
+		return planOfEvent()
+	case reflect.TypeFor[[]rpw.Event]():
+		return planOfEvents()
 	}
 	switch t.Kind() {
 	case reflect.Bool:
@@ -233,20 +237,28 @@ func decodeFloat(d *decoder, v reflect.Value) {
 	}
 }
 
-func encodeBytes(e *encoder, v reflect.Value) {
-	if v.IsNil() {
+func encodeBytes(e *encoder, v reflect.Value) { e.bytes(v.Bytes()) }
+
+func decodeBytes(d *decoder, v reflect.Value) {
+	if b := d.bytes(); b != nil {
+		v.SetBytes(b)
+	}
+}
+
+func (e *encoder) bytes(b []byte) {
+	if b == nil {
 		e.uvarint(0)
 		return
 	}
-	b := v.Bytes()
 	e.uvarint(uint64(len(b)) + 1)
 	e.b = append(e.b, b...)
 }
 
-func decodeBytes(d *decoder, v reflect.Value) {
+func (d *decoder) bytes() []byte {
 	if n, some := d.count(); some {
-		v.SetBytes(d.take(uint64(n)))
+		return d.take(uint64(n))
 	}
+	return nil
 }
 
 // encodeTime: a 0 for the zero time, else a 1, seconds since 1970 and nanoseconds.
@@ -279,8 +291,13 @@ func decodeTime(d *decoder, v reflect.Value) {
 // A map costs this much, beside twice its keys and values: room grows by doubling.
 const mapCost = 320
 
-func encodeTexts(e *encoder, v reflect.Value) {
-	m := *v.Addr().Interface().(*map[string]string)
+func encodeTexts(e *encoder, v reflect.Value) { e.texts(*v.Addr().Interface().(*map[string]string)) }
+
+func decodeTexts(d *decoder, v reflect.Value) {
+	*v.Addr().Interface().(*map[string]string) = d.texts()
+}
+
+func (e *encoder) texts(m map[string]string) {
 	if m == nil {
 		e.uvarint(0)
 		return
@@ -293,10 +310,10 @@ func encodeTexts(e *encoder, v reflect.Value) {
 	}
 }
 
-func decodeTexts(d *decoder, v reflect.Value) {
+func (d *decoder) texts() map[string]string {
 	n, some := d.count()
 	if !some || !d.spend(1, mapCost) || !d.spend(n, 64) {
-		return
+		return nil
 	}
 	m := make(map[string]string, n)
 	for range n {
@@ -305,9 +322,9 @@ func decodeTexts(d *decoder, v reflect.Value) {
 	}
 	if len(m) != n {
 		d.fail("a key comes twice")
-		return
+		return nil
 	}
-	*v.Addr().Interface().(*map[string]string) = m
+	return m
 }
 
 func planOfMap(t reflect.Type) *plan {
@@ -384,8 +401,10 @@ func planOfPointer(t reflect.Type) *plan {
 	}
 }
 
-func planOfSlice(t reflect.Type) *plan {
-	elem, size := planOf(t.Elem()), int(t.Elem().Size())
+func planOfSlice(t reflect.Type) *plan { return planOfSliceOf(t, planOf(t.Elem())) }
+
+func planOfSliceOf(t reflect.Type, elem *plan) *plan {
+	size := int(t.Elem().Size())
 	return &plan{
 		func(e *encoder, v reflect.Value) {
 			if v.IsNil() {

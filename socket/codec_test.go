@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,6 +88,67 @@ func TestCodecReturnsWhatWentIn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEventsByHand: the plan of events made by hand writes and reads what the one made from their type does, also from broken bodies.
+func TestEventsByHand(t *testing.T) {
+	f := filler{rand.New(rand.NewPCG(3, 4))}
+	one, usual := planOfEvent(), planOfStruct(reflect.TypeFor[rpw.Event]())
+	several, usualSeveral := planOfEvents(), planOfSliceOf(reflect.TypeFor[[]rpw.Event](), usual)
+	agree := func(byHand, usual *plan, in reflect.Value) {
+		b := usual.append(nil, in.Interface())
+		require.Equal(t, b, byHand.append(nil, in.Interface()))
+		broken := slices.Clone(b)
+		if len(broken) > 0 {
+			broken[f.IntN(len(broken))] = byte(f.Uint32())
+		}
+		for _, body := range [][]byte{b, b[:f.IntN(len(b)+1)], broken} {
+			want, got := reflect.New(in.Type().Elem()), reflect.New(in.Type().Elem())
+			wantErr, err := usual.parse(body, want.Interface()), byHand.parse(body, got.Interface())
+			require.Equal(t, wantErr, err)
+			if err == nil {
+				require.Equal(t, want.Interface(), got.Interface())
+			}
+		}
+	}
+	for range 3000 {
+		event, events := new(rpw.Event), new([]rpw.Event)
+		f.fill(reflect.ValueOf(event).Elem())
+		f.fill(reflect.ValueOf(events).Elem())
+		oneHeader(event)
+		for i := range *events {
+			oneHeader(&(*events)[i])
+		}
+		agree(one, usual, reflect.ValueOf(event))
+		agree(several, usualSeveral, reflect.ValueOf(events))
+	}
+}
+
+// oneHeader leaves an event one header at most, since a map is written in no order.
+func oneHeader(e *rpw.Event) {
+	for k := range e.Header {
+		if len(e.Header) > 1 {
+			delete(e.Header, k)
+		}
+	}
+}
+
+// BenchmarkPage is a page of events on its way: written and read.
+func BenchmarkPage(b *testing.B) {
+	page := make([]rpw.Event, 256)
+	for i := range page {
+		page[i] = rpw.Event{ID: rpw.ID{MS: 1_800_000_000_000, Seq: uint64(i)}, Epoch: 1 << 63, Count: uint64(i), Type: "write", Data: make([]byte, benchSize)}
+	}
+	var body []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		body = opRead.answer.append(body[:0], &page)
+		var got []rpw.Event
+		if err := opRead.answer.parse(body, &got); err != nil || len(got) != len(page) {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(page)), "ns/event")
 }
 
 // TestPayloadsAreNotCopied: a payload is part of the message that brought it, and cannot grow into what follows.

@@ -2,6 +2,8 @@ package socket
 
 import (
 	"context"
+	"io"
+	"slices"
 
 	"github.com/coder/websocket"
 )
@@ -23,6 +25,32 @@ type conn interface {
 	Close(code websocket.StatusCode, reason string) error
 	// CloseNow drops the connection.
 	CloseNow() error
+}
+
+// inbox reads messages in one piece each. It expects one of about the size of the one before, and copies one that is much smaller, since what is
+// read may be kept long.
+type inbox struct{ last int }
+
+// leastMessage is room for a small message.
+const leastMessage = 128
+
+func (i *inbox) read(r io.Reader) (message []byte, err error) {
+	message = make([]byte, 0, max(leastMessage, min(i.last+i.last/8, 2*coalesce)))
+	for {
+		n, err := r.Read(message[len(message):cap(message)])
+		message = message[:len(message)+n]
+		switch {
+		case err == io.EOF:
+			if i.last = len(message); leastMessage < cap(message) && len(message) < cap(message)/2 {
+				message = slices.Clone(message)
+			}
+			return message, nil
+		case err != nil:
+			return nil, err
+		case len(message) == cap(message):
+			message = slices.Grow(message, len(message))
+		}
+	}
 }
 
 // The codes with which a server closes a connection, beside those of RFC 6455. Those from 4000 are for clients to act upon.

@@ -31,6 +31,7 @@ type connection struct {
 	remote string
 	pings  bucket // of the client
 	sent   traffic
+	inbox  inbox
 
 	reading, writing heeded // contexts
 
@@ -98,7 +99,7 @@ func (c *connection) Read(ctx context.Context) (websocket.MessageType, []byte, e
 		return 0, nil, c.readError(ctx, err)
 	}
 	c.tcp.SetReadDeadline(time.Now().Add(c.peer.limits.MessageTime))
-	data, err := io.ReadAll(r)
+	data, err := c.inbox.read(r)
 	c.tcp.SetReadDeadline(time.Time{})
 	if err != nil || ctx.Err() != nil { // whose deadline may have been taken away just now
 		return 0, nil, c.readError(ctx, err)

@@ -63,7 +63,7 @@ func (d *dialer) dial(ctx context.Context) (conn, error) {
 		return nil, rpw.Errorf(rpw.ErrUnavailable, "the WebSocket server at %s does not speak %s", d.host, Subprotocol)
 	}
 	ws.SetReadLimit(maxAnswer + coalesce)
-	return dialled{ws, below}, nil
+	return &dialled{Conn: ws, below: below}, nil
 }
 
 // dialled is a connection to a server. Contexts do not end its reads and writes, which is costly; CloseNow does, also while Close waits for the
@@ -71,17 +71,23 @@ func (d *dialer) dial(ctx context.Context) (conn, error) {
 type dialled struct {
 	*websocket.Conn
 	below net.Conn
+	inbox inbox
 }
 
-func (d dialled) Read(context.Context) (websocket.MessageType, []byte, error) {
-	return d.Conn.Read(context.Background())
+func (d *dialled) Read(context.Context) (websocket.MessageType, []byte, error) {
+	typ, r, err := d.Reader(context.Background())
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err := d.inbox.read(r)
+	return typ, data, err
 }
 
-func (d dialled) Write(_ context.Context, typ websocket.MessageType, data []byte) error {
+func (d *dialled) Write(_ context.Context, typ websocket.MessageType, data []byte) error {
 	return d.Conn.Write(context.Background(), typ, data)
 }
 
-func (d dialled) CloseNow() error {
+func (d *dialled) CloseNow() error {
 	d.below.Close() // whoever is at work with d lets go
 	return d.Conn.CloseNow()
 }

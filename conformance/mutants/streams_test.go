@@ -3,18 +3,18 @@ package mutants
 var streamMutants = []mutant{
 	{"S1", "ids come from the clock alone", "stream.go",
 		`st.last.Seq++`, `st.last = rpw.ID{MS: ms}`, "Streams/Publish/OrderIsTotalAndStrict"},
-	{"S1", "what a reader appends is in the next event", "publish.go",
-		`slices.Clip(a.block[start:])`, `a.block[start:]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
+	{"S1", "what a reader appends is in the next event", "supply.go",
+		`slices.Clip(s.block[start:])`, `s.block[start:]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
 
 	{"S2", "an expectation compares ids only", "publish.go",
 		`batch.Expect != st.end()`, `batch.Expect.ID != st.last`, "Streams/Publish/ExpectOfATwinIsConflict"},
 	{"S2", "the first events of a bad batch are stored", "../../guard_streams.go",
 		"n, err := checkEvent(&b.Events[i])\n\t\tif err != nil {\n\t\t\treturn err", "n, err := checkEvent(&b.Events[i])\n\t\tif err != nil {\n\t\t\tb.Events = b.Events[:i]\n\t\t\tbreak",
 		"Streams/Publish/BatchIsAllOrNone"},
-	{"S2", "payloads are not copied", "publish.go",
-		`start := len(a.block)
-	a.block = append(a.block, data...)
-	return slices.Clip(a.block[start:])`, `return data`, "Streams/Publish/CallersBuffersStayTheirs"},
+	{"S2", "payloads are not copied", "supply.go",
+		`start := len(s.block)
+	s.block = append(s.block, data...)
+	return slices.Clip(s.block[start:])`, `return data`, "Streams/Publish/CallersBuffersStayTheirs"},
 	{"S2", "a late execution is stored", "lanes.go",
 		`case lane.Seq < last.seq:`, `case false:`, "Streams/Producer/SmallerSeqIsRefused"},
 

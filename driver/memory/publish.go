@@ -1,11 +1,9 @@
 package memory
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -61,8 +59,7 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 		return err
 	}
 	until := now.Add(cmp.Or(batch.KeyWindow, rpw.RepeatWindow))
-	payloads := newArena(batch.Events)
-	var records []record
+	st.supply.expect(batch.Events)
 	for i := range batch.Events {
 		if !positions[i].IsZero() {
 			continue
@@ -75,12 +72,8 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 				continue
 			}
 		}
-		if len(records) == 0 {
-			records = make([]record, min(len(batch.Events)-i, recordBlock))
-		}
-		rec := &records[0]
-		records = records[1:]
-		rec.Event = rpw.Event{Type: e.Type, Data: payloads.copy(e.Data), Key: e.Key, Header: maps.Clone(e.Header)}
+		rec := st.supply.record(int(st.live))
+		rec.Event = rpw.Event{Type: e.Type, Data: st.supply.copy(e.Data, st.bytes), Key: e.Key, Header: maps.Clone(e.Header)}
 		rec.size = e.Size()
 		st.append(rec, now)
 		positions[i] = rec.Position()
@@ -134,42 +127,9 @@ func (st *stream) wake(n int) {
 		return
 	}
 	st.readers.wakeAll()
-	for _, g := range st.groups {
-		g.waiting.wake(n)
-	}
-}
-
-// arena copies small payloads of a batch into common blocks, to allocate seldom. Blocks are small, since each
-// lives as long as any payload in it.
-type arena struct {
-	block []byte
-	rest  int // bytes of small payloads still to come
-}
-
-const (
-	arenaBlock   = 32 << 10
-	arenaPayload = 2 << 10 // larger payloads are on their own
-	recordBlock  = 64      // records allocated together, for the same reason no more
-)
-
-func newArena(events []rpw.NewEvent) (a arena) {
-	for i := range events {
-		if n := len(events[i].Data); n <= arenaPayload {
-			a.rest += n
+	if len(st.groups) > 0 { // the loop costs, also if there is nothing
+		for _, g := range st.groups {
+			g.waiting.wake(n)
 		}
 	}
-	return a
-}
-
-func (a *arena) copy(data []byte) []byte {
-	if data == nil || len(data) > arenaPayload {
-		return slices.Clip(bytes.Clone(data)) // full, so that an append by a reader copies
-	}
-	if cap(a.block)-len(a.block) < len(data) || a.block == nil {
-		a.block = make([]byte, 0, min(a.rest, arenaBlock))
-	}
-	a.rest -= len(data)
-	start := len(a.block)
-	a.block = append(a.block, data...)
-	return slices.Clip(a.block[start:])
 }

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -92,6 +93,7 @@ func (g *group) bury(p *pending, reason string, now time.Time) {
 		header[rpw.HeaderDeadConsumer] = p.holder.name
 	}
 	origin := p.rec.Event
+	origin.Data = slices.Clip(bytes.Clone(origin.Data)) // out of the block that it shares with events which may go soon
 	rec := &record{Event: rpw.Event{Type: origin.Type, Data: origin.Data, Key: origin.Key, Header: header}, origin: &origin}
 	rec.size = sizeOf(&rec.Event)
 

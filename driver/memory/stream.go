@@ -23,8 +23,9 @@ type stream struct {
 	bytes    int64          // their size
 	last     rpw.ID         // of the newest event ever added
 	added    uint64         // its count
-	trimmed  rpw.Position   // of the newest event that retention removed; the place before the oldest one
-	edited   uint64         // the greatest count of an event removed by DeleteEvents
+	supply   supply
+	trimmed  rpw.Position // of the newest event that retention removed; the place before the oldest one
+	edited   uint64       // the greatest count of an event removed by DeleteEvents
 	keep     rpw.Retention
 	keys     keyring
 	answered lanes[[]rpw.Position] // by producer
@@ -78,6 +79,7 @@ func (st *stream) append(rec *record, now time.Time) {
 func (st *stream) release(rec *record) {
 	if rec.refs--; rec.refs == 0 {
 		st.store.release(rec.cost())
+		st.supply.takeBack(rec)
 	}
 }
 

@@ -216,7 +216,7 @@ func TestIDsGrowWhenTheClockFallsBack(t *testing.T) {
 
 func TestCallersMayReuseWhatTheyPassed(t *testing.T) {
 	b := newBus(t)
-	big := make([]byte, 2*arenaPayload)
+	big := make([]byte, 2*smallPayload)
 	data, header := []byte("data"), map[string]string{"k": "v"}
 	b.publish(rpw.Batch{Stream: "s", Events: []rpw.NewEvent{
 		{Type: "small", Data: data, Header: header}, {Type: "big", Data: big}, {Type: "empty", Data: []byte{}}, {Type: "nil"},
@@ -228,19 +228,19 @@ func TestCallersMayReuseWhatTheyPassed(t *testing.T) {
 	assert.Equal(t, "data", string(events[0].Data))
 	assert.Equal(t, map[string]string{"k": "v"}, events[0].Header)
 	assert.Zero(t, events[1].Data[0])
-	_ = append(events[0].Data, "beyond"...) // must not reach the neighbour in the arena
+	_ = append(events[0].Data, "beyond"...) // must not reach the neighbour in the block
 	events[3] = rpw.Event{}                 // nor the page of another reader
 	again := b.read(rpw.ReadRequest{Stream: "s"})
 	assert.Equal(t, "nil", again[3].Type)
 	assert.Empty(t, again[2].Data)
-	assert.Equal(t, make([]byte, 2*arenaPayload), again[1].Data)
+	assert.Equal(t, make([]byte, 2*smallPayload), again[1].Data)
 }
 
-func TestArenaNeverMixesPayloads(t *testing.T) {
+func TestPayloadsOfABlockNeverMix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		events := make([]rpw.NewEvent, rapid.IntRange(1, 200).Draw(t, "n"))
 		for i := range events {
-			events[i].Data = slices.Repeat([]byte{byte(i)}, rapid.IntRange(0, 2*arenaPayload).Draw(t, "len"))
+			events[i].Data = slices.Repeat([]byte{byte(i)}, rapid.IntRange(0, 2*smallPayload).Draw(t, "len"))
 		}
 		b := newBus(t)
 		b.publish(rpw.Batch{Stream: "s", Events: events})

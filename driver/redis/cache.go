@@ -167,9 +167,7 @@ func (c cache) Increment(ctx context.Context, items []rpw.CacheIncrement) ([]rpw
 func (c cache) write(ctx context.Context, sc *script, calls []scriptCall) []scriptAnswer {
 	answers := c.execAll(ctx, sc, calls)
 	if c.near != nil {
-		for _, call := range calls {
-			c.near.forget(call.keys)
-		}
+		c.near.forget(calls)
 	}
 	return answers
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,13 +59,10 @@ func (n *near) close(ctx context.Context) error {
 func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) ([]rpw.Value, error) {
 	values := make([]rpw.Value, len(keys))
 	var missing map[*nearNode][]int
-	var full [128]byte // most keys fit: a hit makes no string
 	now := time.Now()
 	for i, key := range keys {
-		full := append(append(full[:0], n.prefix...), key...)
-		node := n.node(full)
-		var found bool
-		if values[i], found = node.find(full, now, maxStale); found {
+		node := n.node(key)
+		if node.find(key, now, maxStale, &values[i]) {
 			continue
 		}
 		if missing == nil {
@@ -72,10 +70,13 @@ func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) (
 		}
 		missing[node] = append(missing[node], i)
 	}
+	if missing == nil { // as nearly always
+		return values, nil
+	}
 	for node, places := range missing {
 		asked := make([]string, len(places))
 		for j, i := range places {
-			asked[j] = n.prefix + keys[i]
+			asked[j] = keys[i]
 		}
 		loaded, err := n.load(ctx, node, asked)
 		if err != nil {
@@ -97,11 +98,26 @@ func (n *near) load(ctx context.Context, node *nearNode, keys []string) ([]rpw.V
 		}
 		n.slots.Store(nil) // it may not have these slots any more
 	}
-	return n.read(ctx, n.store.client, keys)
+	return n.read(ctx, n.store.client, n.full(keys))
 }
 
-// forget drops keys that this process has written, so that it never reads what it replaced.
-func (n *near) forget(keys []string) {
+// full are the names that cache keys have in the store.
+func (n *near) full(keys []string) []string {
+	full := make([]string, len(keys))
+	for i, key := range keys {
+		full[i] = n.prefix + key
+	}
+	return full
+}
+
+// forget drops the keys of calls that have written them from here, so that this process never reads what it replaced.
+func (n *near) forget(calls []scriptCall) {
+	var keys []string
+	for _, call := range calls {
+		for _, full := range call.keys {
+			keys = append(keys, strings.TrimPrefix(full, n.prefix))
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, node := range n.nodes {
@@ -110,7 +126,7 @@ func (n *near) forget(keys []string) {
 }
 
 // node is the part that a key belongs to; nil while that is not known, and if the server does not let us.
-func (n *near) node(key []byte) *nearNode {
+func (n *near) node(key string) *nearNode {
 	if n.off.Load() {
 		return nil
 	}
@@ -127,7 +143,7 @@ func (n *near) node(key []byte) *nearNode {
 		n.learnSlots()
 		return nil
 	}
-	command := n.store.client.B().Get().Key(string(key)).Build()
+	command := n.store.client.B().Get().Key(n.prefix + key).Build()
 	return slots[command.Slot()]
 }
 
@@ -137,7 +153,7 @@ func (n *near) at(addr string, client rueidis.Client) *nearNode {
 	defer n.mu.Unlock()
 	node := n.nodes[addr]
 	if node == nil && n.ctx.Err() == nil {
-		node = &nearNode{near: n, client: client, values: newNearValues(n.store.opt.NearCache), wanted: make(chan struct{}, 1)}
+		node = &nearNode{near: n, client: client, values: newNearValues(n.prefix, n.store.opt.NearCache), wanted: make(chan struct{}, 1)}
 		n.nodes[addr] = node
 		n.tasks.Go(node.run)
 	}

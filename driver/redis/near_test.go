@@ -49,8 +49,7 @@ func linked(t *testing.T, s *store, key string) {
 	require.Eventually(t, func() bool {
 		_, err := nearly(t, s, key)
 		require.NoError(t, err)
-		_, here := s.near.at("", s.client).find([]byte(s.keys.cache(key)), time.Now(), time.Hour)
-		return here
+		return s.near.at("", s.client).find(key, time.Now(), time.Hour, new(rpw.Value))
 	}, 10*time.Second, time.Millisecond)
 }
 
@@ -106,11 +105,9 @@ func TestNearAfterAFreeze(t *testing.T) {
 	s, _ := nearStore(t, server.Addr, "", "")
 	server.CLI(t, "SET", "p:c:k", "1")
 	linked(t, s, "k")
-	node, key := s.near.at("", s.client), []byte(s.keys.cache("k"))
-	_, ok := node.find(key, time.Now().Add(nearBound+time.Second), time.Hour)
-	assert.False(t, ok, "the proof is too old")
-	_, ok = node.find(key, time.Now(), time.Nanosecond)
-	assert.False(t, ok, "for what the caller wants")
+	node, key := s.near.at("", s.client), "k"
+	assert.False(t, node.find(key, time.Now().Add(nearBound+time.Second), time.Hour, new(rpw.Value)), "the proof is too old")
+	assert.False(t, node.find(key, time.Now(), time.Nanosecond, new(rpw.Value)), "for what the caller wants")
 
 	then := time.Now()
 	assert.Equal(t, 5*time.Second, age(then.Add(5*time.Second), then))
@@ -135,30 +132,26 @@ func TestNearWithoutPermission(t *testing.T) {
 }
 
 func TestNearKeepsNothingThatChangedOnItsWay(t *testing.T) {
-	v := newNearValues(1 << 20)
+	v := newNearValues("", 1<<20)
 	key, now := "k", time.Now()
 	begun := v.begin([]string{key})
 	v.drop([]string{key})
 	v.finish([]string{key}, begun, []rpw.Value{{Found: true, TTL: rpw.NoTTL}}, now)
-	_, ok := v.get([]byte(key), now)
-	assert.False(t, ok, "dropped while it was read")
+	assert.False(t, v.get(key, now, new(rpw.Value)), "dropped while it was read")
 
 	first := v.begin([]string{key})
 	v.clear()
 	second := v.begin([]string{key})
 	v.finish([]string{key}, first, []rpw.Value{{Found: true, TTL: rpw.NoTTL}}, now)
-	_, ok = v.get([]byte(key), now)
-	assert.False(t, ok, "begun before")
+	assert.False(t, v.get(key, now, new(rpw.Value)), "begun before")
 	v.finish([]string{key}, second, []rpw.Value{{Found: true, TTL: time.Second}}, now)
-	_, ok = v.get([]byte(key), now)
-	assert.True(t, ok, "begun after")
-	_, ok = v.get([]byte(key), now.Add(time.Second))
-	assert.False(t, ok, "lapsed")
+	assert.True(t, v.get(key, now, new(rpw.Value)), "begun after")
+	assert.False(t, v.get(key, now.Add(time.Second), new(rpw.Value)), "lapsed")
 	assert.Empty(t, v.shard(key).loads)
 }
 
 func TestNearIsBounded(t *testing.T) {
-	v := newNearValues(1 << 20)
+	v := newNearValues("", 1<<20)
 	for i := range 10_000 {
 		key := []string{strconv.Itoa(i)}
 		v.finish(key, v.begin(key), []rpw.Value{{Data: make([]byte, 1000), Found: true, TTL: rpw.NoTTL}}, time.Now())

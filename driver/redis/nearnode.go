@@ -31,22 +31,22 @@ type nearNode struct {
 	used   atomic.Int64                            // when it was read last, about, Unix ms
 }
 
-// find gives a value from here. A nil node has none.
-func (n *nearNode) find(key []byte, now time.Time, maxStale time.Duration) (rpw.Value, bool) {
+// find gives a value from here, into value; false: there is none. A nil node has none.
+func (n *nearNode) find(key string, now time.Time, maxStale time.Duration, value *rpw.Value) bool {
 	if n == nil {
-		return rpw.Value{}, false
+		return false
 	}
 	n.touch(now)
 	proven := n.proven.Load()
 	if proven == nil || age(now, *proven) > min(maxStale, nearBound) {
-		return rpw.Value{}, false
+		return false
 	}
-	return n.values.get(key, now)
+	return n.values.get(key, now, value)
 }
 
 // age is how long ago a time was, by the clock that says more: one stands still while the machine sleeps, the other can be set back.
 func age(now, then time.Time) time.Duration {
-	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+	return max(now.Sub(then), time.Duration(now.UnixNano()-then.UnixNano()))
 }
 
 // touch keeps the link up.
@@ -62,15 +62,15 @@ func (n *nearNode) touch(now time.Time) {
 	}
 }
 
-// load reads values by the link, and keeps them; without a link it only reads.
+// load reads the values of cache keys by the link, and keeps them; without a link it only reads.
 func (n *nearNode) load(ctx context.Context, keys []string) ([]rpw.Value, error) {
 	conn := n.conn.Load()
 	if conn == nil {
-		return n.near.read(ctx, n.near.store.client, keys)
+		return n.near.read(ctx, n.near.store.client, n.near.full(keys))
 	}
 	sent := time.Now()
 	begun := n.values.begin(keys)
-	values, err := n.near.read(ctx, *conn, keys)
+	values, err := n.near.read(ctx, *conn, n.near.full(keys))
 	n.values.finish(keys, begun, values, sent)
 	if err == nil {
 		n.prove(sent)

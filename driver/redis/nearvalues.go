@@ -2,6 +2,7 @@ package redis
 
 import (
 	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,17 +16,20 @@ import (
 const nearShards = 16
 
 // nearOverhead is about what an entry takes beside key and value.
-const nearOverhead = 128
+const nearOverhead = 256
 
-// nearValues are the values of a nearNode.
+// nearValues are the values of a nearNode, by cache key. Reads take no lock.
 type nearValues struct {
+	prefix string   // of the keys in the store
+	byKey  sync.Map // of *nearEntry: what the shards have, for reads
 	seed   maphash.Seed
 	shards [nearShards]nearShard
 }
 
 // nearShard is a map with a bound in bytes. Beyond it entries go in no order, those lately read last.
 type nearShard struct {
-	mu      sync.RWMutex
+	all     *nearValues
+	mu      sync.Mutex
 	max     int
 	size    int
 	entries map[string]*nearEntry
@@ -46,10 +50,10 @@ type nearLoad struct {
 	changed uint64
 }
 
-func newNearValues(maxBytes int) *nearValues {
-	v := &nearValues{seed: maphash.MakeSeed()}
+func newNearValues(prefix string, maxBytes int) *nearValues {
+	v := &nearValues{prefix: prefix, seed: maphash.MakeSeed()}
 	for i := range v.shards {
-		v.shards[i] = nearShard{max: maxBytes / nearShards, entries: make(map[string]*nearEntry), loads: make(map[string]*nearLoad)}
+		v.shards[i] = nearShard{all: v, max: maxBytes / nearShards, entries: make(map[string]*nearEntry), loads: make(map[string]*nearLoad)}
 	}
 	return v
 }
@@ -58,25 +62,25 @@ func (v *nearValues) shard(key string) *nearShard {
 	return &v.shards[maphash.String(v.seed, key)%nearShards]
 }
 
-// get gives a value that has not lapsed.
-func (v *nearValues) get(key []byte, now time.Time) (rpw.Value, bool) {
-	s := &v.shards[maphash.Bytes(v.seed, key)%nearShards]
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	e := s.entries[string(key)]
-	if e == nil {
-		return rpw.Value{}, false
+// get gives a value that has not lapsed, into value; false: there is none.
+func (v *nearValues) get(key string, now time.Time, value *rpw.Value) bool {
+	found, ok := v.byKey.Load(key)
+	if !ok {
+		return false
 	}
-	value := e.value
+	e := found.(*nearEntry)
+	ttl := e.value.TTL
 	if !e.ends.IsZero() {
-		if value.TTL = e.ends.Sub(now); value.TTL <= 0 {
-			return rpw.Value{}, false
+		if ttl = e.ends.Sub(now); ttl <= 0 {
+			return false
 		}
 	}
+	*value = e.value
+	value.TTL = ttl
 	if !e.read.Load() {
 		e.read.Store(true)
 	}
-	return value, true
+	return true
 }
 
 // begin notes that keys are being read, and gives the place of each read among the changes.
@@ -131,6 +135,7 @@ func (s *nearShard) finish(key string, begun uint64, value *rpw.Value, sent time
 		return
 	}
 	s.entries[key] = e
+	s.all.byKey.Store(key, e)
 	s.size += e.size
 	s.evict()
 }
@@ -157,6 +162,7 @@ func (s *nearShard) remove(key string) {
 	if e := s.entries[key]; e != nil {
 		s.size -= e.size
 		delete(s.entries, key)
+		s.all.byKey.Delete(key)
 	}
 }
 
@@ -183,8 +189,9 @@ func (v *nearValues) clear() {
 	for i := range v.shards {
 		s := &v.shards[i]
 		s.mu.Lock()
-		clear(s.entries)
-		s.size = 0
+		for key := range s.entries {
+			s.remove(key)
+		}
 		for key := range s.loads {
 			s.change(key)
 		}
@@ -199,8 +206,8 @@ func (v *nearValues) invalidate(changed []rueidis.RedisMessage) {
 		return
 	}
 	for _, m := range changed {
-		if key, err := m.ToString(); err == nil {
-			v.drop([]string{key})
+		if full, err := m.ToString(); err == nil {
+			v.drop([]string{strings.TrimPrefix(full, v.prefix)})
 		}
 	}
 }

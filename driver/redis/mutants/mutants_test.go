@@ -71,6 +71,8 @@ var mutants = []mutate.Mutant{
 		Old: `proven == nil || age(now, *proven) > min(maxStale, nearBound)`, New: `proven == nil`, Test: "TestNearAfterAFreeze"},
 	{Promise: "C6", Name: "a value that changed on its way is kept", File: "nearvalues.go",
 		Old: `value == nil || l.changed > begun`, New: `value == nil`, Test: "TestNearKeepsNothingThatChangedOnItsWay"},
+	{Promise: "C6", Name: "readers still find what has changed", File: "nearvalues.go",
+		Old: "\t\ts.all.byKey.Delete(key)\n", New: "", Test: "TestNearIsTold"},
 
 	{Promise: "A2", Name: "tokens do not grow", File: "lua/actions_claim.lua",
 		Old: `math.max(queue[LAST_TOKEN], now - 1)`, New: `7`, Test: suite + "Actions/Claim/TokensGrow"},
