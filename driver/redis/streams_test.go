@@ -693,3 +693,25 @@ func TestLargeBatchesComeWithTheMessage(t *testing.T) {
 	assert.Equal(t, before, ranges())
 	assert.Equal(t, end[len(end)-1], at)
 }
+
+// TestDeletedEventsAreNotTakenFromAMessage: what a message has carried is out of date once an event is deleted.
+func TestDeletedEventsAreNotTakenFromAMessage(t *testing.T) {
+	b := newBus(t)
+	w, err := b.waker.watch(t.Context(), b.channelOf("s"))
+	require.NoError(t, err)
+	defer w.close()
+	begin, err := b.Locate(t.Context(), "s", rpw.Newest())
+	require.NoError(t, err)
+	at := b.add(1, 3)
+	require.Equal(t, wire(at[2]), told(t, w))
+	events, err := b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: begin, Wait: time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, texts(1, 3), data(events))
+	n, err := b.DeleteEvents(t.Context(), "s", []rpw.ID{at[1].ID})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), n)
+	require.Empty(t, told(t, w))
+	events, err = b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: begin, Wait: time.Minute})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"1", "3"}, data(events))
+}
