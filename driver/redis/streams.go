@@ -29,7 +29,7 @@ func (s *store) streams() rpw.StreamBus {
 		store:   s,
 		sizes:   sizes{seed: maphash.MakeSeed()},
 		queues:  queues{byGroup: make(map[string]*queue)},
-		cursors: cursors{byGroup: make(map[string]string)},
+		cursors: cursors{byGroup: make(map[string]cursor)},
 	}
 }
 
