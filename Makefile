@@ -9,12 +9,15 @@ COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
 LOADTIME   ?= 120
+SOAK       ?= 30m
+OUT        ?= bench/out
+TIMES      ?= 1
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults flake mutants load bench bench-quick microbench fuzz fmt
+.PHONY: help demo test check unit deps faults soak flake mutants load bench bench-quick check-bench microbench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -41,8 +44,12 @@ unit: deps
 deps: ## what the tests need beside Go: redis-server 7.0 or later, installed with apt where that is possible
 	@tools/deps
 
-faults: deps ## the long tests: outages, moving slots, thousands of subscriptions; prints its figures
+faults: deps ## all faults of RELIABILITY.md at full length, and outages, moving slots, thousands of subscriptions; prints its figures
 	$(GO) test -tags faults -count=1 -v -timeout 15m ./faults
+	$(GO) test -tags faults -count=1 -p 1 -timeout 5m -run "$$(tools/rows -run)" $$(tools/rows)
+
+soak: deps ## a random load on all kinds of backends under random faults, its history checked: SOAK=30m; SEED=n for the same faults again; REPORT=file.md
+	$(GO) test -count=1 -v -timeout 0 ./faults/soak -soak $(SOAK) -seed $(or $(SEED),$$RANDOM) -report '$(abspath $(or $(REPORT),soak-report.md))'
 
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
@@ -53,14 +60,17 @@ mutants: ## promises broken one at a time, in the root and both drivers: the tes
 load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
 	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)
 
-bench: deps ## rpw beside its limits and peers, all or AREA=publish,actions,... (15 minutes); REPORT=file.md also writes the tables
-	cd bench && $(GO) run . -area '$(AREA)' $(if $(REPORT),-markdown '$(abspath $(REPORT))' -json '$(abspath $(REPORT)).json')
+bench: deps check-bench ## rpw beside its limits and peers, all or AREA=publish,actions,... (20 minutes); REPORT=file.md gets the tables, OUT=dir samples and charts
+	cd bench && $(GO) run . -area '$(AREA)' -out '$(abspath $(OUT))' -report '$(if $(REPORT),$(abspath $(REPORT)))'
 
-bench-quick: deps ## the same, shorter (3 minutes)
-	cd bench && $(GO) run . -area '$(AREA)' -rounds 2 -length 300ms
+bench-quick: deps check-bench ## the same, shorter (3 minutes)
+	cd bench && $(GO) run . -area '$(AREA)' -out '$(abspath $(OUT))' -quick
 
-microbench: ## the benchmarks beside the code
-	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+check-bench: ## vet, staticcheck and tests of the module bench, which make test leaves out: it would fetch all peers
+	@cd bench && $(GO) vet ./... && $(GO) tool -modfile=../tools/go.mod staticcheck ./... && $(GO) mod tidy -diff && $(GO) test ./...
+
+microbench: ## the benchmarks beside the code, TIMES times over, for benchstat
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(TIMES) -timeout 60m $(PKG)
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

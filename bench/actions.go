@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,18 +23,19 @@ var actionsArea = area{
 	name:  "actions",
 	title: "Actions from start to stored result",
 	notes: "64 goroutines start one action a call, with 256 bytes, while one worker with 100 slots in the same process runs them; the handler does nothing. " +
-		"At most 5,000 actions wait or run at a time; it is measured when that many were finished before.",
+		"At most 5,000 actions wait or run at a time; it is measured when that many were finished before. Latency is that of the call that " +
+		"starts one: short where the callers wait for room most of the time.",
 	contestants: []contestant{
+		{name: "asynq, kept", redis: true, run: actionsAsynq(true), about: "concurrency 100, a connection for each of its goroutines and callers; retention of a day, and a result"},
 		{name: "rpw", redis: true, run: actionsRPW(workload{}), about: "results are kept, every transition can be watched, leases are fenced"},
-		{name: "limit: raw stream", redis: true, run: actionsRaw, about: "rueidis XADD, XREADGROUP 100 and XACK: no state, no result, no fence"},
-		{name: "asynq, kept", redis: true, run: actionsAsynq(true), about: "with retention and a result"},
+		{name: "BullMQ, kept", redis: true, node: true, run: bullmq("actions"), about: "concurrency 100; finished jobs and results are kept, its default; producers and worker share one process of Node, so one thread"},
 		{name: "asynq, nothing kept", redis: true, run: actionsAsynq(false)},
-		{name: "BullMQ, kept", redis: true, node: true, run: bullmq("actions"), about: "finished jobs and results are kept, its default"},
+		{name: "limit: raw stream", redis: true, run: actionsRaw, about: "rueidis XADD, XREADGROUP 100 and XACK: no state, no result, no fence"},
 	},
 	targets: []target{
-		{id: "act-asynq", what: "actions, mixed, to asynq with retention and result", want: 6, value: ratio(Rate, "rpw", "asynq, kept")},
-		{id: "act-bullmq", what: "the same to BullMQ, kept", want: 3.5, value: ratio(Rate, "rpw", "BullMQ, kept")},
-		{id: "act-cmds", what: "Redis commands an action, mixed", want: 5, atMost: true, value: figure(Commands, "rpw")},
+		{id: "act-asynq", what: "actions, mixed, to asynq with retention and result", metric: Rate, of: "rpw", to: "asynq, kept", want: 6, beyond: 10},
+		{id: "act-bullmq", what: "the same to BullMQ, kept", metric: Rate, of: "rpw", to: "BullMQ, kept", want: 3.5, beyond: 6},
+		{id: "act-cmds", what: "Redis commands an action, mixed", metric: Commands, of: "rpw", want: 5, beyond: 3, atMost: true},
 	},
 }
 
@@ -69,30 +71,58 @@ func (b *backlog) finish() {
 func (t *trial) mixed(ctx context.Context, b *backlog, start func() error) (Sample, error) {
 	over := make(chan struct{})
 	produced := make(chan error, 1)
+	var starts latencies
 	go func() {
 		_, err := flood(callers, 1, time.Hour, func() error {
 			select {
 			case b.room <- struct{}{}:
-				return start()
+				return starts.of(start)
 			case <-over:
 				return errOver
 			}
 		})
 		produced <- err
 	}()
-	for end := time.Now().Add(time.Minute); b.finished.Load() < b.settled && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
-	s, err := t.measure(ctx, func() (tally, error) {
+	s, err := t.measureAfter(ctx, func() bool { return b.finished.Load() >= b.settled }, func() (tally, error) {
+		starts.take()
 		before := b.finished.Load()
 		time.Sleep(t.Length)
-		return tally{items: int(b.finished.Load() - before)}, nil
+		return tally{items: int(b.finished.Load() - before), took: starts.take()}, nil
 	})
 	close(over)
 	if failed := <-produced; !errors.Is(failed, errOver) {
 		err = errors.Join(err, failed)
 	}
 	return s, err
+}
+
+// latencies are those of some of the calls.
+type latencies struct {
+	calls atomic.Int64
+	mu    sync.Mutex
+	took  []time.Duration
+}
+
+// of makes a call.
+func (l *latencies) of(do func() error) error {
+	if l.calls.Add(1)%every != 0 {
+		return do()
+	}
+	began := time.Now()
+	err := do()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took = append(l.took, time.Since(began))
+	return err
+}
+
+// take returns those since the last take.
+func (l *latencies) take() []time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	took := l.took
+	l.took = nil
+	return took
 }
 
 var errOver = errors.New("the trial is over")
@@ -115,8 +145,8 @@ func work(ctx context.Context, hub *rpw.Hub, slots int, handle func()) (stop fun
 	}, nil
 }
 
-// workload is how many actions wait, how many finished ones are kept, and how many workers share them. Zero is the area's own.
-type workload struct{ pending, kept, workers int }
+// workload is how many actions wait, how many finished ones are kept, and the workers with their slots. Zero is the area's own.
+type workload struct{ pending, kept, workers, slots int }
 
 func actionsRPW(l workload) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
@@ -133,13 +163,13 @@ func actionsRPW(l workload) func(context.Context, *trial) (Sample, error) {
 			}
 		}
 		b.settled = max(b.settled, int64(l.kept))
-		for range max(1, l.workers) {
+		for range cmp.Or(l.workers, 1) {
 			own, err := t.open(ctx) // as a process of its own has
 			if err != nil {
 				return nil, err
 			}
 			defer own.Close()
-			stop, err := work(ctx, own, slots/max(1, l.workers), b.finish)
+			stop, err := work(ctx, own, cmp.Or(l.slots, slots), b.finish)
 			if err != nil {
 				return nil, err
 			}

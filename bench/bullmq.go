@@ -51,7 +51,7 @@ func installNode(ctx context.Context, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "bullmq.mjs"), bullmqScript, 0o600)
 }
 
-var errAbsent = errors.New("Node is absent")
+var errAbsent = errors.New("no Node here")
 
 // nodeDone is what the script says at the end of its measured part.
 type nodeDone struct {

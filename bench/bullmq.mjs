@@ -41,18 +41,21 @@ const modes = {
   },
   // actions has producers and a worker at once, in a steady state; what waits is bounded, as it is for the other contestants.
   async actions() {
-    let done = 0, added = 0;
+    let done = 0, added = 0, took = [];
     await worker(slots, async () => { done++; return 0; });
     flood(Infinity, async () => {
       while (added - done >= waiting) await sleep(1);
+      const began = now();
       added++;
       await queue.add('noop', data);
+      if (added % 8 === 0) took.push(now() - began);
     });
     while (done < waiting) await sleep(1);
     return async () => {
       const before = done;
+      took = [];
       await sleep(length);
-      return { items: done - before, took: [] };
+      return { items: done - before, took };
     };
   },
   // latency starts one job at a time in an idle worker.
@@ -62,7 +65,7 @@ const modes = {
     const run = async (milliseconds) => {
       const end = now() + milliseconds * 1e3, took = [];
       while (now() < end) {
-        await sleep(5);
+        await sleep(2);
         const at = new Promise((done) => { started = done; });
         const began = now();
         await queue.add('noop', data);

@@ -8,8 +8,8 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// newNode is a node of centrifuge whose clients are subscribed to "events" from their start.
-func newNode() (*centrifuge.Node, error) {
+// newNode is a node of centrifuge whose clients are subscribed to "events" from their start. It gathers what it sends to a client for the delay.
+func newNode(delay time.Duration) (*centrifuge.Node, error) {
 	node, err := centrifuge.New(centrifuge.Config{ClientQueueMaxSize: 64 << 20})
 	if err != nil {
 		return nil, err
@@ -18,6 +18,7 @@ func newNode() (*centrifuge.Node, error) {
 		return centrifuge.ConnectReply{
 			Credentials:   &centrifuge.Credentials{},
 			Subscriptions: map[string]centrifuge.SubscribeOptions{"events": {}},
+			WriteDelay:    delay,
 		}, nil
 	})
 	return node, node.Run()
@@ -52,7 +53,7 @@ func (countingTransport) Close(centrifuge.Disconnect) error { return nil }
 
 func memoryCentrifuge(subscribers int) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
-		node, err := newNode()
+		node, err := newNode(0)
 		if err != nil {
 			return nil, err
 		}

@@ -10,19 +10,19 @@ type area struct {
 	name        string
 	title       string
 	notes       string // what a reader of the table must know
-	apart       bool   // it is measured only by name
 	contestants []contestant
 	targets     []target
+	curves      []curve
 }
 
 // contestant is one way to do an area's work.
 type contestant struct {
-	name   string
-	about  string // how it is set up, where that is not plain; what differs from the others
-	redis  bool   // it gets a fresh redis-server
-	node   bool   // it needs Node
-	rounds int    // at most so many; 0: as many as the others
-	run    func(ctx context.Context, t *trial) (Sample, error)
+	name  string
+	about string // how it is set up, where that is not plain; what differs from the others
+	redis bool   // it gets a fresh redis-server
+	node  bool   // it needs Node
+	large bool   // it takes long: at most two rounds, and none in a quick run
+	run   func(ctx context.Context, t *trial) (Sample, error)
 }
 
 // trial is one run of one contestant, in a process of its own.

@@ -17,24 +17,31 @@ type reader struct {
 // lead is how far a publisher may be ahead of the slowest subscriber: what is measured is what arrives.
 const lead = 4_096
 
-// fanOut is a trial with one publisher and several subscribers who all get everything; the items are deliveries.
+// fanOut is a trial with one publisher and several subscribers who all get everything; the items are deliveries, and the latency is that of
+// the call that publishes.
 func (t *trial) fanOut(ctx context.Context, readers []*reader, publish func() error) (Sample, error) {
 	published := int64(0)
-	run := func(length time.Duration) (tally, error) {
+	run := func(length time.Duration) (done tally, err error) {
 		first := published
 		for end := time.Now().Add(length); time.Now().Before(end); {
-			for range lead / 16 {
-				if err := publish(); err != nil {
-					return tally{}, err
-				}
-				published++
+			began := time.Now()
+			if err := publish(); err != nil {
+				return done, err
 			}
+			done.took = append(done.took, time.Since(began))
+			for range lead/16 - 1 {
+				if err := publish(); err != nil {
+					return done, err
+				}
+			}
+			published += lead / 16
 			if err := await(ctx, readers, published-lead); err != nil {
-				return tally{}, err
+				return done, err
 			}
 		}
-		err := await(ctx, readers, published)
-		return tally{items: int(published-first) * len(readers)}, err
+		err = await(ctx, readers, published)
+		done.items = int(published-first) * len(readers)
+		return done, err
 	}
 	if _, err := run(warmUp); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 type frame struct {
 	rounds   int
 	length   time.Duration
+	quick    bool
 	profiles string
 	among    []string // nil: all contestants
 
@@ -47,14 +48,14 @@ func (f *frame) close() {
 }
 
 // trialLimit bounds a trial beside its measured part.
-const trialLimit = 90 * time.Second
+const trialLimit = 3 * time.Minute
 
 // measure runs all rounds of an area. The order of the contestants turns around from round to round.
 func (f *frame) measure(ctx context.Context, a area) areaResult {
-	result := areaResult{Name: a.name, Title: a.title, Notes: a.notes}
+	result := areaResult{Name: a.name, Title: a.title, Notes: a.notes, curves: a.curves}
 	var all []contestant
 	for _, c := range a.contestants {
-		if f.among == nil || slices.Contains(f.among, c.name) {
+		if (f.among == nil || slices.Contains(f.among, c.name)) && !(c.large && f.quick) {
 			all = append(all, c)
 			result.Contestants = append(result.Contestants, contestantResult{Name: c.name, About: c.about})
 		}
@@ -66,7 +67,7 @@ func (f *frame) measure(ctx context.Context, a area) areaResult {
 	for round := range f.rounds {
 		for _, i := range order {
 			c, into := all[i], &result.Contestants[i]
-			if c.rounds > 0 && round >= c.rounds || into.Failed != "" || ctx.Err() != nil {
+			if c.large && round >= 2 || into.Failed != "" || ctx.Err() != nil {
 				continue
 			}
 			f.show(fmt.Sprintf("%s %d/%d %s", a.name, round+1, f.rounds, c.name))

@@ -3,6 +3,8 @@
 //
 //	TARGET act-asynq 7.3 want >=6 ok
 //
+// It writes the tables as Markdown, all samples as JSON, and how costs grow as charts.
+//
 // Only ratios within one run mean something. It needs redis-server on the PATH; contestants that run on Node are left out where there is none.
 package main
 
@@ -12,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,16 +48,21 @@ func run(ctx context.Context) error {
 		only     = flag.String("area", "", "the areas to measure, with commas: "+strings.Join(names, ", ")+"; empty: all")
 		among    = flag.String("contestants", "", "only these contestants, with semicolons; empty: all")
 		rounds   = flag.Int("rounds", 5, "how often each contestant is measured")
-		length   = flag.Duration("length", 1500*time.Millisecond, "the measured part of a trial")
-		jsonFile = flag.String("json", "", "write all samples to this file, as JSON")
-		mdFile   = flag.String("markdown", "", "write the tables to this file, as Markdown")
+		length   = flag.Duration("length", 1250*time.Millisecond, "the measured part of a trial")
+		quick    = flag.Bool("quick", false, "2 rounds of 250 ms, and nothing that takes long to set up: for a look, not for figures")
+		out      = flag.String("out", "out", "write all samples, as JSON, and the charts into this directory")
+		mdFile   = flag.String("report", "", "write the tables into this file of Markdown, between its marks if it has them; empty: report.md in that directory")
 		profiles = flag.String("profile", "", "write CPU profiles of the contestants into this directory")
 	)
 	flag.Parse()
+	if *quick {
+		*rounds, *length = 2, 250*time.Millisecond
+	}
+	if *mdFile == "" {
+		*mdFile = filepath.Join(*out, "report.md")
+	}
 	chosen := slices.Clone(areas)
-	if *only == "" {
-		chosen = slices.DeleteFunc(chosen, func(a area) bool { return a.apart })
-	} else {
+	if *only != "" {
 		wanted := strings.Split(*only, ",")
 		for _, name := range wanted {
 			if !slices.Contains(names, name) {
@@ -63,7 +71,7 @@ func run(ctx context.Context) error {
 		}
 		chosen = slices.DeleteFunc(chosen, func(a area) bool { return !slices.Contains(wanted, a.name) })
 	}
-	f, err := newFrame(frame{rounds: *rounds, length: *length, profiles: *profiles})
+	f, err := newFrame(frame{rounds: *rounds, length: *length, quick: *quick, profiles: *profiles})
 	if err != nil {
 		return err
 	}
@@ -82,5 +90,5 @@ func run(ctx context.Context) error {
 	}
 	r.Took, r.Machine.LoadEnd = time.Since(r.Begun), load()
 	r.summary(os.Stdout)
-	return r.write(*jsonFile, *mdFile)
+	return r.write(*out, *mdFile)
 }

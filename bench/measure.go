@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,6 +87,17 @@ func (t *trial) measure(ctx context.Context, work func() (tally, error)) (Sample
 	}
 	s.addLatency(done.took)
 	return s, nil
+}
+
+// measureAfter measures work that is under way: once it is ready, and after a warm-up.
+func (t *trial) measureAfter(ctx context.Context, ready func() bool, work func() (tally, error)) (Sample, error) {
+	for end := time.Now().Add(trialLimit * 2 / 3); !ready(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return nil, errors.New("it is not ready in time")
+		}
+	}
+	time.Sleep(warmUp)
+	return t.measure(ctx, work)
 }
 
 func (s Sample) addLatency(took []time.Duration) {
@@ -177,13 +189,4 @@ func clientCPU() time.Duration {
 		panic(err) // only a bad argument fails
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// peakMemory is the largest resident size of this process, in bytes.
-func peakMemory() float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return float64(u.Maxrss) * maxrssUnit
 }

@@ -18,26 +18,27 @@ import (
 var memoryArea = area{
 	name:  "memory",
 	title: "In one process: deliveries to 1 and to 10 subscribers",
-	notes: "256 bytes; one publisher, at most 4,096 events ahead of the slowest subscriber, which gets every event. rpw keeps the events, checks for repeats and decodes JSON.",
+	notes: "256 bytes; one publisher, at most 4,096 events ahead of the slowest subscriber, which gets every event. rpw keeps the events, checks for repeats and " +
+		"decodes JSON. Latency is that of the call that publishes.",
 	contestants: []contestant{
 		{name: "rpw, 1", run: memoryRPW(1)},
-		{name: "rpw, 10", run: memoryRPW(10)},
-		{name: "rpw pages, 1", run: memoryRPWPages(1), about: "StreamBus.Read in a loop: nothing is decoded"},
-		{name: "rpw pages, 10", run: memoryRPWPages(10)},
 		{name: "plain log, 1", run: memoryPlainLog(1), about: "a ring under one lock, read in pages by cursors: nothing is checked"},
-		{name: "plain log, 10", run: memoryPlainLog(10)},
-		{name: "Go channels, 1", run: memoryChannels(1), about: "a channel for each subscriber: nothing is kept"},
-		{name: "Go channels, 10", run: memoryChannels(10)},
 		{name: "centrifuge, 1", run: memoryCentrifuge(1), about: "a node with clients on a transport that only counts: nothing is kept"},
-		{name: "centrifuge, 10", run: memoryCentrifuge(10)},
+		{name: "Go channels, 1", run: memoryChannels(1), about: "a channel for each subscriber: nothing is kept"},
+		{name: "rpw pages, 1", run: memoryRPWPages(1), about: "StreamBus.Read in a loop: nothing is decoded"},
 		{name: "watermill gochannel, 1", run: memoryGoChannel(1), about: "each message is acknowledged, in order"},
-		{name: "watermill gochannel, 10", run: memoryGoChannel(10)},
 		{name: "gocloud mempubsub, 1", run: memoryGoCloud(1), about: "each message is acknowledged"},
+		{name: "rpw, 10", run: memoryRPW(10)},
+		{name: "centrifuge, 10", run: memoryCentrifuge(10)},
+		{name: "plain log, 10", run: memoryPlainLog(10)},
+		{name: "Go channels, 10", run: memoryChannels(10)},
+		{name: "rpw pages, 10", run: memoryRPWPages(10)},
+		{name: "watermill gochannel, 10", run: memoryGoChannel(10)},
 		{name: "gocloud mempubsub, 10", run: memoryGoCloud(10)},
 	},
 	targets: []target{
-		{id: "mem-1", what: "memory, 1 subscriber, to a plain log with cursors", want: 0.4, value: ratio(Rate, "rpw, 1", "plain log, 1")},
-		{id: "mem-10", what: "memory, 10 subscribers, to centrifuge's node", want: 3, value: ratio(Rate, "rpw, 10", "centrifuge, 10")},
+		{id: "mem-1", what: "memory, 1 subscriber, to a plain log with cursors", metric: Rate, of: "rpw, 1", to: "plain log, 1", want: 0.4, beyond: 0.7},
+		{id: "mem-10", what: "memory, 10 subscribers, to centrifuge's node", metric: Rate, of: "rpw, 10", to: "centrifuge, 10", want: 3, beyond: 6},
 	},
 }
 

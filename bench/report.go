@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
-	"runtime/debug"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -30,7 +27,7 @@ type areaResult struct {
 	Notes       string
 	Contestants []contestantResult
 	Targets     []outcome
-	Unjudged    []string // the targets of which a contestant is missing
+	curves      []curve
 }
 
 // contestantResult is what was measured of one contestant.
@@ -41,116 +38,103 @@ type contestantResult struct {
 	Samples []Sample
 }
 
-func (r *areaResult) judge(targets []target) {
-	byName := make(samples)
+// contestant is the result of the one of that name.
+func (r *areaResult) contestant(name string) contestantResult {
 	for _, c := range r.Contestants {
-		byName[c.Name] = c.Samples
+		if c.Name == name {
+			return c
+		}
 	}
+	return contestantResult{Name: name, Failed: "left out"}
+}
+
+func (r *areaResult) judge(targets []target) {
 	for _, t := range targets {
-		if o, ok := t.check(byName); ok {
-			r.Targets = append(r.Targets, o)
-		} else {
-			r.Unjudged = append(r.Unjudged, t.id)
+		to := contestantResult{}
+		if t.to != "" {
+			to = r.contestant(t.to)
 		}
+		r.Targets = append(r.Targets, t.judge(r.contestant(t.of), to))
 	}
 }
 
-// machine is what the figures depend on.
-type machine struct {
-	OS, Arch, CPU string
-	Cores         int
-	Load, LoadEnd string // of the system at the start and at the end, where it tells
-	Go            string
-	Redis         string
-	Node          string
-	Modules       map[string]string
+// targets are the outcomes of all areas.
+func (r *report) targets() (all []outcome) {
+	for _, a := range r.Areas {
+		all = append(all, a.Targets...)
+	}
+	return all
 }
 
-func describeMachine(ctx context.Context) machine {
-	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(), Modules: make(map[string]string)}
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				m.CPU = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	m.Load = load()
-	if text, err := exec.CommandContext(ctx, "redis-server", "--version").Output(); err == nil {
-		if _, after, ok := strings.Cut(string(text), "v="); ok {
-			m.Redis, _, _ = strings.Cut(after, " ")
-		}
-	}
-	if text, err := exec.CommandContext(ctx, "node", "--version").Output(); err == nil {
-		m.Node = strings.TrimSpace(string(text))
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, d := range info.Deps {
-			m.Modules[d.Path] = d.Version
-		}
-	}
-	return m
-}
-
-// load is how many processes of the system want a core, over the last minute.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	one, _, _ := strings.Cut(string(text), " ")
-	return one
-}
-
-// peers are the modules whose versions the head of the report names.
-var peers = []string{
-	"github.com/redis/rueidis", "github.com/redis/go-redis/v9", "github.com/hibiken/asynq", "github.com/ThreeDotsLabs/watermill",
-	"github.com/ThreeDotsLabs/watermill-redisstream", "gocloud.dev", "github.com/centrifugal/centrifuge", "github.com/coder/websocket",
-}
-
-func (m machine) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s/%s, %d cores (%s), load %s at the start and %s at the end; redis-server %s on loopback without persistence", m.Go, m.OS, m.Arch, m.Cores, m.CPU, m.Load, m.LoadEnd, m.Redis)
-	for _, path := range peers {
-		if version, ok := m.Modules[path]; ok {
-			fmt.Fprintf(&b, ", %s %s", path[strings.Index(path, "/")+1:], version)
-		}
-	}
-	if m.Node != "" {
-		fmt.Fprintf(&b, ", Node %s with BullMQ %s", m.Node, bullmqVersion)
-	}
-	return b.String()
+// head says when, where and with what the run was.
+func (r *report) head() string {
+	return fmt.Sprintf("%s, in %v: %d rounds, %v each.\n\n- Machine: %s.\n- Versions: %s.\n",
+		r.Begun.Format(time.DateOnly), r.Took.Round(time.Second), r.Rounds, r.Length, r.Machine.place(), r.Machine.versions())
 }
 
 // summary prints the targets of all areas once more.
-func (r report) summary(w io.Writer) {
-	fmt.Fprintf(w, "\n%v; %s\n", r.Took.Round(time.Second), r.Machine)
-	for _, a := range r.Areas {
-		for _, o := range a.Targets {
-			fmt.Fprintln(w, o)
-		}
+func (r *report) summary(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", r.head())
+	for _, o := range r.targets() {
+		fmt.Fprintln(w, o)
 	}
 }
 
-// write writes the report to files; "" is none.
-func (r report) write(jsonFile, mdFile string) error {
-	if jsonFile != "" {
-		text, err := json.MarshalIndent(r, "", " ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(jsonFile, append(text, '\n'), 0o644); err != nil {
-			return err
-		}
+// write writes the samples as JSON and the charts into dir, and the tables into the file mdFile.
+func (r *report) write(dir, mdFile string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
 	}
-	if mdFile == "" {
-		return nil
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644); err != nil {
+		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d rounds in turn, %v each; %s.\n", r.Begun.Format(time.DateOnly), r.Rounds, r.Length, r.Machine)
+	fmt.Fprintln(&b, r.head())
+	if all := r.targets(); len(all) > 0 {
+		fmt.Fprintf(&b, "\n## The targets\n\nA figure is the median of its rounds. Where not all rounds agree with the verdict, it is not settled.\n\n")
+		writeTable(&b, targetRows(all))
+	}
+	links, err := filepath.Rel(filepath.Dir(mdFile), dir)
+	if err != nil {
+		return err
+	}
 	for _, a := range r.Areas {
 		a.print(&b)
+		for _, c := range a.curves {
+			drawn, err := c.draw(&a, dir)
+			if err != nil {
+				return err
+			}
+			if drawn {
+				fmt.Fprintf(&b, "\n![%s](%s)\n", c.title, filepath.ToSlash(filepath.Join(links, c.file())))
+			}
+		}
 	}
-	return os.WriteFile(mdFile, []byte(b.String()), 0o644)
+	return writeBlock(mdFile, strings.ReplaceAll(b.String(), "\n\n\n", "\n\n"))
+}
+
+// The marks in a file of Markdown between which the tables of the last run stand.
+const (
+	blockBegin = "<!-- what make bench wrote -->\n"
+	blockEnd   = "<!-- the end of it -->\n"
+)
+
+// writeBlock replaces what is between the marks of a file; a file that has none is replaced as a whole.
+func writeBlock(file, text string) error {
+	old, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if before, rest, ok := strings.Cut(string(old), blockBegin); ok {
+		_, after, ok := strings.Cut(rest, blockEnd)
+		if !ok {
+			return fmt.Errorf("%s has no line %q", file, strings.TrimSpace(blockEnd))
+		}
+		text = before + blockBegin + "\n" + text + "\n" + blockEnd + after
+	}
+	return os.WriteFile(file, []byte(text), 0o644)
 }

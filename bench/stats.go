@@ -26,6 +26,16 @@ const (
 // Sample is what one trial measured.
 type Sample map[Metric]float64
 
+// valuesOf are those of a metric, of the samples that have it.
+func valuesOf(all []Sample, m Metric) (values []float64) {
+	for _, s := range all {
+		if v, ok := s[m]; ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
 // median returns the middle of the values, and the least and the greatest.
 func median(values []float64) (mid, low, high float64) {
 	if len(values) == 0 {

@@ -73,12 +73,11 @@ func (r areaResult) print(w io.Writer) {
 			fmt.Fprintf(w, "- %s: not measured: %s\n", c.Name, c.Failed)
 		}
 	}
-	fmt.Fprintln(w)
+	if len(r.Targets) > 0 {
+		fmt.Fprintln(w)
+	}
 	for _, o := range r.Targets {
 		fmt.Fprintf(w, "    %s\n", o)
-	}
-	for _, id := range r.Unjudged {
-		fmt.Fprintf(w, "    TARGET %s not judged: a contestant is missing\n", id)
 	}
 }
 
@@ -88,7 +87,7 @@ func (r areaResult) rows() [][]string {
 	head := []string{"way"}
 	for _, col := range columns {
 		for _, c := range r.Contestants {
-			if len(c.Samples) > 0 && has(c.Samples, col.metric) {
+			if len(valuesOf(c.Samples, col.metric)) > 0 {
 				shown = append(shown, col)
 				head = append(head, col.head)
 				break
@@ -106,18 +105,10 @@ func (r areaResult) rows() [][]string {
 	return rows
 }
 
-func has(all []Sample, m Metric) bool {
-	_, ok := all[0][m]
-	return ok
-}
-
 func (col column) cell(all []Sample) string {
-	if len(all) == 0 || !has(all, col.metric) {
+	values := valuesOf(all, col.metric)
+	if len(values) == 0 {
 		return ""
-	}
-	values := make([]float64, len(all))
-	for i, s := range all {
-		values[i] = s[col.metric]
 	}
 	mid, low, high := median(values)
 	if !col.spread {

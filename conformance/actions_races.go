@@ -189,7 +189,7 @@ func repeatCases() []testCase {
 				require.Empty(e, b.take(req))
 			}},
 		{"Actions/Repeat/ClaimLeavesOutWhatWasGivenBack", []string{"A2", "A1"},
-			"A repeat of a claim does not answer what was handed back since: it is for others, or for the next claim.", func(e *env) {
+			"A repeat of a claim does not answer what was handed back since: it is for others, or for the next claim. So a repeat that holds nothing any more does not wait.", func(e *env) {
 				b := e.board()
 				b.add(jobs("q", 2)...)
 				req := rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Lane: lane(1, 1), Max: 2}
@@ -198,7 +198,14 @@ func repeatCases() []testCase {
 				for _, c := range first {
 					b.moved(c.Lease, rpw.Move{Kind: rpw.Giveback})
 				}
-				require.Empty(e, e.boardOf(e.peer()).take(req))
+				for _, req.Queues = range [][]string{{"q"}, {"q", "other"}} {
+					require.Empty(e, e.boardOf(e.peer()).take(req))
+					req.Wait = rpw.Forever
+					again, err := await(e, start(func() ([]rpw.Claimed, error) { return e.boardOf(e.peer()).Claim(e.Context(), req) }))
+					require.NoError(e, err)
+					require.Empty(e, again)
+					req.Wait = 0
+				}
 				req.Lane.Seq++
 				require.Len(e, b.take(req), 2)
 			}},

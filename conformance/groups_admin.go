@@ -187,6 +187,31 @@ func groupAdminCases() []testCase {
 				e.is(e.settle("s", "g", rpw.Settlement{Receipt: held[0].Receipt, Verdict: rpw.Ack})[0], rpw.ErrLeaseLost)
 				assert.Zero(e, e.administer(rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "unknown"}))
 			}},
+		{"Groups/Administer/ManyConsumersInOneCall", []string{"G6"},
+			"Consumers that are removed in one call are answered one by one, each with the events that it held.",
+			func(e *env) {
+				e.group("s", "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
+				e.publish("s", numbers(1, 6)...)
+				e.fetch("s", "g", "a", 2)
+				e.fetch("s", "g", "b", 1)
+				e.verdict("s", "g", e.fetchOne("s", "g", "b"), rpw.Settlement{Verdict: rpw.Nack, Delay: rpw.MaxLease})
+				e.fetch("s", "g", "alive", 1)
+				var commands []rpw.GroupCommand
+				for _, consumer := range []string{"a", "unknown", "b", "a"} {
+					commands = append(commands, rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: consumer})
+				}
+				commands = append(commands, rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.Redrive}, commands[0])
+				answers, err := e.hub.Streams().Administer(e.Context(), rpw.GroupCommands{Commands: commands})
+				require.NoError(e, err)
+				var events []int64
+				for _, answer := range answers {
+					require.NoError(e, answer.Err)
+					events = append(events, answer.Events)
+				}
+				assert.Equal(e, []int64{2, 0, 2, 0, 0, 0}, events)
+				assert.Len(e, e.groupInfo("s", "g").Consumers, 1)
+				assert.Equal(e, []string{"1", "2", "3", "4", "6"}, dataOf(e.fetch("s", "g", "other", 10)))
+			}},
 		{"Groups/Administer/ResetContinuesAtFrom", []string{"G6", "G2"},
 			"A reset group goes on at From and forgets what was pending; those who held it are fenced off.",
 			func(e *env) {

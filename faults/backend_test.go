@@ -62,6 +62,9 @@ func TestRedisIsAwayBehindASocket(t *testing.T) {
 	w := httptest.NewRecorder()
 	first.Healthz(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	assert.Equal(t, http.StatusOK, w.Code)
+	if full {
+		time.Sleep(time.Minute)
+	}
 	server.Restart(t)
 	server.AwaitLoaded(t)
 	back := time.Now()

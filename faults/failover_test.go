@@ -19,8 +19,8 @@ import (
 
 // TestFailover: F20, F5, S2, S5: the master that Sentinels watch is killed, or frozen and later continued, under publishers and subscribers, with
 // each write acknowledged by a replica. All goes on with the new master, and nothing that was acknowledged is lost: who has
-// read more than that learns of another history. What is on its way to a master that
-// freezes waits for the timeout of a call: rueidis sends no pings on a link while a WAIT is under way.
+// read more than that learns of another history. The Sentinels need their own time to agree; from then on it is short, also for what is on its way to
+// a master that says nothing.
 func TestFailover(t *testing.T) {
 	for name, leave := range map[string]func(*redistest.Server){"killed": (*redistest.Server).Kill, "frozen": (*redistest.Server).Freeze} {
 		t.Run(name, func(t *testing.T) {
@@ -74,10 +74,9 @@ func TestFailover(t *testing.T) {
 			})
 			note(t, "the Sentinels name another master after", named)
 			took := within(t, left, "all goes on", have(before+20))
-			atMost(t, "all goes on with another master after", took, redistest.DownAfter+2*recovery)
-			atMost(t, "of that, after it was named", took-named, recovery)
-			servers.Master.Thaw()       // as far as it knows it is the master still
-			time.Sleep(2 * time.Second) // until it is told
+			atMost(t, "all goes on with another master after", took, max(redistest.DownAfter+recovery, named+2*time.Second)) // a pause between tries takes up to a second
+			servers.Master.Thaw()                                                                                            // as far as it knows it is the master still
+			time.Sleep(2 * time.Second)                                                                                      // until it is told
 			close(stop)
 			load.Wait()
 			within(t, time.Now(), "all have everything", have(p.stored.Load()))

@@ -149,6 +149,10 @@ func TestUnknownOutcome(t *testing.T) {
 // goes on when it speaks again.
 func TestSilenceWhilePublishing(t *testing.T) {
 	t.Parallel()
+	lengths := []time.Duration{0} // as long as a publish takes to give up, at least
+	if full {
+		lengths = []time.Duration{3 * time.Second, 15 * time.Second}
+	}
 	for name, silence := range map[string]struct {
 		begin, end func(*redistest.Server, *redistest.Proxy)
 	}{
@@ -156,26 +160,47 @@ func TestSilenceWhilePublishing(t *testing.T) {
 		"swallowed": {func(_ *redistest.Server, p *redistest.Proxy) { p.Blackhole(true) },
 			func(_ *redistest.Server, p *redistest.Proxy) { p.Blackhole(false); p.Cut() }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := redistest.Start(t)
-			proxy := redistest.NewProxy(t, server.Addr)
-			hub := open(t, "redis://"+proxy.Addr)
-			stream := rpw.StreamOf[int]("numbers")
-			_, err := stream.Publish(t.Context(), hub, "number", 0)
-			require.NoError(t, err)
-			silence.begin(server, proxy)
-			began := time.Now()
-			_, err = stream.Publish(t.Context(), hub, "number", 1, rpw.WithKey("k"))
-			assert.ErrorIs(t, err, rpw.ErrUncertain)
-			atMost(t, "a publish into silence ends after", time.Since(began), 12*time.Second)
-			silence.end(server, proxy)
-			began = time.Now()
-			_, err = stream.Publish(t.Context(), hub, "number", 1, rpw.WithKey("k"))
-			require.NoError(t, err)
-			atMost(t, "and after the silence the next works after", time.Since(began), recovery)
-			assert.Equal(t, []int{0, 1}, numbers(all(t, hub, stream)))
-		})
+		for _, length := range lengths {
+			t.Run(name+" "+length.String(), func(t *testing.T) {
+				t.Parallel()
+				server := redistest.Start(t)
+				proxy := redistest.NewProxy(t, server.Addr)
+				hub := open(t, "redis://"+proxy.Addr)
+				stream := rpw.StreamOf[int]("numbers")
+				_, err := stream.Publish(t.Context(), hub, "number", 0)
+				require.NoError(t, err)
+				silence.begin(server, proxy)
+				silent := time.Now()
+				broken := make(chan struct{})
+				heal := sync.OnceFunc(func() { silence.end(server, proxy); close(broken) })
+				if length > 0 {
+					timer := time.AfterFunc(length, heal)
+					defer timer.Stop()
+				}
+				for n := 0; n == 0 || time.Since(silent) < length; n++ {
+					began := time.Now()
+					_, err = stream.Publish(t.Context(), hub, "number", 1, rpw.WithKey("k"))
+					took := time.Since(began)
+					if n == 0 {
+						atMost(t, "a publish into silence ends after", took, 6*time.Second)
+					}
+					assert.Less(t, took, 6*time.Second)
+					if length == 0 || time.Since(silent) < length {
+						assert.Contains(t, []string{"uncertain", "unavailable"}, rpw.Code(err)) // the latter on a link that cannot be made
+					}
+					if n == 0 && (length == 0 || length > 5*time.Second) {
+						assert.ErrorIs(t, err, rpw.ErrUncertain)
+					}
+				}
+				heal()
+				<-broken
+				began := time.Now()
+				_, err = stream.Publish(t.Context(), hub, "number", 1, rpw.WithKey("k"))
+				require.NoError(t, err)
+				atMost(t, "and after the silence the next works after", time.Since(began), recovery)
+				assert.Equal(t, []int{0, 1}, numbers(all(t, hub, stream)))
+			})
+		}
 	}
 }
 
@@ -224,6 +249,7 @@ func TestFullForABatch(t *testing.T) {
 		require.NoError(t, err)
 		events[i] = event
 	}
+	prepareReads(t, hub)
 	server.CLI(t, "CONFIG", "SET", "maxmemory", "16mb")
 	stored := 0
 	for {
@@ -238,6 +264,8 @@ func TestFullForABatch(t *testing.T) {
 	info, err := hub.Streams().StreamInfo(t.Context(), "texts")
 	require.NoError(t, err)
 	assert.EqualValues(t, stored, info.Events)
+	readsAll(t, hub)
+	readsAll(t, open(t, "redis://"+server.Addr))
 	server.CLI(t, "CONFIG", "SET", "maxmemory", "0")
 	_, err = stream.PublishBatch(t.Context(), hub, events...)
 	assert.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -32,6 +33,9 @@ func TestEveryFaultHasATest(t *testing.T) {
 		promises = append(promises, p.ID)
 	}
 	id, test := regexp.MustCompile(`^F\d+$`), regexp.MustCompile("`([a-z/]+)\\.([A-Za-z/]+)`(\\\\\\*)?")
+	pattern, err := exec.Command("../tools/rows", "-run").Output() // what make faults runs beside this package
+	require.NoError(t, err)
+	run := strings.Split(strings.TrimSpace(string(pattern)), "|")
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 7 || !id.MatchString(strings.TrimSpace(cells[1])) {
@@ -50,6 +54,12 @@ func TestEveryFaultHasATest(t *testing.T) {
 			assert.True(t, found, "%s: there is no %s.%s", row, name[1], name[2])
 			assert.Regexp(t, `\b`+row+`\b`, doc, "%s.%s does not say that it is about %s", name[1], name[2], row)
 			assert.Equal(t, name[3] != "", long, "%s: a star is for the long tests: %s", row, name[2])
+			if one := name[2]; name[1] != "faults" {
+				if name[1] == "conformance" {
+					one = "TestConformance/" + one
+				}
+				assert.Contains(t, run, "^"+strings.ReplaceAll(one, "/", "$/^")+"$", "make faults does not run it")
+			}
 		}
 	}
 	var want []string

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/actions"
 	"github.com/redis-process-worker/rpw/internal/redistest"
 	"github.com/redis-process-worker/rpw/workers"
 )
@@ -102,6 +104,7 @@ func TestDiskFull(t *testing.T) {
 	server := redistest.StartLimited(t, "--appendonly", "yes", "--appendfsync", "everysec")
 	hub := open(t, "redis://"+server.Addr)
 	stream := rpw.StreamOf[string]("texts")
+	prepareReads(t, hub)
 	server.LimitFiles(t, 256<<10)
 	text, stored := strings.Repeat("x", 16<<10), 0
 	for {
@@ -119,6 +122,8 @@ func TestDiskFull(t *testing.T) {
 	events, err := hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "texts"})
 	require.NoError(t, err)
 	assert.Len(t, events, stored, "nothing of what was refused")
+	readsAll(t, hub)
+	readsAll(t, open(t, "redis://"+server.Addr))
 	published := make(chan error, 1)
 	go func() {
 		_, err := stream.Publish(t.Context(), hub, "text", "the last")
@@ -129,6 +134,81 @@ func TestDiskFull(t *testing.T) {
 	events, err = hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "texts"})
 	require.NoError(t, err)
 	assert.Len(t, events, stored+1)
+}
+
+// TestDiskFullForAlways: F25, F1, S2: a server that must store before it answers ends when its disk is full. It comes back with all it had acknowledged.
+func TestDiskFullForAlways(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartLimited(t, "--appendonly", "yes", "--appendfsync", "always")
+	hub := open(t, "redis://"+server.Addr)
+	stream := rpw.StreamOf[int]("numbers")
+	server.LimitFiles(t, 64<<10)
+	p := &publisher{hub: hub, stream: stream}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	stop, published := make(chan struct{}), make(chan struct{})
+	go func() { defer close(published); p.run(ctx, t, stop, time.Millisecond) }()
+	within(t, time.Now(), "the server ends", server.Ended)
+	assert.Positive(t, p.stored.Load())
+	server.Restart(t) // without the limit
+	server.AwaitLoaded(t)
+	back, before := time.Now(), p.stored.Load()
+	within(t, back, "publishing goes on", func() bool { return p.stored.Load() > before })
+	atMost(t, "publishing goes on after", time.Since(back), recovery)
+	close(stop)
+	<-published
+	assert.Len(t, all(t, hub, stream), int(p.stored.Load()))
+}
+
+// prepareReads stores what readsAll reads.
+func prepareReads(t *testing.T, hub *rpw.Hub) {
+	t.Helper()
+	publishNumbers(t, hub, rpw.StreamOf[int]("readable"), 0, 3)
+	_, err := hub.Streams().EnsureGroup(t.Context(), rpw.GroupConfig{Stream: "readable", Group: "g", From: rpw.Oldest()})
+	require.NoError(t, err)
+	require.NoError(t, rpw.Set(t.Context(), hub, "readable", 1))
+	_, err = childAction.Start(t.Context(), hub, 1, actions.ID("readable"))
+	require.NoError(t, err)
+}
+
+// readsAll reads in all ways what prepareReads has stored, from a server that takes no writes.
+func readsAll(t *testing.T, hub *rpw.Hub) {
+	t.Helper()
+	ctx := t.Context()
+	stream := rpw.StreamOf[int]("readable")
+	sub, err := stream.Subscribe(ctx, hub, rpw.Oldest())
+	require.NoError(t, err)
+	m, err := sub.Next(ctx)
+	require.NoError(t, err)
+	assert.Zero(t, m.Data)
+	sub.Close()
+	for _, start := range []rpw.Start{rpw.Oldest(), rpw.Newest(), rpw.Last(1), rpw.After(m.Position())} {
+		at, err := hub.Streams().Locate(ctx, "readable", start)
+		require.NoError(t, err)
+		assert.NotZero(t, at.Epoch)
+	}
+	assert.Len(t, all(t, hub, stream), 3)
+	info, err := hub.Streams().StreamInfo(ctx, "readable")
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, info.Events)
+	groups, err := hub.Streams().Groups(ctx, "readable")
+	require.NoError(t, err)
+	assert.Len(t, groups, 1)
+	_, err = hub.Streams().Pending(ctx, rpw.PendingRequest{Stream: "readable", Group: "g"})
+	require.NoError(t, err)
+	n, _, err := rpw.Get[int](ctx, hub, "readable")
+	require.NoError(t, err)
+	assert.Equal(t, 1, n)
+	ref := rpw.ActionRef{Queue: childAction.Name(), ID: "readable"}
+	assert.Equal(t, rpw.Pending, actionOf(t, hub, ref).State)
+	changes, err := hub.Actions().Changes(ctx, rpw.ChangesRequest{Ref: ref})
+	require.NoError(t, err)
+	assert.NotEmpty(t, changes)
+	list, err := hub.Actions().List(ctx, rpw.ListActions{})
+	require.NoError(t, err)
+	assert.NotEmpty(t, list.Actions)
+	_, err = hub.Actions().Workers(ctx, rpw.WorkersRequest{})
+	require.NoError(t, err)
 }
 
 // TestLoading: F26, E1: calls that come while a restarted server reads its data are not done, and are repeated until they are.
@@ -218,15 +298,28 @@ func TestUserIsRemoved(t *testing.T) {
 	f := follow(t, hub, stream)
 	ctx, end := context.WithCancel(t.Context())
 	followed := make(chan struct{})
-	go func() { defer close(followed); f.run(ctx) }()
+	go func() {
+		defer close(followed)
+		for told := true; told; { // that trying again would not mend it; it is for the caller to go on
+			f.run(ctx)
+			told = false
+			f.wrong = slices.DeleteFunc(f.wrong, func(text string) bool { told = told || strings.Contains(text, "permission"); return told })
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
 	publishNumbers(t, hub, stream, 0, 1)
 	within(t, time.Now(), "the subscriber works", func() bool { return f.next.Load() == 1 })
 	server.CLI(t, "ACL", "DELUSER", "app")
 	within(t, time.Now(), "calls are told", func() bool { return errors.Is(rpw.Set(t.Context(), hub, "k", 1), rpw.ErrPermission) })
 	assert.ErrorIs(t, hub.Health(t.Context()), rpw.ErrPermission)
-	before := linksMade(t, server)
-	time.Sleep(2 * time.Second)
-	atMost(t, "connections tried in two seconds without a call", linksMade(t, server)-before, 12)
+	const away = 10 * time.Second
+	before, calls := linksMade(t, server), 0
+	for began := time.Now(); time.Since(began) < away; calls++ {
+		require.ErrorIs(t, rpw.Set(t.Context(), hub, "k", 1), rpw.ErrPermission)
+		time.Sleep(10 * time.Millisecond)
+	}
+	note(t, "calls refused", calls)
+	atMost(t, "connections tried in ten seconds", linksMade(t, server)-before, 2)
 	grant()
 	back := time.Now()
 	within(t, back, "calls work", func() bool { return rpw.Set(t.Context(), hub, "k", 1) == nil })
@@ -312,6 +405,32 @@ func TestForeignScript(t *testing.T) {
 	require.Contains(t, ask("SCRIPT KILL"), "OK")
 	require.NoError(t, <-published)
 	assert.Equal(t, []int{0, 2}, numbers(all(t, hub, stream)))
+}
+
+// TestChannelsAreLeftLater: F25, E1: what nobody waits for any more is left in time, but not while the disk of the server is full: it answers then in a
+// way that rueidis does not survive.
+func TestChannelsAreLeftLater(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartLimited(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	hub := open(t, "redis://"+server.Addr)
+	stream := rpw.StreamOf[int]("numbers")
+	publishNumbers(t, hub, stream, 0, 1)
+	at, err := hub.Streams().Locate(t.Context(), "numbers", rpw.Newest())
+	require.NoError(t, err)
+	_, err = hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "numbers", After: at, Wait: 10 * time.Millisecond})
+	require.NoError(t, err)
+	left := func() bool { return !strings.Contains(server.CLI(t, "PUBSUB", "CHANNELS"), "numbers") }
+	require.False(t, left())
+	server.LimitFiles(t, 1)
+	within(t, time.Now(), "the server cannot write", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return rpw.Set(ctx, hub, "k", 1) != nil
+	})
+	time.Sleep(11 * time.Second) // nobody waits: it would be left within 10
+	server.LimitFiles(t, -1)
+	within(t, time.Now(), "calls work", func() bool { _, err := stream.Publish(t.Context(), hub, "number", 1); return err == nil })
+	within(t, time.Now(), "the channel is left", left)
 }
 
 // TestLoadsWithoutServer: F34, C5: a thousand readers of an absent value are served by one load, also when they come while the server is away, and

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
@@ -95,6 +97,134 @@ func TestThousandClientsComeBack(t *testing.T) {
 	}
 	atMost(t, "events lost, doubled or out of order", wrong, 0)
 	note(t, "events that each client got", followers[0].next.Load())
+}
+
+// TestStalledClients: F37, K4: ten of a thousand clients of a socket server read nothing of what they ask for. They alone are closed, soon, and hold
+// little; what comes to the others comes as soon as it does without them.
+func TestStalledClients(t *testing.T) {
+	const clients, streams, stalled, rounds, length = 990, 20, 10, 3, 4 * time.Second
+	direct := open(t, "redis://"+redistest.Start(t).Addr)
+	at := startSite(t, direct, "127.0.0.1:0")
+	big := rpw.NewEvent{Type: "text", Data: make([]byte, rpw.MaxPayload-1024)}
+	for range 8 {
+		_, err := direct.Streams().Publish(t.Context(), []rpw.Batch{{Stream: "big", Events: []rpw.NewEvent{big}}})
+		require.NoError(t, err)
+	}
+
+	ctx, end := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer end()
+	var delays latencies
+	for i := range clients {
+		sub, err := rpw.StreamOf[time.Time]("times"+strconv.Itoa(i%streams)).Subscribe(t.Context(), open(t, "ws://"+at.addr+"/ws"), rpw.Newest())
+		require.NoError(t, err)
+		running.Go(func() {
+			for m, err := range sub.All(ctx) {
+				if err != nil {
+					if ctx.Err() == nil {
+						t.Errorf("one that reads: %v", err)
+					}
+					return
+				}
+				delays.add(time.Since(m.Data))
+			}
+		})
+	}
+	running.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond / streams)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if _, err := rpw.StreamOf[time.Time]("times"+strconv.Itoa(i%streams)).Publish(ctx, direct, "time", time.Now()); err != nil && ctx.Err() == nil {
+				t.Errorf("publish: %v", err)
+			}
+		}
+	})
+	within(t, time.Now(), "the load runs", func() bool { return delays.count() > clients })
+
+	// calm is within what time 99 of 100 events come while the others are alone.
+	calm := func() time.Duration {
+		delays.reset()
+		time.Sleep(length)
+		return delays.share(0.99)
+	}
+	// stall is the same from when the ten have had all that fits between them and the server, until they are closed.
+	stall := func() (p99 time.Duration) {
+		proxy := redistest.NewProxy(t, at.addr)
+		before, closed := memory(), at.server.Stats().Closed["4008"]
+		var reading sync.WaitGroup
+		defer reading.Wait()
+		defer proxy.Cut()
+		defer proxy.Hold(false)
+		var hubs []*rpw.Hub
+		for range stalled {
+			hubs = append(hubs, open(t, "ws://"+proxy.Addr+"/ws"))
+		}
+		proxy.Hold(true)
+		began := time.Now()
+		for _, hub := range hubs {
+			reading.Go(func() {
+				_, err := hub.Streams().Read(t.Context(), rpw.ReadRequest{Stream: "big"})
+				assert.Error(t, err)
+			})
+		}
+		time.Sleep(time.Second)
+		delays.reset()
+		took := within(t, began, "they are closed", func() bool { return at.server.Stats().Closed["4008"] == closed+stalled })
+		p99 = delays.share(0.99)
+		if closed == 0 {
+			assert.Equal(t, map[string]uint64{"4008": stalled}, at.server.Stats().Closed, "and nobody else")
+		}
+		atMost(t, "those who do not read are closed after", took, 5*time.Second+recovery) // 5 s after the last that went out
+		atMost(t, "memory, heap and stacks, more for ten that do not read", memory()-before, 5*stalled)
+		return p99
+	}
+	var calms, stalls []time.Duration
+	for range rounds {
+		calms, stalls = append(calms, calm()), append(stalls, stall())
+	}
+	note(t, "99 of 100 events come to the others within", calms)
+	note(t, "and while the ten do not read", stalls)
+	slices.Sort(calms)
+	slices.Sort(stalls)
+	atMost(t, "in the middle of the rounds, while they do not", stalls[rounds/2], max(calms[rounds/2]*11/10, calms[rounds/2]+5*time.Millisecond))
+}
+
+// latencies are how long events took.
+type latencies struct {
+	mu   sync.Mutex
+	list []time.Duration
+}
+
+func (l *latencies) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, d)
+}
+
+func (l *latencies) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.list)
+}
+
+func (l *latencies) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = l.list[:0]
+}
+
+// share is the time within which such a share of them came.
+func (l *latencies) share(of float64) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.Sort(l.list)
+	return l.list[int(of*float64(len(l.list)-1))]
 }
 
 // site is a socket server on an address.

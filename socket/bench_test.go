@@ -143,6 +143,46 @@ func BenchmarkPublishToSubscriber(b *testing.B) {
 	took(b, times)
 }
 
+// BenchmarkFanOut is what the server publishes, until each of 100 clients has it; at most 4,096 events are under way.
+func BenchmarkFanOut(b *testing.B) {
+	hub := memoryHub(b)
+	url := listen(b, hub, everything(Config{}))
+	const clients = 100
+	got := make(chan int, clients)
+	for range clients {
+		bus := dialHub(b, url, Options{}).Streams()
+		at, err := bus.Locate(b.Context(), "bench", rpw.Newest())
+		require.NoError(b, err)
+		go func() {
+			for {
+				events, err := bus.Read(b.Context(), rpw.ReadRequest{Stream: "bench", After: at, Wait: rpw.Forever})
+				if err != nil {
+					return
+				}
+				if len(events) > 0 {
+					at = events[len(events)-1].Position()
+					got <- len(events)
+				}
+			}
+		}()
+	}
+	batch := benchBatch()
+	arrived := 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := range b.N {
+		_, err := hub.Streams().Publish(b.Context(), batch)
+		require.NoError(b, err)
+		for arrived < (n-4_096)*clients {
+			arrived += <-got
+		}
+	}
+	for arrived < b.N*clients {
+		arrived += <-got
+	}
+	b.ReportMetric(float64(b.N*clients)/b.Elapsed().Seconds(), "deliveries/s")
+}
+
 // BenchmarkPackets is one-way: packets that many senders queue, until the peer has read them.
 func BenchmarkPackets(b *testing.B) {
 	total := make(chan int)

@@ -23,8 +23,8 @@ func (a *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 	req.Max = pageSize(req.Max, 1)
 	req.Lease = cmp.Or(req.Lease, rpw.DefaultLease)
 	req.Queues = unique(req.Queues)
-	claimed, _, err := a.claim(ctx, req)
-	if len(claimed) > 0 || err != nil || req.Wait <= 0 {
+	claimed, seen, err := a.claim(ctx, req)
+	if len(claimed) > 0 || err != nil || seen.over || req.Wait <= 0 {
 		return claimed, err
 	}
 	return a.awaitClaim(ctx, req, p)
@@ -52,6 +52,7 @@ func unique(names []string) []string {
 type view struct {
 	look bool      // something is ready, or may be
 	due  time.Time // when to look again; zero: not before somebody calls
+	over bool      // the call is a repeat, and holds nothing of its answer any more: the caller goes on
 }
 
 // more adds what was seen of another queue.
@@ -86,7 +87,9 @@ func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 		}
 		seen.more(look.look, look.due)
 	}
-	if slices.ContainsFunc(looks, func(l claimAnswer) bool { return l.repeat }) || len(queues) == 0 {
+	repeat := slices.ContainsFunc(looks, func(l claimAnswer) bool { return l.repeat })
+	if repeat || len(queues) == 0 {
+		seen.over = repeat && len(recalled) == 0
 		return recalled, seen, nil
 	}
 	var claimed []rpw.Claimed
@@ -139,6 +142,7 @@ func (c *claimAnswer) read(queue string, values []rueidis.RedisMessage) {
 	for i, action := range actions {
 		c.claimed[i] = rpw.Claimed{Action: action.Action, Lease: rpw.Lease{Ref: action.Ref, Token: action.token}}
 	}
+	c.over = c.repeat && len(actions) == 0
 }
 
 // dueIn is the time in so many µs; negative: never.

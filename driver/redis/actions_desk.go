@@ -78,7 +78,7 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 				return nil, err
 			}
 			seen = now
-			if len(claimed) > 0 {
+			if len(claimed) > 0 || now.over {
 				return claimed, nil
 			}
 			if seen.look { // ready, but others took it

@@ -104,7 +104,8 @@ func (s *store) permitted(ctx context.Context) (err error) {
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
 	for _, command := range []rueidis.Completed{s.client.B().Scan().Cursor(0).Count(1).Build(), s.client.B().Ping().Build()} {
-		if err := s.client.Do(bounded, command).Error(); err != nil {
+		err := s.client.Do(bounded, command).Error()
+		if e, ok := rueidis.IsRedisErr(err); err != nil && !(ok && refusesWrites(e)) { // a server with a full disk answers no PING, and can be read
 			return classify(ctx, err, false)
 		}
 	}

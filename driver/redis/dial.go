@@ -1,15 +1,13 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -17,108 +15,82 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// links dials the connections of a client, and can break them all.
+// links dials the connections of a client, and can break them.
 type links struct {
-	network string // "" as rueidis says
-	onClose func() // a connection ended; nil: nobody asks
+	network string  // "" as rueidis says
+	sender  *sender // is told of links that are made, and that end; nil: nobody asks
 	mu      sync.Mutex
-	open    map[net.Conn]struct{}
-	broken  time.Time // when they were last broken
-	ended   bool      // by end
-}
-
-// link is a connection that takes itself off the list. rueidis greets the server with one write, and waits for the answer before anything else: a
-// link that fails until then has carried no command of ours, and its error is one of dialling. Servers with too many clients do that.
-type link struct {
-	net.Conn
-	of    *links
-	stage atomic.Int32
-}
-
-var errNotGreeted = errors.New("the server did not greet")
-
-// The stages of a link.
-const (
-	greeting int32 = iota // nothing has come yet
-	greeted               // something has come, nothing was written since
-	inUse
-)
-
-// Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
-func (l *link) Read(b []byte) (int, error) {
-	n, err := l.Conn.Read(b)
-	if err != nil {
-		l.of.ends()
-	}
-	if n > 0 && l.stage.Load() == greeting {
-		l.stage.Store(greeted)
-	}
-	return n, l.explain(err)
-}
-
-func (l *link) Write(b []byte) (int, error) {
-	if l.stage.Load() == greeted {
-		l.stage.Store(inUse)
-	}
-	n, err := l.Conn.Write(b)
-	return n, l.explain(err)
-}
-
-func (l *link) explain(err error) error {
-	if err == nil || l.stage.Load() == inUse {
-		return err
-	}
-	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: fmt.Errorf("%w: %w", errNotGreeted, err)}
-}
-
-func (l *link) Close() error {
-	l.of.mu.Lock()
-	delete(l.of.open, l)
-	l.of.mu.Unlock()
-	l.of.ends()
-	return l.Conn.Close()
+	open    map[*link]struct{}
+	broken  time.Time          // when they were last broken
+	ended   bool               // by end
+	master  string             // the address that was last named as that of the master, by Sentinels
+	refused map[string]refusal // by address
 }
 
 // ends notes that a connection is over.
 func (l *links) ends() {
-	if l.onClose != nil {
-		l.onClose()
+	if l.sender != nil {
+		l.sender.suspect()
 	}
 }
 
-// dial is rueidis' DialCtxFn.
+// patient marks the context of a call that waits beside the making of a link: that goes on when the context ends.
+type patient struct{}
+
+// dial is rueidis' DialCtxFn. rueidis does not listen to the context while it waits for the greeting, so the link does.
 func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *tls.Config) (net.Conn, error) {
-	network := "tcp"
-	if l.network != "" {
-		network = l.network
+	if err := l.remembered(addr); err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout) // TLS included
+	settled := func() {}
+	if l.sender != nil {
+		settled = l.sender.makes()
+	}
+	network := cmp.Or(l.network, "tcp")
+	bounded, cancel := context.WithTimeout(ctx, dialer.Timeout) // TLS included
 	defer cancel()
 	var conn net.Conn
 	var err error
 	if cfg != nil {
-		conn, err = (&tls.Dialer{NetDialer: dialer, Config: cfg}).DialContext(ctx, network, addr)
+		conn, err = (&tls.Dialer{NetDialer: dialer, Config: cfg}).DialContext(bounded, network, addr)
 	} else {
-		conn, err = dialer.DialContext(ctx, network, addr)
+		conn, err = dialer.DialContext(bounded, network, addr)
 	}
 	if err != nil {
+		settled()
 		if op, ok := err.(*net.OpError); !ok || op.Op != "dial" {
 			err = &net.OpError{Op: "dial", Net: network, Err: err} // of whatever layer: nothing was sent
 		}
 		return nil, err
 	}
-	made := &link{Conn: conn, of: l}
+	made := &link{Conn: conn, of: l, addr: addr, settled: settled, listen: func() bool { return true }}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
+		settled()
 		conn.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Err: net.ErrClosed}
 	}
 	if l.open == nil {
-		l.open = make(map[net.Conn]struct{})
+		l.open = make(map[*link]struct{})
 	}
 	l.open[made] = struct{}{}
+	if ctx.Value(patient{}) == nil {
+		made.listen = context.AfterFunc(ctx, made.abandon)
+	}
 	return made, nil
+}
+
+// leads breaks the connections to the server that was the master before. It may be silent, and rueidis leaves what waits for an answer there.
+func (l *links) leads(addr string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for one := range l.open {
+		if l.master != addr && one.addr == l.master {
+			go one.Close() // which takes mu, and may wait for TLS
+		}
+	}
+	l.master = addr
 }
 
 // redialEvery is how often connections are broken at most.
@@ -145,8 +117,8 @@ func (l *links) end() {
 
 // breakAll is called with mu held.
 func (l *links) breakAll() {
-	for conn := range l.open {
-		go conn.Close() // which takes mu, and may wait for TLS
+	for one := range l.open {
+		go one.Close() // which takes mu, and may wait for TLS
 	}
 }
 

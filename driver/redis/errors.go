@@ -23,12 +23,14 @@ func classify(ctx context.Context, err error, write bool) error {
 	if _, ok := errors.AsType[*rpw.Error](err); ok {
 		return err
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
-	}
 	ended := ctx.Err()
 	isContext := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-	switch {
+	op, ok := errors.AsType[*net.OpError](err)
+	switch dialling := ok && op.Op == "dial"; {
+	case dialling && ended != nil && (isContext || errors.Is(err, errAbandoned)):
+		return ended
+	case dialling:
+		return rpw.Errorf(rpw.ErrUnavailable, "%w", err)
 	case isContext && ended != nil && write:
 		return rpw.Errorf(rpw.ErrUncertain, "the call was cut before its answer: %w", ended)
 	case isContext && ended != nil:

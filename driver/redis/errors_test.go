@@ -54,6 +54,10 @@ func TestClassifyLink(t *testing.T) {
 	}{
 		{alive, nil, "", ""},
 		{alive, dial, "unavailable", "unavailable"},
+		{ended, dial, "unavailable", "unavailable"},
+		{ended, &net.OpError{Op: "dial", Err: context.Canceled}, "canceled", "canceled"}, // nothing was sent
+		{ended, &net.OpError{Op: "dial", Err: errAbandoned}, "canceled", "canceled"},
+		{alive, &net.OpError{Op: "dial", Err: errAbandoned}, "unavailable", "unavailable"},
 		{alive, io.EOF, "unavailable", "uncertain"},
 		{alive, context.DeadlineExceeded, "unavailable", "uncertain"}, // our own bound
 		{alive, context.Canceled, "unavailable", "uncertain"},

@@ -21,6 +21,9 @@ func (c *config) explain(ctx context.Context, err error) error {
 	if _, ok := rueidis.IsRedisErr(err); ok {
 		return classify(ctx, err, false)
 	}
+	if refused, ok := errors.AsType[*rpw.Error](err); ok {
+		return refused
+	}
 	if text := certificateFault(err); text != "" {
 		return rpw.Errorf(rpw.ErrInvalid, "TLS: %s: %w", text, err)
 	}

@@ -151,30 +151,61 @@ func (b *streamBus) Pending(ctx context.Context, req rpw.PendingRequest) (page r
 	return page, r.err
 }
 
-// Administer implements rpw.StreamBus: one script for each command.
+// Administer implements rpw.StreamBus: one script for each command, or for the consumers of a group that are removed one after the other.
 func (b *streamBus) Administer(ctx context.Context, req rpw.GroupCommands) ([]rpw.GroupAnswer, error) {
-	calls := make([]scriptCall, len(req.Commands))
-	for i := range req.Commands {
-		cmd := &req.Commands[i]
+	lane, seq := laneArgs(req.Lane)
+	var calls []scriptCall
+	var runs [][]rpw.GroupCommand // the commands of each call
+	for i := 0; i < len(req.Commands); {
+		run := req.Commands[i : i+alike(req.Commands[i:])]
+		cmd := &run[0]
 		keys, _ := b.keysWithDead(cmd.Stream, cmd.Group)
-		lane, seq := laneArgs(req.Lane)
-		calls[i] = scriptCall{keys, append([]string{b.begin(), cmd.Group, lane, seq, strconv.Itoa(i), b.groupChannelOf(cmd.Stream, cmd.Group)}, commandArgs(cmd)...)}
+		args := append([]string{b.begin(), cmd.Group, lane, seq, strconv.Itoa(i), b.groupChannelOf(cmd.Stream, cmd.Group)}, commandArgs(cmd)...)
+		for _, more := range run[1:] {
+			args = append(args, more.Consumer)
+		}
+		calls, runs = append(calls, scriptCall{keys, args}), append(runs, run)
+		i += len(run)
 	}
-	answers := make([]rpw.GroupAnswer, len(calls))
+	answers := make([]rpw.GroupAnswer, 0, len(req.Commands))
 	for i, answer := range b.execAll(ctx, administerScript, calls) {
-		if answer.err != nil {
-			if len(calls) == 1 && rpw.Code(answer.err) != "not_found" {
-				return nil, answer.err
-			}
-			answers[i].Err = answer.err
-			continue
+		if answer.err != nil && len(calls) == 1 && rpw.Code(answer.err) != "not_found" {
+			return nil, answer.err
 		}
-		var err error
-		if answers[i].Events, err = answer.message.AsInt64(); err != nil {
-			answers[i].Err = badReply(err.Error())
-		}
+		answers = append(answers, readCounts(answer, len(runs[i]))...)
 	}
 	return answers, nil
+}
+
+// alike is how many commands, from the first on, one script carries out.
+func alike(commands []rpw.GroupCommand) int {
+	first, n := &commands[0], 1
+	if first.Verb != rpw.RemoveConsumer {
+		return n
+	}
+	for n < len(commands) && commands[n].Verb == first.Verb && commands[n].Stream == first.Stream && commands[n].Group == first.Group {
+		n++
+	}
+	return n
+}
+
+// readCounts reads what a script answered to so many commands.
+func readCounts(answer scriptAnswer, n int) []rpw.GroupAnswer {
+	answers := make([]rpw.GroupAnswer, n)
+	err := answer.err
+	var counts []string
+	if err == nil {
+		text, _ := answer.message.ToString()
+		if counts = strings.Fields(text); len(counts) != n {
+			err = badReply("strange counts: " + text)
+		}
+	}
+	for i := range answers {
+		if answers[i].Err = err; err == nil {
+			answers[i].Events, _ = strconv.ParseInt(counts[i], 10, 64)
+		}
+	}
+	return answers
 }
 
 // commandArgs are the ARGV that say a command.

@@ -21,9 +21,10 @@ type fetched struct {
 	gap        *rpw.GapError
 	cursor     string        // of the group after these deliveries, in the form of wire
 	due        time.Duration // until something is; 0: nothing will be
+	over       bool          // the call is a repeat, and holds nothing of its answer any more: the caller goes on
 }
 
-func (f *fetched) empty() bool { return len(f.deliveries) == 0 && f.gap == nil }
+func (f *fetched) empty() bool { return len(f.deliveries) == 0 && f.gap == nil && !f.over }
 
 func (f *fetched) answer(err error) ([]rpw.Delivery, error) {
 	switch {
@@ -153,6 +154,8 @@ func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest, ahead []rpw.Even
 			}
 			f.due = max(time.Duration(ms)*time.Millisecond, time.Millisecond)
 		}
+	case "over":
+		f.over = true
 	case "gap":
 		f.gap = &rpw.GapError{Stream: req.Stream, Group: req.Group, Kind: rpw.GapKind(r.text()), Missed: uint64(r.int()),
 			After: r.position(), Resume: r.position(), Oldest: r.position()}
@@ -161,7 +164,7 @@ func readFetched(m rueidis.RedisMessage, req *rpw.FetchRequest, ahead []rpw.Even
 		}
 	case "lot":
 		f.deliveries, err = readLot(&r, ahead)
-		f.cursor = r.text()
+		f.cursor, f.over = r.text(), len(f.deliveries) == 0 // others have removed all its events
 	default:
 		r.fail("a strange answer to fetch")
 	}

@@ -29,7 +29,7 @@ func (Driver) Open(ctx context.Context, req rpw.OpenRequest) (rpw.Parts, error) 
 	}
 	c.notify, c.sender = req.Notify, new(sender)
 	c.sender.begin()
-	links := &links{onClose: c.sender.suspect}
+	links := &links{sender: c.sender}
 	opt, err := c.clientOption(links)
 	if err != nil {
 		return rpw.Parts{}, err

@@ -41,7 +41,7 @@
 // What a failover, a restore or a FLUSHALL took, readers of a stream are told as a gap before they go on.
 //
 // The driver repeats nothing; the Hub does, where that is safe. A full server (maxmemory) refuses what adds, with rpw.ErrFull and nothing done, and lets everything
-// go on that finishes or frees. Open refuses a server that would evict keys instead, unless told to accept it. Calls wait without blocking
+// go on that finishes or frees. One whose disk is full is rpw.ErrUnavailable to writes, and is read all the same. Open refuses a server that would evict keys instead, unless told to accept it. Calls wait without blocking
 // the server: one connection of each Hub listens to the channels of all that waits, and since a message can be lost, each call looks again
 // in a while. Events that others than rpw add wake at once where the server tells them (notify-keyspace-events with K and t; not in a cluster), otherwise
 // within 2 s; that look is one command for some hundred streams.
@@ -82,7 +82,8 @@
 //	          +hincrby +lpop +lrem +rpush +unlink +xdel
 //
 // Open asks what the user may do. It refuses one who cannot even read; a verb that needs what is missing later answers rpw.ErrPermission, which names
-// the commands and a key, with nothing done. What the operator grants later is seen by what is opened then.
+// the commands and a key, with nothing done. What the operator grants later is seen by what is opened then. A server that lets the user in no more, as
+// its password was changed, is tried again every 5 s, and calls are rpw.ErrPermission meanwhile.
 //
 // Each role reads, since what it writes hangs on what is there. Retention is applied by publishing, so who publishes can trim. The rules keep programs
 // to what they are for; against somebody who sends commands of his own, they protect what they give no keys to. A program that is several of these in

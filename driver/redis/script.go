@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -155,35 +156,61 @@ func (s *store) execVia(ctx context.Context, via rueidis.CommandClient, sc *scri
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
-	answers := s.pipeline(bounded, via, sc, calls, func(call scriptCall) rueidis.Completed {
-		if sc.readOnly {
-			return via.B().EvalshaRo().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
-		}
-		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
-	})
-	var unknown []int // calls of a server that does not have the script yet
-	var again []scriptCall
-	for i, answer := range answers {
-		if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {
-			unknown = append(unknown, i)
-			again = append(again, calls[i])
-		}
-	}
-	if len(unknown) > 0 {
-		retried := s.pipeline(bounded, via, sc, again, func(call scriptCall) rueidis.Completed {
-			if sc.readOnly {
-				return via.B().EvalRo().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	answers := s.run(bounded, via, sc, calls)
+	if sc.peek != nil {
+		again, refused := chosen(calls, answers, refusesWrites)
+		for j, answer := range s.run(bounded, via, sc.peek, again) {
+			if !errors.Is(s.fault(ctx, answer.err, false), rpw.ErrPermission) { // what has to be written first
+				answers[refused[j]] = answer
 			}
-			return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
-		})
-		for j, i := range unknown {
-			answers[i] = retried[j]
 		}
 	}
 	for i := range answers {
 		answers[i].err = s.fault(ctx, answers[i].err, sc.writes)
 	}
 	return answers
+}
+
+// run is execVia with the errors of rueidis.
+func (s *store) run(ctx context.Context, via rueidis.CommandClient, sc *script, calls []scriptCall) []scriptAnswer {
+	if len(calls) == 0 {
+		return nil
+	}
+	answers := s.pipeline(ctx, via, sc, calls, func(call scriptCall) rueidis.Completed {
+		if sc.readOnly {
+			return via.B().EvalshaRo().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		}
+		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	})
+	again, unknown := chosen(calls, answers, (*rueidis.RedisError).IsNoScript) // of a server that does not have the script yet
+	if len(unknown) == 0 {
+		return answers
+	}
+	retried := s.pipeline(ctx, via, sc, again, func(call scriptCall) rueidis.Completed {
+		if sc.readOnly {
+			return via.B().EvalRo().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		}
+		return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+	})
+	for j, i := range unknown {
+		answers[i] = retried[j]
+	}
+	return answers
+}
+
+// refusesWrites says whether a server takes no script that might write, while it still reads: it cannot store what is written, or has too few replicas.
+func refusesWrites(e *rueidis.RedisError) bool {
+	return strings.HasPrefix(e.Error(), "MISCONF ") || strings.HasPrefix(e.Error(), "NOREPLICAS ")
+}
+
+// chosen are the calls that the server answered with an error of a kind, and their places.
+func chosen(calls []scriptCall, answers []scriptAnswer, kind func(*rueidis.RedisError) bool) (some []scriptCall, places []int) {
+	for i, answer := range answers {
+		if e, ok := rueidis.IsRedisErr(answer.err); ok && kind(e) {
+			some, places = append(some, calls[i]), append(places, i)
+		}
+	}
+	return some, places
 }
 
 func repeat(answer scriptAnswer, n int) []scriptAnswer {

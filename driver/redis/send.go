@@ -10,10 +10,11 @@ import (
 )
 
 // sender takes commands to the server. While a link is well, rueidis listens to the context of a call; while it makes one it does not, for as
-// long as that may take. So for a while after a link broke, and at the beginning, calls wait beside it. What remains is the call that is the first to need one more
-// link later on, while the server is silent: it hears its context when the dial timeout has passed.
+// long as that may take. So while a link is made, for a while after one broke, and at the beginning, calls wait beside it. The call that is the first to need one more
+// link later on makes it, and the link ends with its context while the server is silent.
 type sender struct {
 	broken atomic.Int64 // when a link broke last, Unix ms
+	making atomic.Int32 // how many links are being made
 
 	mu     sync.Mutex
 	closed bool
@@ -29,13 +30,19 @@ func (s *sender) begin() { s.broken.Store(time.Now().Add(time.Second - suspectFo
 // suspect notes that a link broke.
 func (s *sender) suspect() { s.broken.Store(time.Now().UnixMilli()) }
 
+// makes notes that a link is being made, until made is called.
+func (s *sender) makes() (made func()) {
+	s.making.Add(1)
+	return sync.OnceFunc(func() { s.making.Add(-1) })
+}
+
 // send sends commands together and returns their answers; those of one slot are executed in order. ctx comes from store.bounded.
 func (s *sender) send(ctx context.Context, via rueidis.CommandClient, commands ...rueidis.Completed) []rueidis.RedisResult {
-	if time.Now().UnixMilli()-s.broken.Load() > suspectFor.Milliseconds() {
+	if s.making.Load() == 0 && time.Now().UnixMilli()-s.broken.Load() > suspectFor.Milliseconds() {
 		return s.ask(ctx, via, commands)
 	}
 	done := make(chan []rueidis.RedisResult, 1)
-	if !s.beside(func() { done <- s.ask(ctx, via, commands) }) {
+	if !s.beside(func() { done <- s.ask(context.WithValue(ctx, patient{}, true), via, commands) }) {
 		return s.ask(ctx, via, commands)
 	}
 	select {

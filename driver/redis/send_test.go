@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"net"
+	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +35,49 @@ func TestContextIsHeardWhileDialling(t *testing.T) {
 	proxy.Blackhole(false)
 	proxy.Cut()
 	assert.Eventually(t, func() bool { _, _, err := rpw.Get[int](t.Context(), h, "k"); return err == nil }, 10*time.Second, time.Millisecond)
+}
+
+// TestContextIsHeardByWhoNeedsAnotherLink is E1: also when a link is needed for the first time long after the others were made, and the server is
+// silent by then, a call ends with its context, and so do those that need the same link.
+func TestContextIsHeardByWhoNeedsAnotherLink(t *testing.T) {
+	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
+	address, err := url.Parse("redis://" + proxy.Addr + "?connections=64")
+	require.NoError(t, err)
+	parts, err := Driver{}.Open(t.Context(), rpw.OpenRequest{URL: address, Notify: func(rpw.Notice) {}})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, parts.Close(t.Context())) }()
+	s := parts.Cache.(cache).store
+	const soon = 1500 * time.Millisecond // a link that is not greeted takes 2 s to fail
+	read := func(bound time.Duration) time.Duration {
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		defer cancel()
+		began := time.Now()
+		_, err := parts.Cache.Get(ctx, rpw.GetRequest{Keys: []string{"k"}})
+		assert.Contains(t, []string{"deadline_exceeded", "unavailable"}, rpw.Code(err), "the latter of who waited for the link of another")
+		return time.Since(began)
+	}
+	proxy.Blackhole(true)
+	for range 5 {
+		s.sender.broken.Store(0) // long ago
+		assert.Less(t, read(200*time.Millisecond), soon)
+	}
+	s.sender.broken.Store(0)
+	var reading sync.WaitGroup
+	for range 50 {
+		reading.Go(func() { read(5 * time.Second) })
+	}
+	assert.Eventually(t, func() bool { return s.sender.making.Load() > 0 }, 10*time.Second, time.Millisecond)
+	for range 50 {
+		reading.Go(func() { assert.Less(t, read(200*time.Millisecond), soon) })
+	}
+	reading.Wait()
+	proxy.Blackhole(false)
+	proxy.Cut()
+	assert.Eventually(t, func() bool {
+		_, err := parts.Cache.Get(t.Context(), rpw.GetRequest{Keys: []string{"k"}})
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return s.sender.making.Load() == 0 }, 10*time.Second, time.Millisecond, "all that were begun are over")
 }
 
 // TestRestart is F1: who waited goes on, and calls work again at once.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -350,18 +349,18 @@ func (w *waker) settle(topics []*topic, err error) {
 	}
 }
 
-// unsubscribe leaves the channels that nobody has watched for a while. rueidis panics where the server answers UNSUBSCRIBE with BUSY, as it does while a script
-// takes long, so it is asked for a sign of life before.
+// unsubscribe leaves the channels that nobody has watched for a while. Not while a script of others keeps the server busy, or its disk is full: rueidis
+// sends a PING behind each UNSUBSCRIBE, and panics if both are answered by an error, or the PING by one that it does not know.
 func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 	if !w.tidy() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error()
-	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "BUSY") {
-		return nil // the next time, then
-	} else if !ok && err != nil {
+	if err := conn.Do(undated{ctx}, conn.B().Ping().Build()).Error(); err != nil {
+		if _, reply := rueidis.IsRedisErr(err); reply {
+			return nil // the next sweep leaves them
+		}
 		return err
 	}
 	if idle := w.dropIdle(); len(idle) > 0 {

@@ -72,14 +72,14 @@ func ends(kind string) bool {
 // fence: the tokens of an action grow, one lease at a time lasts, and no move is accepted with a smaller token than one handed out before.
 func fence(h *History) []Violation {
 	var found violations
-	lost := h.resets()
+	lost, back := h.resets(), h.handedBack()
 	for ref, t := range h.actions() {
 		for i, c := range t.claims {
 			for j, o := range t.moves {
 				repeat := ends(o.Kind) && slices.ContainsFunc(t.moves[:j], func(earlier operation) bool {
 					return earlier.Token == o.Token && earlier.Kind == o.Kind && earlier.Outcome != No
 				})
-				if o.Outcome == OK && !repeat && o.Token < c.Item.Token && c.before(o) {
+				if o.Outcome == OK && !repeat && o.Token < c.Item.Token && c.before(o) && !lost.restored().between("", c.T, o.end) {
 					found.add([]Record{c.Record, o.Record}, "%s of %s was accepted with token %d, after %d had been handed out", o.Kind, ref, o.Token, c.Item.Token)
 				}
 			}
@@ -93,7 +93,7 @@ func fence(h *History) []Violation {
 				found.add(evidence, "%s was claimed twice with the same token", ref)
 			case c.operation.before(before.operation):
 				found.add(evidence, "the tokens of %s do not grow", ref)
-			case c.end+h.Bounds.Clock < t.leaseEnd(before, c) && !lost.between("", before.T, c.end):
+			case c.end+h.Bounds.Clock < t.leaseEnd(before, c) && !lost.between("", before.T, c.end) && !back.between("", before.T, c.end):
 				found.add(evidence, "%s was claimed at %v, while another lease lasted until %v", ref, c.end, t.leaseEnd(before, c))
 			}
 		}

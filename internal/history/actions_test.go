@@ -134,7 +134,28 @@ func lives() scripts {
 }
 
 func TestFence(t *testing.T) {
-	testRule(t, "H8", lives(), scripts{
+	good := lives()
+	good["given back on the way, as its connection broke"] = func(s *script) {
+		s.Bounds.HandsBack = true
+		s.claimed(10, 1, hour)
+		s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+		s.claimed(11, 1, hour)
+	}
+	after := func(reset Record) func(s *script) {
+		return func(s *script) {
+			s.claimed(10, 1, time.Millisecond)
+			s.claimed(11, 2, hour)
+			s.do(reset, OK)
+			s.moved(10, Complete, OK)
+		}
+	}
+	good["an older copy knows the older holder"] = after(Record{Op: OpReset, Kind: Restored})
+	testRule(t, "H8", good, scripts{
+		"a superseded holder completes after a flush": after(Record{Op: OpReset}),
+		"given back on the way, and accepted": func(s *script) {
+			good["given back on the way, as its connection broke"](s)
+			s.moved(10, Complete, OK)
+		},
 		"two holders": func(s *script) {
 			s.claimed(10, 1, hour)
 			s.claimed(11, 2, hour)

@@ -59,7 +59,8 @@ func groupAtLeastOnce(h *History) []Violation {
 	for _, g := range h.Final.Groups {
 		found.forgotten(h, g, tales)
 	}
-	touched := h.operations(OpAdmin, OpReset)
+	touched, back := h.operations(OpAdmin, OpReset), h.handedBack()
+	restored, faults := h.resets().restored(), resets(h.operations(OpFault))
 	fetches := h.operations(OpFetch)
 	for e, t := range tales {
 		for i, d := range t.deliveries {
@@ -69,14 +70,20 @@ func groupAtLeastOnce(h *History) []Violation {
 					return (o.Stream == e.stream || o.Stream == "") && o.seq < d.done && o.done > before.seq
 				})
 				unseen := slices.ContainsFunc(fetches, func(o operation) bool {
-					return o.Stream == e.stream && o.Group == e.group && o.Outcome != OK && o.seq < d.done && o.done > before.seq
+					return o.Stream == e.stream && o.Group == e.group && o.seq < d.done && o.done > before.seq && (o.Outcome != OK || outlasted(faults, o, d))
 				})
-				found.redelivered(h, e, t, before, d, disturbed, unseen)
+				found.redelivered(h, e, t, before, d, disturbed, unseen, back.between("", before.T, d.end))
 			}
-			found.superseded(e, t, d)
+			found.superseded(e, t, d, restored)
 		}
 	}
 	return found
+}
+
+// outlasted reports whether a fetch may have been answered with an event whose lease had ended when the reply, lost in a fault, was asked for again: it
+// took longer than the lease of the next delivery.
+func outlasted(faults resets, o operation, d delivery) bool {
+	return o.end-o.T > d.Item.Until-d.end && faults.between("", o.T, o.end)
 }
 
 // forgotten tells of events that are there at the end and of which the group knows nothing.
@@ -110,8 +117,8 @@ func (v *violations) forgotten(h *History, g GroupDump, tales map[entry]*entryTa
 }
 
 // redelivered checks two deliveries of an event that follow each other. disturbed: the group was changed from outside between them; unseen: there may
-// have been another one.
-func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen bool) {
+// have been another one; back: the first may have been given back on the way.
+func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d delivery, disturbed, unseen, back bool) {
 	evidence := []Record{before.Record, d.Record}
 	switch {
 	case before.Item.Token == d.Item.Token:
@@ -123,7 +130,10 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	case disturbed:
 		return
 	}
-	until, released, given := before.Item.Until, No, false
+	until, released, given := before.Item.Until, No, back
+	if back {
+		released = Unknown
+	}
 	for _, o := range t.verdicts {
 		if o.Items[0].Token != before.Item.Token || o.Outcome == No || o.seq > d.done {
 			continue
@@ -157,13 +167,13 @@ func (v *violations) redelivered(h *History, e entry, t *entryTale, before, d de
 	}
 }
 
-// superseded tells of verdicts that were accepted although a newer token had been handed out before.
-func (v *violations) superseded(e entry, t *entryTale, d delivery) {
+// superseded tells of verdicts that were accepted although a newer token had been handed out before. An older copy knows nothing of the newer one.
+func (v *violations) superseded(e entry, t *entryTale, d delivery, restored resets) {
 	for i, o := range t.verdicts {
 		repeat := o.Kind != Extend && slices.ContainsFunc(t.verdicts[:i], func(earlier operation) bool {
 			return earlier.Items[0].Token == o.Items[0].Token && earlier.Kind == o.Kind && earlier.Outcome != No
 		})
-		if o.Outcome == OK && !repeat && o.Items[0].Token < d.Item.Token && d.operation.before(o) {
+		if o.Outcome == OK && !repeat && o.Items[0].Token < d.Item.Token && d.operation.before(o) && !restored.between("", d.T, o.end) {
 			v.add([]Record{d.Record, o.Record}, "the %s of %v was accepted with token %d, after %d had been handed out", o.Kind, e.id, o.Items[0].Token, d.Item.Token)
 		}
 	}

@@ -89,6 +89,26 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.do(Record{Op: OpFetch, Stream: "s", Group: "g"}, Unknown)
 			s.fetched(lent(1, 12, 2, hour))
 		},
+		"given back on the way, as its connection broke": func(s *script) {
+			s.Bounds.HandsBack = true
+			s.fetched(lent(1, 10, 1, hour))
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			s.fetched(lent(1, 11, 1, hour))
+		},
+		"released, and leased to who heard of it when the lease had ended": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			late := s.call(Record{Op: OpFetch, Stream: "s", Group: "g"})
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			late(OK)
+			s.fetched(lent(1, 12, 2, s.t+4*time.Millisecond))
+		},
+		"an older copy knows the older holder": func(s *script) {
+			s.fetched(lent(1, 10, 1, time.Millisecond))
+			s.fetched(lent(1, 11, 2, hour))
+			s.do(Record{Op: OpReset, Kind: Restored}, OK)
+			s.settled(lent(1, 10, 0, 0), Ack, OK)
+		},
 		"its consumer was removed": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))
 			s.do(Record{Op: OpAdmin, Stream: "s", Group: "g"}, OK)
@@ -130,6 +150,17 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			worked(s)
 			s.groupAt(place(1, 2), event(1).ID)
 		},
+		"two holders, and no connection broke": func(s *script) {
+			s.Bounds.HandsBack = true
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			s.fetched(lent(1, 10, 1, hour))
+			s.fetched(lent(1, 11, 1, hour))
+		},
+		"two holders, and nobody gives back on the way": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			s.fetched(lent(1, 11, 1, hour))
+		},
 		"two holders": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))
 			s.fetched(lent(1, 11, 2, hour))
@@ -161,6 +192,23 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.settled(lent(1, 10, 0, 0), Release, OK)
 			s.fetched(lent(1, 11, 1, hour))
 		},
+		"a release counts, and no fetch lost its answer": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			late := s.call(Record{Op: OpFetch, Stream: "s", Group: "g"})
+			s.add(Record{})
+			s.add(Record{})
+			late(OK)
+			s.fetched(lent(1, 12, 2, s.t+4*time.Millisecond))
+		},
+		"a release counts, and the lease lasts longer than the fetch": func(s *script) {
+			s.fetched(lent(1, 10, 1, hour))
+			s.settled(lent(1, 10, 0, 0), Release, OK)
+			late := s.call(Record{Op: OpFetch, Stream: "s", Group: "g"})
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			late(OK)
+			s.fetched(lent(1, 12, 2, hour))
+		},
 		"a release counts": func(s *script) {
 			s.fetched(lent(1, 10, 1, hour))
 			s.settled(lent(1, 10, 0, 0), Release, OK)
@@ -174,6 +222,12 @@ func TestGroupAtLeastOnce(t *testing.T) {
 		"a superseded holder acknowledges": func(s *script) {
 			s.fetched(lent(1, 10, 1, time.Millisecond))
 			s.fetched(lent(1, 11, 2, hour))
+			s.settled(lent(1, 10, 0, 0), Ack, OK)
+		},
+		"a superseded holder acknowledges after a flush": func(s *script) {
+			s.fetched(lent(1, 10, 1, time.Millisecond))
+			s.fetched(lent(1, 11, 2, hour))
+			s.do(Record{Op: OpReset}, OK)
 			s.settled(lent(1, 10, 0, 0), Ack, OK)
 		},
 		"a superseded holder extends again": func(s *script) {

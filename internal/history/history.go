@@ -27,6 +27,10 @@ type Bounds struct {
 	Idle    time.Duration // how long an action that can run may wait: lease and sweep; 0: not checked
 	Return  time.Duration // how much longer than its bound a call may take
 	Heap    float64       // how much the heap may have grown, as a share
+
+	// HandsBack: between the clients and the store is a server that gives back what it could not hand over, at once and without costing an attempt.
+	// When a connection breaks it cannot know whether its client has got it, so the client may have; its receipt is no good then.
+	HandsBack bool
 }
 
 // Violation is a broken promise with its evidence.
@@ -159,12 +163,33 @@ type resets []operation
 
 func (h *History) resets() resets { return h.operations(OpReset) }
 
+// restored are those that put an older copy in place.
+func (r resets) restored() (some resets) {
+	for _, o := range r {
+		if o.Kind == Restored {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
 // between reports whether the history of a stream, or all other data ("" as its name), may have been dropped between two times.
 func (r resets) between(stream string, from, to time.Duration) bool {
 	return slices.ContainsFunc(r, func(o operation) bool {
 		return (o.Stream == "" || o.Stream == stream) && o.T <= to && o.end >= from
 	})
 }
+
+// handedBack are the times at which a lease may have been given back by the way, though its holder got it: while a fault lasts.
+func (h *History) handedBack() resets {
+	if !h.Bounds.HandsBack {
+		return nil
+	}
+	return h.operations(OpFault)
+}
+
+// failovers are the calls that drop what was not acknowledged.
+func (h *History) failovers() resets { return h.operations(OpFailover) }
 
 // healed is when the last fault had healed; ok is false if there was none.
 func (h *History) healed() (at time.Duration, ok bool) {

@@ -76,15 +76,16 @@ func (l *ledger) see(stream string, item Item) {
 func noLoss(h *History) []Violation {
 	var found violations
 	l, lost := h.ledger(), h.resets()
+	restored := lost.restored()
 	for _, o := range h.operations(OpPublish) {
 		if o.Outcome != OK {
 			continue
 		}
 		for _, item := range o.Items {
 			final := l.final[o.Stream]
-			switch _, there := l.stored[life{o.Stream, item.Epoch}][item.Count]; {
-			case there, l.edited[life{o.Stream, item.Epoch}][item.Count]:
-			case item.Epoch != final.Last.Epoch && lost.between(o.Stream, o.T, never):
+			switch stored, there := l.stored[life{o.Stream, item.Epoch}][item.Count]; {
+			case there && stored.Hash == item.Hash, l.edited[life{o.Stream, item.Epoch}][item.Count]:
+			case item.Epoch != final.Last.Epoch && lost.between(o.Stream, o.T, never), restored.between(o.Stream, o.T, never):
 			case item.Epoch == final.Last.Epoch && item.Count <= final.First.Count && l.trimmed[o.Stream]:
 			default:
 				found.add([]Record{o.Record}, "%s was acknowledged as %v of epoch %x, and is not there", item.Hash, item.ID, item.Epoch)
@@ -146,9 +147,13 @@ func exactlyOnce(h *History) []Violation {
 	l := h.ledger()
 	for actor, t := range h.tales() {
 		at := t.records[0].At
+		got := make(map[string]bool) // since the last reset
 		for _, rec := range t.records[1:] {
 			switch rec.Op {
 			case OpGap:
+				if rpw.GapKind(rec.Kind) == rpw.GapReset {
+					clear(got)
+				}
 				found.skips(l, t.stream, actor, at, rec.Resume.Epoch, rec.Resume.Count+1, rec)
 				at = rec.Resume
 			case OpDeliver:
@@ -156,6 +161,10 @@ func exactlyOnce(h *History) []Violation {
 				if item.Epoch == at.Epoch && (item.Count <= at.Count || item.ID.Compare(at.ID) <= 0) {
 					found.add([]Record{rec}, "%s was after %v (%d) and got %v (%d)", actor, at.ID, at.Count, item.ID, item.Count)
 				}
+				if got[item.Hash] {
+					found.add([]Record{rec}, "%s got %q twice", actor, item.Hash)
+				}
+				got[item.Hash] = true
 				found.skips(l, t.stream, actor, at, item.Epoch, item.Count, rec)
 				at = rpw.Position{Epoch: item.Epoch, ID: item.ID, Count: item.Count}
 			}
@@ -212,9 +221,11 @@ func noPhantom(h *History) []Violation {
 }
 
 // unknownIsBounded: whatever was repeated and however it ended, an epoch holds a payload at most once; and never if
-// all calls with it were told that nothing was done.
+// all calls with it were told that nothing was done. A failover may take what somebody has seen and nobody was told is stored, an older copy whatever came
+// later: then a repeat has another place, and what counts is what is there at the end.
 func unknownIsBounded(h *History) []Violation {
 	var found violations
+	back, l := append(h.failovers(), h.resets().restored()...), h.ledger()
 	refused := make(map[string]bool) // by stream and hash
 	calls := make(map[string][]Record)
 	for _, o := range h.operations(OpPublish) {
@@ -224,8 +235,11 @@ func unknownIsBounded(h *History) []Violation {
 			refused[name] = o.Outcome == No && (len(calls[name]) == 1 || refused[name])
 		}
 	}
-	for at, byHash := range h.ledger().seen {
+	for at, byHash := range l.seen {
 		for hash, items := range byHash {
+			if len(back) > 0 {
+				items = slices.DeleteFunc(slices.Clone(items), func(i Item) bool { return l.stored[at][i.Count].ID != i.ID })
+			}
 			name := at.stream + "\n" + hash
 			switch {
 			case len(items) > 1:
@@ -241,7 +255,7 @@ func unknownIsBounded(h *History) []Violation {
 // gapHonesty: a subscription is told of what it misses before it gets what comes after, and only then.
 func gapHonesty(h *History) []Violation {
 	var found violations
-	l, lost := h.ledger(), h.resets()
+	l, lost := h.ledger(), append(h.resets(), h.failovers()...) // a reader may be ahead of the new master
 	for actor, t := range h.tales() {
 		at := t.records[0].At
 		for _, rec := range t.records[1:] {
@@ -330,7 +344,8 @@ func order(h *History) []Violation {
 			}
 		}
 	}
-	for _, publishes := range by {
+	restored := h.resets().restored() // what comes after it stands where others stood
+	for at, publishes := range by {
 		returned := slices.SortedFunc(slices.Values(publishes), func(a, b publish) int { return a.done - b.done })
 		var newest publish
 		next := 0
@@ -340,7 +355,7 @@ func order(h *History) []Violation {
 					newest = returned[next]
 				}
 			}
-			if newest.last.Count >= p.first.Count || newest.last.ID.Compare(p.first.ID) >= 0 {
+			if (newest.last.Count >= p.first.Count || newest.last.ID.Compare(p.first.ID) >= 0) && !restored.between(at.stream, newest.T, p.end) {
 				found.add([]Record{newest.Record, p.Record}, "%v was acknowledged before %v was published", newest.last.ID, p.first.ID)
 			}
 		}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/redis-process-worker/rpw"
@@ -46,8 +47,59 @@ func edited(s *script) {
 	s.holds(place(1, 0), event(1), event(3))
 }
 
+// failedOver is a run in which a subscription got an event that was not acknowledged, and that the next master does not have. It was
+// published again there.
+func failedOver(s *script) {
+	s.subscribed(place(1, 0))
+	s.published(event(1))
+	s.publish(event(2), Unknown)
+	s.delivered(event(1), event(2))
+	s.do(Record{Op: OpFailover}, OK)
+	other, again := event(3), event(4)
+	other.Count, again.Count, again.Hash = 2, 3, event(2).Hash
+	s.published(other)
+	s.publish(again, OK)
+	s.gap(rpw.GapReset, place(1, 2), place(1, 1))
+	s.delivered(other, again)
+	s.holds(place(1, 0), event(1), other, again)
+}
+
+// silentFailover is one in which the subscription is not told.
+func silentFailover(s *script) {
+	s.subscribed(place(1, 0))
+	s.publish(event(1), Unknown)
+	s.delivered(event(1))
+	s.do(Record{Op: OpFailover}, OK)
+	again := event(2)
+	again.Hash = event(1).Hash
+	s.published(again)
+	s.delivered(again)
+	s.holds(place(1, 1), again)
+}
+
+// restored is a run in which an older copy of all data is put in place: what was stored later is gone, and what comes then has its counts.
+func restored(s *script) {
+	s.subscribed(place(1, 0))
+	s.published(event(1), event(2))
+	s.publish(event(3), Unknown)
+	s.delivered(event(1), event(2), event(3))
+	s.do(Record{Op: OpReset, Kind: Restored}, OK)
+	other, again := event(4), event(5)
+	other.Count, again.Count, again.Hash = 2, 3, event(3).Hash
+	s.gap(rpw.GapReset, place(1, 3), place(1, 1))
+	s.published(other, again)
+	s.delivered(other, again)
+	s.holds(place(1, 0), event(1), other, again)
+}
+
+// notRestored is the same, and nobody put an older copy in place.
+func notRestored(s *script) {
+	restored(s)
+	s.Records = slices.DeleteFunc(s.Records, func(rec Record) bool { return rec.Op == OpReset })
+}
+
 func TestNoLoss(t *testing.T) {
-	testRule(t, "H1", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited,
+	testRule(t, "H1", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored,
 		"who left need not have all": func(s *script) {
 			s.subscribed(place(1, 0))
 			s.published(event(1))
@@ -63,6 +115,15 @@ func TestNoLoss(t *testing.T) {
 		"it is not there": func(s *script) {
 			s.published(event(1), event(2))
 			s.holds(place(1, 0), event(1))
+		},
+		"no older copy is there": notRestored,
+		"another has its place": func(s *script) {
+			s.published(event(1))
+			s.do(Record{Op: OpFailover}, OK)
+			other := event(2)
+			other.Count = 1
+			s.published(other)
+			s.holds(place(1, 0), other)
 		},
 		"it went as if trimmed, and nobody trims": func(s *script) {
 			s.published(event(1), event(2))
@@ -87,7 +148,8 @@ func TestNoLoss(t *testing.T) {
 }
 
 func TestExactlyOnce(t *testing.T) {
-	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited}, scripts{
+	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored}, scripts{
+		"the same from another place, and no gap": silentFailover,
 		"twice": func(s *script) {
 			tailed(s)
 			s.delivered(event(3))
@@ -151,7 +213,7 @@ func TestNoPhantom(t *testing.T) {
 func TestUnknownIsBounded(t *testing.T) {
 	again := event(2)
 	again.Hash = event(1).Hash
-	testRule(t, "H4", scripts{"tailed": tailed,
+	testRule(t, "H4", scripts{"tailed": tailed, "failed over": failedOver, "restored": restored,
 		"unknown and there": func(s *script) {
 			s.publish(event(1), Unknown)
 			s.holds(place(1, 0), event(1))
@@ -177,6 +239,12 @@ func TestUnknownIsBounded(t *testing.T) {
 			s.publish(event(1), Unknown)
 			s.holds(place(1, 0), event(1), again)
 		},
+		"no older copy is there": notRestored,
+		"stored twice, with a failover": func(s *script) {
+			s.publish(event(1), Unknown)
+			s.do(Record{Op: OpFailover}, OK)
+			s.holds(place(1, 0), event(1), again)
+		},
 		"delivered once and stored elsewhere": func(s *script) {
 			s.publish(event(1), Unknown)
 			s.delivered(event(1))
@@ -193,7 +261,7 @@ func TestUnknownIsBounded(t *testing.T) {
 }
 
 func TestGapHonesty(t *testing.T) {
-	testRule(t, "H5", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited,
+	testRule(t, "H5", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored,
 		"perhaps": func(s *script) {
 			s.subscribed(place(1, 2))
 			s.gap(rpw.GapPossible, place(1, 2), place(1, 2))
@@ -203,6 +271,7 @@ func TestGapHonesty(t *testing.T) {
 			s.delivered(event(7))
 		},
 	}, scripts{
+		"no older copy is there": notRestored,
 		"silence about what was trimmed": func(s *script) {
 			s.subscribed(place(1, 0))
 			s.do(Record{Op: OpTrim, Stream: "s"}, OK)
@@ -256,7 +325,7 @@ func TestOrder(t *testing.T) {
 	}
 	swapped := event(3)
 	swapped.ID = rpw.ID{}
-	testRule(t, "H6", scripts{"tailed": tailed, "flushed": flushed, "batch": both(event(1), event(2)),
+	testRule(t, "H6", scripts{"tailed": tailed, "flushed": flushed, "restored": restored, "batch": both(event(1), event(2)),
 		"at the same time": func(s *script) {
 			ret := s.call(Record{Op: OpPublish, Stream: "s", Items: []Item{{Hash: event(2).Hash}}})
 			s.published(event(1))
@@ -265,6 +334,7 @@ func TestOrder(t *testing.T) {
 		},
 		"a key keeps its place": func(s *script) { s.published(event(1), event(2), event(1)) },
 	}, scripts{
+		"no older copy is there":           notRestored,
 		"overtaken":                        func(s *script) { s.published(event(2), event(1)) },
 		"in the same place":                func(s *script) { s.published(event(1), Item{ID: event(1).ID, Epoch: 1, Count: 1, Hash: "x"}) },
 		"the id grows, the count does not": func(s *script) { s.published(event(2), Item{ID: event(3).ID, Epoch: 1, Count: 1, Hash: "x"}) },

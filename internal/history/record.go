@@ -64,7 +64,8 @@ const (
 	OpLeave     Op = "leave"     // at one time: the subscription ended before the end of the run
 	OpEdit      Op = "edit"      // call: Stream, Items; single events deleted
 	OpTrim      Op = "trim"      // call: Stream; also for a stream whose retention is short
-	OpReset     Op = "reset"     // call: Stream, "" for all data: history or other data may be gone from now on
+	OpReset     Op = "reset"     // call: Stream, "" for all data: history or other data may be gone from now on; Kind: Restored, if that
+	OpFailover  Op = "failover"  // call: what was not acknowledged may be gone from now on, also if somebody has seen it
 
 	OpJoin   Op = "join"   // ret: Stream, Group, At: where the group stood when it was made or met
 	OpFetch  Op = "fetch"  // call: Stream, Group; ret: Items (Token, Attempt, Until), Outcome
@@ -88,6 +89,9 @@ const (
 	OpCaught Op = "caught" // at one time: the subscription has everything there is
 	OpFinal  Op = "final"  // the last line: Final
 )
+
+// Restored is the Kind of a reset that put an older copy of all data in its place: histories, leases and tokens go on from there.
+const Restored = "older copy restored"
 
 // Values of the samples that H16 compares: what it was after the run with what it was before, and what was measured with
 // the bound.
@@ -200,9 +204,11 @@ type ChangeDump struct {
 	State rpw.State      `json:"state"`
 }
 
-// LogDump are the numbers of one producer's log records in the order in which they are stored, and how many it says it dropped.
+// LogDump are the numbers of one producer's log records in the order in which they are stored, and how many it says it dropped. A handler writes
+// records again when it is not told whether they are stored; they have the same ID then, and are read once.
 type LogDump struct {
 	Actor   string  `json:"actor"`
 	Stored  []int64 `json:"stored,omitempty"`
+	Again   int64   `json:"again,omitempty"` // records that stood there with the ID of an earlier one
 	Dropped int64   `json:"dropped,omitempty"`
 }

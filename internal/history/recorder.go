@@ -20,12 +20,16 @@ type Recorder struct {
 	began time.Time
 
 	mu      sync.Mutex
+	away    *away // of another process; nil: this one keeps the records
 	records []Record
 	calls   int
 }
 
 // NewRecorder returns a Recorder whose time begins now.
 func NewRecorder() *Recorder { return &Recorder{began: time.Now()} }
+
+// Began is when the time of the records began.
+func (r *Recorder) Began() time.Time { return r.began }
 
 // Now is the time on the scale of the records.
 func (r *Recorder) Now() time.Duration { return time.Since(r.began) }
@@ -37,7 +41,16 @@ func (r *Recorder) On(t time.Time) time.Duration { return t.Sub(r.began.Round(0)
 func (r *Recorder) Note(rec Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.add(rec)
+}
+
+// add keeps a record of now. r is locked.
+func (r *Recorder) add(rec Record) {
 	rec.T = r.Now()
+	if r.away != nil {
+		r.away.send(rec)
+		return
+	}
 	r.records = append(r.records, rec)
 }
 
@@ -46,8 +59,8 @@ func (r *Recorder) Call(rec Record) (ret func(func(*Record))) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls++
-	rec.Phase, rec.Call, rec.T = Called, r.calls, r.Now()
-	r.records = append(r.records, rec)
+	rec.Phase, rec.Call = Called, r.calls
+	r.add(rec)
 	return func(answer func(*Record)) {
 		rec.Phase = Returned
 		answer(&rec)
@@ -103,7 +116,12 @@ func Read(from io.Reader) (*History, error) {
 // Require fails t for every violation of h, and keeps h then, as a file in the temporary directory of the machine.
 func Require(t testing.TB, h *History) {
 	t.Helper()
-	violations := h.Check()
+	Report(t, h, h.Check())
+}
+
+// Report is Require when it is known what h violates.
+func Report(t testing.TB, h *History, violations []Violation) {
+	t.Helper()
 	if len(violations) == 0 {
 		return
 	}

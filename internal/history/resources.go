@@ -102,3 +102,13 @@ func (v *violations) idle(h *History, ref string, t *actionTale, healed time.Dur
 		}
 	}
 }
+
+// Overrun is how much later than its bound the slowest call returned.
+func (h *History) Overrun() (most time.Duration) {
+	for _, o := range h.operations(OpTimed) {
+		if o.end < never {
+			most = max(most, o.end-o.T-o.Bound)
+		}
+	}
+	return most
+}

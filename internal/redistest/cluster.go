@@ -13,10 +13,10 @@ import (
 // Cluster is a cluster of masters without replicas; the slots are spread evenly.
 type Cluster struct{ Nodes []*Server }
 
-// StartCluster starts a cluster of n nodes for the length of a test.
-func StartCluster(t testing.TB, n int) *Cluster {
+// StartCluster starts a cluster of n nodes for the length of a test, with further arguments for each.
+func StartCluster(t testing.TB, n int, args ...string) *Cluster {
 	t.Helper()
-	c, err := startCluster(t.TempDir, n)
+	c, err := startCluster(t.TempDir, n, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func StartCluster(t testing.TB, n int) *Cluster {
 	return c
 }
 
-func startCluster(dir func() string, n int) (c *Cluster, err error) {
+func startCluster(dir func() string, n int, args ...string) (c *Cluster, err error) {
 	c = new(Cluster)
 	defer func() {
 		if err != nil {
@@ -37,7 +37,7 @@ func startCluster(dir func() string, n int) (c *Cluster, err error) {
 		if err != nil {
 			return c, err
 		}
-		node, err := start(dir(), "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "3000")
+		node, err := start(dir(), append([]string{"--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "3000"}, args...)...)
 		if err != nil {
 			return c, err
 		}
@@ -71,6 +71,12 @@ func (c *Cluster) ok() bool {
 		}
 	}
 	return true
+}
+
+// Await waits until all nodes know all slots, after some were away.
+func (c *Cluster) Await(t testing.TB) {
+	t.Helper()
+	waitFor(t, "the cluster does not come up", c.ok)
 }
 
 // Addrs are the addresses of the nodes.

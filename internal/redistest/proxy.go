@@ -11,7 +11,7 @@ import (
 )
 
 // Proxy stands between clients and a server, and can swallow everything, as a network that broke without telling anybody, swallow the answers alone,
-// be as slow as a poor network, or cut all connections.
+// hold them back, as for a client that does not read, be as slow as a poor network, or cut all connections, at once or after so many bytes.
 type Proxy struct {
 	Addr string // where it listens
 
@@ -19,6 +19,8 @@ type Proxy struct {
 	listener net.Listener
 	hole     atomic.Bool
 	mute     atomic.Bool
+	held     atomic.Pointer[chan struct{}] // closed when answers go on; nil: they do
+	left     atomic.Int64                  // how many bytes of answers go on until all is cut; 0: any number
 	poor     atomic.Pointer[Poor]
 	tasks    sync.WaitGroup
 	mu       sync.Mutex
@@ -38,6 +40,7 @@ func NewProxy(t testing.TB, addr string) *Proxy {
 	p.tasks.Go(p.serve)
 	t.Cleanup(func() {
 		l.Close()
+		p.Hold(false)
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
@@ -55,6 +58,21 @@ func (p *Proxy) Blackhole(on bool) { p.hole.Store(on) }
 
 // Mute swallows what the server says from now on: it does its work, and nobody learns of it.
 func (p *Proxy) Mute(on bool) { p.mute.Store(on) }
+
+// Hold reads no answer of the server from now on, so that it cannot send: the system keeps what little it does.
+func (p *Proxy) Hold(on bool) {
+	var next *chan struct{}
+	if on {
+		next = new(chan struct{})
+		*next = make(chan struct{})
+	}
+	if before := p.held.Swap(next); before != nil {
+		close(*before)
+	}
+}
+
+// CutAfter ends all connections when so many bytes of answers have gone on, in the midst of one.
+func (p *Proxy) CutAfter(bytes int) { p.left.Store(int64(bytes)) }
 
 // Poor is a poor network. The zero Poor is a good one.
 type Poor struct {
@@ -93,6 +111,7 @@ func (p *Proxy) pass(client net.Conn) {
 		client.Close()
 		return
 	}
+	_ = server.(*net.TCPConn).SetReadBuffer(256 << 10) // or megabytes pass while they are held
 	p.mu.Lock()
 	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
 	closed := p.closed
@@ -131,6 +150,9 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 	reading.Go(func() {
 		defer close(parcels)
 		for {
+			if held := p.held.Load(); answers && held != nil {
+				<-*held
+			}
 			b := make([]byte, 32<<10)
 			n, err := from.Read(b)
 			if n > 0 {
@@ -151,11 +173,28 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 			continue
 		}
 		time.Sleep(time.Until(one.due))
+		if answers && p.ends(&one) {
+			_ = p.write(to, one.bytes)
+			p.Cut()
+			lost = true
+		}
 		if lost || p.write(to, one.bytes) != nil { // no network carries on a connection of which it has lost a part
 			broken = true
 			from.Close()
 		}
 	}
+}
+
+// ends counts the bytes of an answer down, and shortens the one with which CutAfter is fulfilled.
+func (p *Proxy) ends(one *parcel) bool {
+	for left := p.left.Load(); left > 0; left = p.left.Load() {
+		n := min(left, int64(len(one.bytes)))
+		if p.left.CompareAndSwap(left, left-n) {
+			one.bytes = one.bytes[:n]
+			return n == left
+		}
+	}
+	return false
 }
 
 func (p *Proxy) delay() time.Duration {

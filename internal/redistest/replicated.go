@@ -60,6 +60,62 @@ func startSentinel(t testing.TB, master string, quorum int) *Server {
 	return s
 }
 
+// Servers are the master and the replicas, whichever is which by now.
+func (r *Replicated) Servers() []*Server { return append([]*Server{r.Master}, r.Replicas...) }
+
+// Named is the master that all Sentinels name; nil if they do not agree.
+func (r *Replicated) Named() *Server {
+	var named *Server
+	for _, sentinel := range r.Sentinels {
+		answer, err := sentinel.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
+		_, port, _ := strings.Cut(answer, "\n")
+		if err != nil || named != nil && named.port != port {
+			return nil
+		}
+		for _, s := range r.Servers() {
+			if s.port == port {
+				named = s
+			}
+		}
+	}
+	return named
+}
+
+// AwaitNamed waits until all Sentinels name the same master.
+func (r *Replicated) AwaitNamed(t testing.TB) (named *Server) {
+	t.Helper()
+	waitFor(t, "the Sentinels do not agree on a master", func() bool { named = r.Named(); return named != nil })
+	return named
+}
+
+// AwaitMaster waits until the Sentinels name another master than old.
+func (r *Replicated) AwaitMaster(t testing.TB, old *Server) {
+	t.Helper()
+	waitFor(t, "the Sentinels name no other master", func() bool { named := r.Named(); return named != nil && named != old })
+}
+
+// AwaitReplicas waits until all servers but the master that is named are its replicas, and connected.
+func (r *Replicated) AwaitReplicas(t testing.TB) {
+	t.Helper()
+	waitFor(t, "the replicas do not connect to the master", func() bool {
+		master := r.Named()
+		if master == nil {
+			return false
+		}
+		info, err := master.cli("INFO", "replication")
+		if err != nil || !strings.Contains(info, "role:master") || strings.Count(info, "state=online") != len(r.Replicas) {
+			return false
+		}
+		for _, s := range r.Servers() {
+			info, err := s.cli("INFO", "replication")
+			if s != master && (err != nil || !strings.Contains(info, "master_port:"+master.port) || !strings.Contains(info, "master_link_status:up")) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // SentinelAddrs are the addresses of the Sentinels.
 func (r *Replicated) SentinelAddrs() []string {
 	addrs := make([]string, len(r.Sentinels))
@@ -71,7 +127,7 @@ func (r *Replicated) SentinelAddrs() []string {
 
 func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("redistest: " + what)
 		}

@@ -45,8 +45,11 @@ func Start(t testing.TB, args ...string) *Server {
 // StartDurable starts a server that keeps what it acknowledged, whatever happens to its process.
 func StartDurable(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return Start(t, append([]string{"--appendonly", "yes", "--appendfsync", "always"}, args...)...)
+	return Start(t, append(Durable(), args...)...)
 }
+
+// Durable are the arguments of a server that keeps what it acknowledged.
+func Durable() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
 
 func start(dir string, args ...string) (*Server, error) {
 	return startWith(&Server{Dir: dir, args: serverArgs(dir, args)})
@@ -109,9 +112,7 @@ func (s *Server) run() error {
 		if s.up() {
 			return nil
 		}
-		var status syscall.WaitStatus
-		if pid, _ := syscall.Wait4(cmd.Process.Pid, &status, syscall.WNOHANG, nil); pid == cmd.Process.Pid {
-			s.cmd = nil
+		if s.gone() {
 			break
 		}
 	}
@@ -153,6 +154,24 @@ func (s *Server) Restart(t testing.TB) {
 	if err := s.run(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Ended reports whether the process has ended, also by itself.
+func (s *Server) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone()
+}
+
+// gone is Ended with mu held.
+func (s *Server) gone() bool {
+	if s.cmd != nil {
+		var status syscall.WaitStatus
+		if pid, _ := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WNOHANG, nil); pid == s.cmd.Process.Pid {
+			s.cmd = nil
+		}
+	}
+	return s.cmd == nil
 }
 
 // AwaitLoaded waits until a server that was restarted has read what it had stored.

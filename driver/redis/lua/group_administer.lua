@@ -1,23 +1,26 @@
 #!lua flags=allow-oom
--- group_administer: one command on a group.
+-- group_administer: one command on a group, or several that remove consumers of it.
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_lib names, and l:<lane>
 -- ARGV  1 how a history begins, see open  2 the group  3 lane ("": none)  4 its seq  5 which command of the lane's call  6 the channel of the group
 --       7 redrive, reset, delete or remove; then
---       redrive: how many  ids (none: the oldest)    reset: a place, or a kind for locate  the value of the kind    remove: the consumer
--- Answers how many events were touched.
+--       redrive: how many  ids (none: the oldest)    reset: a place, or a kind for locate  the value of the kind    remove: consumers
+-- Answers how many events were touched, by each.
 local tag = string.sub(KEYS[2], 1, -2)
 local lane = ARGV[3] ~= '' and tag .. 'l:' .. ARGV[3] .. ':' .. ARGV[5] .. ':' .. ARGV[2]
 if lane then
   local answer = recall(lane, 'admin', ARGV[4])
-  if answer then return tonumber(answer) end
+  if answer then return answer end
 end
 local g = load(tag, ARGV[2])
 local verb = ARGV[7]
 
-local function answer(n)
-  if lane then remember(lane, 'admin', ARGV[4], text(n)) end
+local function answer(...)
+  local counts = {...}
+  for i, n in ipairs(counts) do counts[i] = text(n) end
+  counts = table.concat(counts, ' ')
+  if lane then remember(lane, 'admin', ARGV[4], counts) end
   call('PUBLISH', ARGV[6], '0')
-  return n
+  return counts
 end
 
 if not g then
@@ -108,16 +111,22 @@ local function reset()
   return n
 end
 
-local function remove(consumer)
-  if call('HDEL', keys.members, 's:' .. consumer, 'g:' .. consumer, 'n:' .. consumer) == 0 then return 0 end
-  local n, changed = 0, {}
+-- remove forgets consumers, of whose events each is due at once, and returns how many they were.
+local function remove(consumers)
+  local counts, place, changed = {}, {}, {}
+  for i, consumer in ipairs(consumers) do
+    counts[i] = 0
+    if call('HDEL', keys.members, 's:' .. consumer, 'g:' .. consumer, 'n:' .. consumer) > 0 then place[consumer] = i end
+  end
+  if not next(place) then return counts end
   eachpending(g, function(id, lot, _, record, base)
-    if lot and lot.c == consumer then
-      n = n + 1
+    local i = place[lot and lot.c or record.h]
+    if not i then return end
+    counts[i] = counts[i] + 1
+    if lot then
       lot.u, lot.o, lot.q = now, nil, true
       changed[base] = lot
-    elseif not lot and record.h == consumer then
-      n = n + 1
+    else
       if call('ZSCORE', keys.due, id) then call('ZADD', keys.due, text(now), id) end
       record.q, record.l = true, now
       call('HSET', keys.waits, id, pack(record))
@@ -126,12 +135,12 @@ local function remove(consumer)
   for base, lot in pairs(changed) do
     keeplot(g, base, lot, now)
   end
-  return n
+  return counts
 end
 
 if verb == 'redrive' then return answer(redriveall()) end
 if verb == 'reset' then return answer(reset()) end
-if verb == 'remove' then return answer(remove(ARGV[8])) end
+if verb == 'remove' then return answer(unpack(remove({unpack(ARGV, 8)}))) end
 local n = g.n
 local z = tonumber(call('HGET', KEYS[2], 'z') or 0)
 if g.base > z then call('HSET', KEYS[2], 'z', text(g.base)) end

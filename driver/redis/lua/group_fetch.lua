@@ -6,8 +6,9 @@
 --       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15 how many events had been removed,
 --       16... ids. If the group is at this place, nothing was removed since and nothing is due again, it leases these, and need not pass the
 --       events through Lua, which is slow.
--- Answers {"none", ms until something is due ("": nothing)}, {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms),
--- epoch, count before the first new event, entries ("": those that the caller has read), attempts, the place of the group}.
+-- Answers {"none", ms until something is due ("": nothing)}, {"over"}, which ends the wait of a repeat whose answer holds nothing any more,
+-- {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms), epoch, count before the first new event, entries ("": those
+-- that the caller has read), attempts, the place of the group}.
 local tag = string.sub(KEYS[2], 1, -2)
 local g = load(tag, ARGV[2])
 if not g then fail('not_found', NO_GROUP) end
@@ -24,10 +25,10 @@ end
 -- again answers a call that was answered before, with what its caller still holds. The others keep their places, under the id 0-0.
 local function again(answer)
   local kind, rest = string.match(answer, '^(%S+) ?(.*)$')
-  if kind == 'none' then return {'none', ''} end
+  if kind == 'none' then return {'over'} end
   if kind == 'gap' then return unpacked(rest) end
   local lot = getlot(g, rest)
-  if not lot then return {'none', ''} end
+  if not lot or lot.k == 0 then return {'over'} end
   local entries, list = {}, {}
   for i, id in ipairs(lot.i) do
     entries[i] = not lot.m[i] and entryof(KEYS[1], g, id) or {'0-0', {'', ''}}

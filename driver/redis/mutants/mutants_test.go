@@ -24,7 +24,7 @@ const suite = "TestConformance/"
 
 var mutants = []mutate.Mutant{
 	{Promise: "S3", Name: "a write that was cut off is sent again", File: "script.go",
-		Old: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() {`, New: `if e, ok := rueidis.IsRedisErr(answer.err); ok && e.IsNoScript() || answer.err != nil && pause(ctx, backoffCap) {`,
+		Old: `if e, ok := rueidis.IsRedisErr(answer.err); ok && kind(e) {`, New: `if e, ok := rueidis.IsRedisErr(answer.err); ok && kind(e) || !ok && answer.err != nil && pause(context.Background(), backoffCap) {`,
 		Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
 	{Promise: "S3", Name: "a write that was cut off is told as undone", File: "errors.go",
 		Old: "if write {\n\t\treturn rpw.Errorf(rpw.ErrUncertain", New: "if false {\n\t\treturn rpw.Errorf(rpw.ErrUncertain", Test: "TestAWriteThatWasCutOffIsNotSentAgain"},
@@ -45,6 +45,8 @@ var mutants = []mutate.Mutant{
 		Old: `call('HSET', keys.lots, base, pack(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
 	{Promise: "G1", Name: "a fetch whose reply was lost leases anew", File: "lua/group_fetch.lua",
 		Old: `if answer then return again(answer) end`, New: ``, Test: suite + "Groups/Fetch/LostReplyLeasesToNobodyElse"},
+	{Promise: "G1", Name: "a repeat waits for what was given back", File: "groups_fetch.go",
+		Old: "f.over = true", New: "", Test: suite + "Groups/Fetch/SameLaneLeavesOutWhatWasGivenBack"},
 	{Promise: "G2", Name: "who acknowledges is not looked at", File: "lua/group_settle.lua",
 		Old: `if not record or record.b ~= base then return 'x' end`, New: `if not record then return 'x' end`, Test: suite + "Groups/Settle/SupersededHolderGetsLeaseLost"},
 	{Promise: "G3", Name: "a full server refuses an extension", File: "lua/group_settle.lua",
@@ -72,6 +74,8 @@ var mutants = []mutate.Mutant{
 
 	{Promise: "E1", Name: "a call waits for a silent server", File: "script.go",
 		Old: `WithTimeoutCause(ctx, s.opt.Timeout, rpw.ErrUnavailable)`, New: `WithTimeoutCause(ctx, 1000*s.opt.Timeout, rpw.ErrUnavailable)`, Test: "TestExecKeepsToItsTime"},
+	{Promise: "E1", Name: "a call waits for the link that it makes", File: "dial.go",
+		Old: `made.listen = context.AfterFunc(ctx, made.abandon)`, New: `_ = made.abandon`, Test: "TestContextIsHeardByWhoNeedsAnotherLink"},
 	{Promise: "E4", Name: "a server that lost its scripts is given up", File: "script.go",
-		Old: `if len(unknown) > 0 {`, New: `if len(unknown) < 0 {`, Test: "TestExecLoadsTheScriptWhereItIsMissing"},
+		Old: `if len(unknown) == 0 {`, New: `if len(unknown) >= 0 {`, Test: "TestExecLoadsTheScriptWhereItIsMissing"},
 }

@@ -12,9 +12,12 @@ import (
 // nearBound is how old a near answer may be.
 const nearBound = 3500 * time.Millisecond
 
+// keyLife is how long a key is in use: the search for an order that explains its calls takes longer with each call whose outcome is unknown.
+const keyLife = 10 * time.Second
+
 // client reads and writes registers.
 func (r *run) client(ctx context.Context, a *actor) {
-	key := keys[a.IntN(len(keys))]
+	key := fmt.Sprintf("%s.%d", keys[a.IntN(len(keys))], a.Now()/keyLife)
 	switch n := a.IntN(12); {
 	case n < 3:
 		a.get(ctx, key, 0)

@@ -14,7 +14,7 @@ import (
 // lastWords publishes once more to every stream, so that all that follows it has something to come to.
 func (r *run) lastWords(ctx context.Context, h *rpw.Hub) {
 	a := &actor{run: r, name: "last", Rand: r.random(), process: &process{hub: h}}
-	for _, s := range streams {
+	for _, s := range r.streams() {
 		for ctx.Err() == nil && a.publish(ctx, rpw.Batch{Stream: s, Events: []rpw.NewEvent{{Type: "t", Data: a.payload()}}}) != history.OK {
 			sleep(ctx, a.Rand, r.Pause)
 		}
@@ -52,20 +52,20 @@ func atEnd(ctx context.Context, h *rpw.Hub, stream string, at rpw.Position) bool
 // it takes what there is.
 func (r *run) lastDump(ctx context.Context, h *rpw.Hub) (history.Dump, error) {
 	for {
-		before := ends(ctx, h)
+		before := ends(ctx, h, r.streams())
 		if ctx.Err() == nil && !r.done(ctx, h) {
 			time.Sleep(r.Pause)
 			continue
 		}
 		final, err := r.dump(context.WithoutCancel(ctx), h)
-		if err != nil || ctx.Err() != nil || idle(final) && slices.Equal(before, ends(ctx, h)) {
+		if err != nil || ctx.Err() != nil || idle(final) && slices.Equal(before, ends(ctx, h, r.streams())) {
 			return final, err
 		}
 	}
 }
 
 // ends are the ends of the streams.
-func ends(ctx context.Context, h *rpw.Hub) (all []rpw.Position) {
+func ends(ctx context.Context, h *rpw.Hub, streams []string) (all []rpw.Position) {
 	for _, name := range streams {
 		info, err := h.Streams().StreamInfo(ctx, name)
 		if err == nil {
@@ -84,7 +84,7 @@ func idle(d history.Dump) bool {
 // dump reads what the store holds.
 func (r *run) dump(ctx context.Context, h *rpw.Hub) (history.Dump, error) {
 	final := history.Dump{Quiet: true}
-	for _, name := range streams {
+	for _, name := range r.streams() {
 		s, err := dumpStream(ctx, h, name)
 		if err != nil {
 			return final, err
@@ -184,7 +184,7 @@ func dumpAction(ctx context.Context, h *rpw.Hub, ref rpw.ActionRef) (*history.Ac
 }
 
 func dumpLog(ctx context.Context, h *rpw.Hub, source string) (history.LogDump, error) {
-	d := history.LogDump{Actor: source}
+	d, seen := history.LogDump{Actor: source}, make(map[string]bool)
 	q := rpw.LogQuery{LogFilter: rpw.LogFilter{Source: source, Text: "m"}}
 	for {
 		page, err := h.Logs().Query(ctx, q)
@@ -196,7 +196,12 @@ func dumpLog(ctx context.Context, h *rpw.Hub, source string) (history.LogDump, e
 			if err := json.Unmarshal(rec.Attrs, &attrs); err != nil {
 				return d, err
 			}
-			if rec.Message == "m" {
+			switch {
+			case rec.Message != "m":
+			case seen[rec.ID]:
+				d.Again++
+			default:
+				seen[rec.ID] = true
 				d.Stored = append(d.Stored, attrs.N)
 			}
 		}

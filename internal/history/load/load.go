@@ -2,6 +2,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -23,15 +24,20 @@ type Config struct {
 	Pause    time.Duration // between two steps of an actor, at most
 	Lease    time.Duration // of group events and actions
 	Patience time.Duration // for all work to end after the load
-	Faults   []Fault       // one at a time, at random
+	Faults   []Fault       // one at a time, all of them in a random order, again and again
+	Between  time.Duration // two faults, at most; 0: 20 pauses
 	Resets   bool          // a fault, or the load itself, may drop all data of a stream
 	Bounds   history.Bounds
+
+	Bulk    int                                        // events of a publish, at most, to one more stream that nobody edits; 0: there is none
+	NoCache bool                                       // the cache is left out
+	Beside  []func(context.Context, *history.Recorder) // what else works, until the context ends: processes that call Work
 }
 
 // Fault disturbs the store or the way to it, and heals before it returns.
 type Fault struct {
 	Kind  string
-	Reset bool // it drops all data
+	Loses history.Op // OpReset or OpFailover, of one that drops data
 	Do    func(r *rand.Rand)
 }
 
@@ -41,6 +47,17 @@ var (
 	queues  = []string{"q1", "q2"}
 	keys    = []string{"k1", "k2", "k3"}
 )
+
+// bulk is the stream of Config.Bulk.
+const bulk = "bulk"
+
+// streams are those of a load.
+func (c Config) streams() []string {
+	if c.Bulk > 0 {
+		return append([]string{bulk}, streams...)
+	}
+	return streams
+}
 
 // run is a running load.
 type run struct {
@@ -52,6 +69,7 @@ type run struct {
 	loggers   []*logger
 	boss      boss
 
+	mortal   bool // the process may be killed, or stopped for a while: its calls take as long as that
 	seeds    int
 	quiet    context.Context // ends when all work has ended
 	loading  sync.WaitGroup  // what makes work
@@ -79,10 +97,19 @@ func Run(t testing.TB, c Config) *history.History {
 		r.actor(&r.serving, quiet, fmt.Sprintf("consumer%d", i), r.consumer())
 		r.actor(&r.serving, quiet, fmt.Sprintf("worker%d", i), r.worker)
 		r.actor(&r.loading, loading, fmt.Sprintf("publisher%d", i), r.publisher)
-		if i == 0 { // each action keeps a worker busy for a while
-			r.actor(&r.loading, loading, "starter", r.starter)
+		if i <= len(c.Beside) { // each action keeps a worker busy for a while
+			r.actor(&r.loading, loading, fmt.Sprintf("starter%d", i), r.starter)
 		}
-		r.actor(&r.loading, loading, fmt.Sprintf("client%d", i), r.client)
+		if !c.NoCache {
+			r.actor(&r.loading, loading, fmt.Sprintf("client%d", i), r.client)
+		}
+	}
+	if c.Bulk > 0 {
+		r.startSubscriber("bulk0", bulk)
+		r.startSubscriber("bulk1", bulk)
+	}
+	for _, work := range c.Beside {
+		r.serving.Go(func() { work(quiet, r.Recorder) })
 	}
 	r.startMember(quiet)
 	r.actor(&r.loading, loading, "boss", r.commander)
@@ -97,15 +124,37 @@ func Run(t testing.TB, c Config) *history.History {
 	return r.finish(end)
 }
 
+// Work does in a process of its own what the workers and the consumers of Run do there, until ctx ends. No other process may have its name.
+func Work(ctx context.Context, name string, c Config, recorder *history.Recorder) error {
+	r := &run{Config: c, Recorder: recorder, quiet: ctx, mortal: true}
+	p := &process{open: c.Open}
+	if err := p.start(); err != nil {
+		return err
+	}
+	defer p.stop()
+	r.processes = append(r.processes, p)
+	for i := range 2 {
+		r.actor(&r.serving, ctx, fmt.Sprintf("%s worker%d", name, i), r.worker)
+		r.actor(&r.serving, ctx, fmt.Sprintf("%s consumer%d", name, i), r.consumer())
+	}
+	r.serving.Wait()
+	return nil
+}
+
 // disturb lets the faults happen until ctx ends.
 func (r *run) disturb(ctx context.Context) {
 	random, restarts := r.random(), r.random()
 	r.disturbs.Go(func() {
-		for len(r.Faults) > 0 && sleep(ctx, random, 20*r.Pause) {
-			f := r.Faults[random.IntN(len(r.Faults))]
+		var deck []int // the faults that come before all have come again
+		for len(r.Faults) > 0 && sleep(ctx, random, cmp.Or(r.Between, 20*r.Pause)) {
+			if len(deck) == 0 {
+				deck = random.Perm(len(r.Faults))
+			}
+			f := r.Faults[deck[0]]
+			deck = deck[1:]
 			healed := r.Call(history.Record{Op: history.OpFault, Kind: f.Kind})
-			if f.Reset {
-				lost := r.Call(history.Record{Op: history.OpReset, Kind: f.Kind})
+			if f.Loses != "" {
+				lost := r.Call(history.Record{Op: f.Loses, Kind: f.Kind})
 				f.Do(random)
 				lost(func(rec *history.Record) { rec.Outcome = history.OK })
 			} else {
@@ -204,6 +253,9 @@ func (a *actor) patience(ctx context.Context, verb string) (_ context.Context, d
 		bound = a.N(a.Pause)
 	}
 	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
+	if a.mortal {
+		return timed, func(error) { cancel() }
+	}
 	rec := a.record(history.OpTimed)
 	rec.Kind, rec.Bound = verb, bound
 	ret := a.Call(rec)

@@ -58,7 +58,7 @@ func onMemory(t *testing.T, seed uint64) *history.History {
 		Bounds: history.Bounds{Clock: time.Millisecond, Return: 50 * time.Millisecond, Publish: 10 * time.Second, CatchUp: 10 * time.Second},
 	}
 	if c.Resets {
-		c.Faults = append(c.Faults, load.Fault{Kind: "flush", Reset: true, Do: func(*rand.Rand) { store.Flush() }})
+		c.Faults = append(c.Faults, load.Fault{Kind: "flush", Loses: history.OpReset, Do: func(*rand.Rand) { store.Flush() }})
 	}
 	h := load.Run(t, c)
 	for _, link := range links {
@@ -94,7 +94,7 @@ func TestRedis(t *testing.T) {
 				Bounds: history.Bounds{Clock: 20 * time.Millisecond, Return: 5 * time.Second, Publish: 20 * time.Second, CatchUp: 30 * time.Second},
 			}
 			if resets {
-				c.Faults = append(c.Faults, load.Fault{Kind: "flush", Reset: true, Do: command("FLUSHALL")})
+				c.Faults = append(c.Faults, load.Fault{Kind: "flush", Loses: history.OpReset, Do: command("FLUSHALL")})
 			}
 			h := load.Run(t, c)
 			require.NotEmpty(t, h.Records)

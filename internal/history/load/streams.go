@@ -24,9 +24,12 @@ func hash(data []byte) string {
 
 // publisher publishes batches. What has a key is repeated until its outcome is known, often once more.
 func (r *run) publisher(ctx context.Context, a *actor) {
-	b := rpw.Batch{Stream: streams[a.IntN(len(streams))]}
+	b, most := rpw.Batch{Stream: streams[a.IntN(len(streams))]}, 4
+	if r.Bulk > 0 && !a.one(4) {
+		b.Stream, most = bulk, r.Bulk
+	}
 	keyed := a.one(3)
-	for range 1 + a.IntN(4) {
+	for range 1 + a.IntN(most) {
 		e := rpw.NewEvent{Type: "t", Data: a.payload()}
 		if keyed {
 			e.Key = a.fresh()
@@ -132,7 +135,11 @@ func (s *subscriber) follow(ctx context.Context) {
 
 // drain takes events, until something goes wrong or it chooses to come back as another process.
 func (s *subscriber) drain(ctx context.Context, sub *rpw.Subscription[string]) {
-	for !s.one(100) {
+	seldom := 100 // of so many events one disturbs the subscription
+	if s.stream == bulk {
+		seldom *= s.Bulk
+	}
+	for !s.one(seldom) {
 		m, err := sub.Next(ctx)
 		if err != nil {
 			return
@@ -141,7 +148,7 @@ func (s *subscriber) drain(ctx context.Context, sub *rpw.Subscription[string]) {
 		rec.Stream, rec.Items = s.stream, []history.Item{item(m.Event)}
 		s.Note(rec)
 		s.at.Store(new(m.Position()))
-		if s.one(100) { // falls behind
+		if s.one(seldom) { // falls behind
 			sleep(ctx, s.Rand, 20*s.Pause)
 		}
 	}

@@ -1,0 +1,98 @@
+package redis
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+)
+
+// link is a connection that takes itself off the list. rueidis greets the server with one write, and waits for the answer before anything else: a
+// link that fails until then has carried no command of ours, and its error is one of dialling. Servers with too many clients do that.
+type link struct {
+	net.Conn
+	of      *links
+	addr    string
+	stage   atomic.Int32
+	settled func()      // is called once, when it is greeted or over
+	listen  func() bool // ends that it listens to the context for which it is made
+}
+
+var (
+	errNotGreeted = errors.New("the server did not greet")
+	errAbandoned  = errors.New("the call that made the link has ended")
+)
+
+// The stages of a link.
+const (
+	greeting  int32 = iota // nothing has come yet
+	abandoned              // nor will it: the context ended
+	greeted                // something has come, nothing was written since
+	asked                  // the first command was written
+	inUse                  // and answered
+)
+
+// isMaster begins the answer of a master to ROLE, the first command that rueidis sends to a server that Sentinels name.
+var isMaster = []byte("*3\r\n$6\r\nmaster\r\n")
+
+// Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
+func (l *link) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if err != nil {
+		l.of.ends()
+	}
+	if stage := l.stage.Load(); n > 0 && stage != inUse {
+		switch {
+		case stage == greeting:
+			l.listen()
+			if err := l.of.refuse(l.addr, b[:n]); err != nil {
+				return 0, err
+			}
+			if l.stage.CompareAndSwap(greeting, greeted) {
+				l.settled()
+			}
+		case stage == asked:
+			l.stage.Store(inUse)
+			if bytes.HasPrefix(b[:n], isMaster) {
+				l.of.leads(l.addr)
+			}
+		}
+	}
+	return n, l.explain(err)
+}
+
+func (l *link) Write(b []byte) (int, error) {
+	if l.stage.Load() == greeted {
+		l.stage.Store(asked)
+	}
+	n, err := l.Conn.Write(b)
+	return n, l.explain(err)
+}
+
+func (l *link) explain(err error) error {
+	if err == nil || l.stage.Load() >= asked {
+		return err
+	}
+	if l.stage.Load() == abandoned {
+		err = errAbandoned
+	}
+	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: fmt.Errorf("%w: %w", errNotGreeted, err)}
+}
+
+func (l *link) Close() error {
+	l.of.mu.Lock()
+	delete(l.of.open, l)
+	l.of.mu.Unlock()
+	l.listen()
+	l.settled()
+	l.of.ends()
+	return l.Conn.Close()
+}
+
+// abandon ends a link that is not greeted yet.
+func (l *link) abandon() {
+	if l.stage.CompareAndSwap(greeting, abandoned) {
+		l.Close()
+	}
+}
