@@ -8,6 +8,8 @@ PKG        ?= ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
+CHECKS     ?= 100
+STEPS      ?= 50
 LOADTIME   ?= 120
 SOAK       ?= 30m
 OUT        ?= bench/out
@@ -17,7 +19,7 @@ SUMMARY    := $(CURDIR)/.conformance
 # modules of their own, so that what they need stays out of go.mod
 NESTED      = socket/jwtauth
 
-.PHONY: help demo test check unit deps faults soak flake mutants load bench bench-quick check-bench microbench fuzz fmt
+.PHONY: help demo test check unit deps faults soak flake mutants model load bench bench-quick check-bench microbench fuzz fmt
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -37,7 +39,7 @@ check:
 
 unit: deps
 	@rm -f $(SUMMARY)
-	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) $(GO) test -race -count=1 -timeout 8m $(PKG)
+	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -race -count=1 -timeout 8m $(PKG)
 	@set -e; for module in $(NESTED); do (cd $$module && $(GO) test -race -count=1 ./...); done
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
 
@@ -54,8 +56,11 @@ soak: deps ## a random load on all kinds of backends under random faults, its hi
 flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
 
-mutants: ## promises broken one at a time, in the root and both drivers: the tests must notice (part of test)
-	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants
+mutants: ## promises broken one at a time, in the root, both drivers and the socket: the tests must notice (part of test)
+	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants ./socket/mutants
+
+model: deps ## CHECKS random sequences of about STEPS verbs on every driver, each beside a model (100 of 50 are part of test)
+	RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -count=1 -timeout 600m -run '^TestModel' ./driver/memory ./driver/redis ./socket
 
 load: ## a long random load on memory and Redis, its history checked (a short one is part of test)
 	$(GO) test -count=1 -timeout 60m ./internal/history/load -seed $$RANDOM -seeds $(SEEDS) -seconds $(LOADTIME)

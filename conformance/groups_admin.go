@@ -1,6 +1,9 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -186,6 +189,23 @@ func groupAdminCases() []testCase {
 				assert.Equal(e, []string{"1", "2", "3", "5"}, dataOf(e.fetch("s", "g", "other", 10)))
 				e.is(e.settle("s", "g", rpw.Settlement{Receipt: held[0].Receipt, Verdict: rpw.Ack})[0], rpw.ErrLeaseLost)
 				assert.Zero(e, e.administer(rpw.GroupCommand{Stream: "s", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "unknown"}))
+			}},
+		{"Groups/Administer/RemovedAgain", []string{"G6"},
+			"A consumer that was removed and came back under its name is removed with all that it held under it.",
+			func(e *env) {
+				for _, verdict := range []rpw.Verdict{rpw.Nack, rpw.Extend} {
+					stream := fmt.Sprint("s", verdict)
+					e.group(stream, "g")
+					e.publish(stream, "a")
+					d := e.fetchOne(stream, "g", "c")
+					remove := rpw.GroupCommand{Stream: stream, Group: "g", Verb: rpw.RemoveConsumer, Consumer: "c"}
+					assert.EqualValues(e, 1, e.administer(remove))
+					err := e.settle(stream, "g", rpw.Settlement{Receipt: d.Receipt, Verdict: verdict, Delay: rpw.MaxLease})[0]
+					require.True(e, err == nil || errors.Is(err, rpw.ErrLeaseLost), "nobody else has the event yet: %v", err)
+					e.fetch(stream, "g", "c", 1)
+					assert.EqualValues(e, 1, e.administer(remove))
+					assert.Equal(e, []string{"a"}, dataOf(e.fetch(stream, "g", "d", 1)))
+				}
 			}},
 		{"Groups/Administer/ManyConsumersInOneCall", []string{"G6"},
 			"Consumers that are removed in one call are answered one by one, each with the events that it held.",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -49,7 +50,88 @@ var modelIDs = []string{"a", "b", "c", "d"}
 func newActionModel(w *world) *actionModel { return &actionModel{world: w} }
 
 func (m *actionModel) verbs() map[string]func() {
-	return map[string]func(){"action enqueue": m.enqueue, "action claim": m.claim, "action advance": m.advance, "action control": m.control}
+	return map[string]func(){"action enqueue": m.enqueue, "action claim": m.claim, "action advance": m.advance, "action control": m.control,
+		"action changes": m.changes, "action list": m.list, "action queues": m.queues}
+}
+
+func (m *actionModel) flushed() { m.paused, m.actions = false, nil }
+
+// changes reads the history of an action from somewhere on.
+func (m *actionModel) changes() {
+	req := rpw.ChangesRequest{Ref: rpw.ActionRef{Queue: modelQueue, ID: pick(m.world, "id", modelIDs...)}}
+	a := m.find(req.Ref.ID)
+	if a == nil {
+		_, err := m.hub.Actions().Changes(m.ctx, req)
+		m.code("not_found", err)
+		return
+	}
+	req.After = a.seq - min(a.seq, uint64(m.number("newest", 0, 50)))
+	req.Max = m.number("max", 1, 50)
+	changes, err := m.hub.Actions().Changes(m.ctx, req)
+	m.code("", err, "changes", req)
+	require.Len(m, changes, min(req.Max, int(a.seq-req.After)))
+	for i, c := range changes {
+		require.Equal(m, req.After+uint64(i)+1, c.Seq)
+		if c.Seq == a.seq {
+			require.Equal(m, a.state, c.State)
+		}
+	}
+}
+
+// list reads pages of actions in some states.
+func (m *actionModel) list() {
+	req := rpw.ListActions{Max: m.number("max", 1, 3), Reverse: m.number("reverse", 0, 1) == 1}
+	req.QueuePrefix, req.NamePrefix = pick(m.world, "queue", "", modelQueue[:2], "other"), pick(m.world, "name", "", "j")
+	req.States = pick(m.world, "states", nil, []rpw.State{rpw.Pending}, []rpw.State{rpw.Running, rpw.Completed}, []rpw.State{rpw.Failed, rpw.Cancelled})
+	m.pass()
+	want := make(map[string]rpw.State)
+	for _, a := range m.actions {
+		if strings.HasPrefix(modelQueue, req.QueuePrefix) && (len(req.States) == 0 || slices.Contains(req.States, a.state)) {
+			want[a.spec.Ref.ID] = a.state
+		}
+	}
+	got := make(map[string]rpw.State)
+	var before time.Time
+	for {
+		page, err := m.hub.Actions().List(m.ctx, req)
+		m.code("", err)
+		for _, a := range page.Actions {
+			require.NotContains(m, got, a.Ref.ID)
+			require.True(m, before.IsZero() || a.Created.Equal(before) || a.Created.After(before) != req.Reverse, "the order")
+			before, got[a.Ref.ID] = a.Created, a.State
+		}
+		if req.Cursor = page.Next; req.Cursor == "" {
+			break
+		}
+	}
+	require.Equal(m, want, got, req)
+}
+
+// queues counts by what the actions wait for.
+func (m *actionModel) queues() {
+	m.pass()
+	want := rpw.QueueInfo{Name: modelQueue, Paused: m.paused}
+	for _, a := range m.actions {
+		switch {
+		case a.state == rpw.Running:
+			want.Running++
+		case a.state != rpw.Pending:
+			want.Finished++
+		case a.runAt.After(time.Now()):
+			want.Scheduled++
+		default:
+			want.Ready++
+		}
+	}
+	page, err := m.hub.Actions().Queues(m.ctx, rpw.QueuesRequest{})
+	m.code("", err)
+	if len(m.actions) == 0 && !m.paused {
+		require.Empty(m, page.Queues)
+		return
+	}
+	require.Len(m, page.Queues, 1)
+	page.Queues[0].Oldest = 0
+	require.Equal(m, want, page.Queues[0])
 }
 
 // note is the end of an attempt, or of the action.

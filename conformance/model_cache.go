@@ -3,6 +3,7 @@ package conformance
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,7 @@ import (
 type cacheModel struct {
 	*world
 	values map[string]modelValue
+	lost   bool // data was lost behind the back of a near cache
 }
 
 type modelValue struct {
@@ -21,12 +23,14 @@ type modelValue struct {
 	ends time.Time // zero: never
 }
 
-var cacheKeys = []string{"a", "b", "c"}
+var cacheKeys = []string{"a", "ab/ü", "c d"}
 
-func newCacheModel(w *world) *cacheModel { return &cacheModel{w, make(map[string]modelValue)} }
+func newCacheModel(w *world) *cacheModel {
+	return &cacheModel{world: w, values: make(map[string]modelValue)}
+}
 
 func (m *cacheModel) verbs() map[string]func() {
-	return map[string]func(){"cache set": m.set, "cache delete": m.remove, "cache increment": m.increment}
+	return map[string]func(){"cache set": m.set, "cache delete": m.remove, "cache increment": m.increment, "cache get near": m.near, "cache scan": m.scan}
 }
 
 // at is the value of a key now.
@@ -68,7 +72,7 @@ func (m *cacheModel) holds(key string, when rpw.When, old string) bool {
 }
 
 func (m *cacheModel) text() string {
-	return pick(m.world, "text", "", "x", "y", "7", strconv.Itoa(math.MaxInt64))
+	return pick(m.world, "text", "", "x\x00\xff\r\n", "7", strconv.Itoa(math.MaxInt64))
 }
 
 func (m *cacheModel) ttl() time.Duration {
@@ -129,8 +133,43 @@ func (m *cacheModel) increment() {
 	m.put(item.Key, strconv.FormatInt(n+item.By, 10), item.TTL)
 }
 
-func (m *cacheModel) check() {
-	answers, err := m.hub.Cache().Get(m.ctx, rpw.GetRequest{Keys: cacheKeys})
+func (m *cacheModel) flushed() {
+	clear(m.values)
+	m.lost = true
+}
+
+func (m *cacheModel) scan() {
+	req := rpw.ScanRequest{Prefix: pick(m.world, "prefix", "", "a", "other"), Max: m.number("max", 1, 3)}
+	seen := make(map[string]bool)
+	for {
+		page, err := m.hub.Cache().Scan(m.ctx, req)
+		m.code("", err)
+		for _, key := range page.Keys {
+			seen[key] = true
+		}
+		if req.Cursor = page.Next; req.Cursor == "" {
+			break
+		}
+	}
+	for _, key := range cacheKeys {
+		_, there := m.at(key)
+		require.Equal(m, there && strings.HasPrefix(key, req.Prefix), seen[key], key)
+		delete(seen, key)
+	}
+	require.Empty(m, seen, "keys of nobody")
+}
+
+// near reads what the hub itself has written.
+func (m *cacheModel) near() {
+	if m.bubble || !m.lost {
+		m.get(rpw.GetRequest{Keys: cacheKeys, MaxStale: time.Second})
+	}
+}
+
+func (m *cacheModel) check() { m.get(rpw.GetRequest{Keys: cacheKeys}) }
+
+func (m *cacheModel) get(req rpw.GetRequest) {
+	answers, err := m.hub.Cache().Get(m.ctx, req)
 	m.code("", err)
 	for i, key := range cacheKeys {
 		v, there := m.at(key)
@@ -145,12 +184,4 @@ func (m *cacheModel) check() {
 			require.InDelta(m, time.Until(v.ends).Seconds(), answers[i].TTL.Seconds(), m.blur(), key)
 		}
 	}
-}
-
-// blur is by how many seconds times of the store may be off.
-func (w *world) blur() float64 {
-	if w.bubble {
-		return 0.001
-	}
-	return 60
 }

@@ -279,7 +279,11 @@ func TestAuthorize(t *testing.T) {
 func TestRightsAreWithdrawn(t *testing.T) {
 	t.Parallel()
 	var shut atomic.Bool
+	var asked atomic.Int64
 	s := openSite(t, Config{AllowAnonymous: true, Authorize: func(_ context.Context, _ Identity, a Access) error {
+		if a.Verb == opRead.name {
+			asked.Add(1)
+		}
 		if shut.Load() && a.Name == "x" {
 			return errors.New("no more")
 		}
@@ -287,6 +291,7 @@ func TestRightsAreWithdrawn(t *testing.T) {
 	}})
 	ctx, h := within(t), s.client("")
 	read := func(stream string) (err error) {
+		asked.Store(0)
 		sub, err := rpw.StreamOf[int](stream).Subscribe(ctx, h, rpw.Oldest())
 		require.NoError(t, err)
 		defer sub.Close()
@@ -303,7 +308,8 @@ func TestRightsAreWithdrawn(t *testing.T) {
 			_, err := sub.Next(ctx)
 			next <- err
 		}()
-		require.Eventually(t, func() bool { return s.srv.Stats().Waits == 1 }, 10*time.Second, time.Millisecond)
+		// each read is asked for when it comes and when it goes, and the third one has only come
+		require.Eventually(t, func() bool { return s.srv.Stats().Waits == 1 && asked.Load() == 5 }, soon, time.Millisecond)
 		shut.Store(true) // while it waits
 		if _, err := s.hub.Streams().Publish(ctx, []rpw.Batch{{Stream: stream, Events: event("x")}}); err != nil {
 			return err
@@ -394,15 +400,18 @@ func TestRequestFlood(t *testing.T) {
 	for id := range uint64(10) {
 		c.Write(rawFrame(fin|opBinary, wait(id+1)))
 	}
-	var full int
-	for full < 7 {
+	c.Write(rawFrame(fin|opBinary, rawRequest(11, opStreams, rpw.StreamsRequest{}))) // the rest has been looked at when this is answered
+	full := 0
+	for rest := true; rest; {
 		for _, f := range c.packets(t) {
 			if f.kind == packetFailure {
 				assert.Equal(t, "full", failed(t, f).Code)
 				full++
 			}
+			rest = rest && f.id != 11
 		}
 	}
+	assert.Equal(t, 7, full)
 	assert.Equal(t, 3, s.srv.Stats().Waits)
 	c.Close()
 	s.gone()

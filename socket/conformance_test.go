@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
@@ -19,14 +18,7 @@ import (
 
 // TestConformance is K1 in virtual time: the suite through both ends of the protocol, over memory.
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{Bubble: true, Unit: time.Millisecond, Open: func(t testing.TB) conformance.Backend {
-		store := memory.New(memory.Options{})
-		hub := hubOver(t, store.Parts())
-		return conformance.Backend{
-			Connect: func() (rpw.Parts, error) { return Pipe(hub) },
-			Flush:   store.Flush,
-		}
-	}})
+	conformance.Run(t, conformance.Harness{Open: overMemory, Unit: time.Millisecond, Bubble: true})
 }
 
 // TestConformanceTwoHops is K1 two hops deep: a socket over a socket over memory.
@@ -53,20 +45,44 @@ func TestConformanceOnLoopback(t *testing.T) {
 
 // TestConformanceOverRedis is K1 over WebSocket connections, over Redis. Each case has a prefix of its own there.
 func TestConformanceOverRedis(t *testing.T) {
-	conformance.Run(t, conformance.Harness{Unit: 30 * time.Millisecond, Parallel: true, Open: func(t testing.TB) conformance.Backend {
-		server := shared.Server(t)
-		dial := func() rueidis.Client {
-			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true, RingScaleEachConn: 8})
-			require.NoError(t, err)
-			t.Cleanup(client.Close)
-			return client
-		}
-		prefix := "s" + strconv.FormatInt(prefixes.Add(1), 10)
-		admin := dial()
-		parts, err := redis.New(t.Context(), dial(), redis.Options{Prefix: prefix})
+	conformance.Run(t, conformance.Harness{Open: overRedis, Unit: 30 * time.Millisecond, Parallel: true})
+}
+
+// TestModel replays random verbs through both ends of the protocol, over memory in virtual time.
+func TestModel(t *testing.T) {
+	conformance.RunModel(t, conformance.Harness{Open: overMemory, Unit: time.Millisecond, Bubble: true})
+}
+
+// TestModelOverRedis replays them over WebSocket connections, over Redis.
+func TestModelOverRedis(t *testing.T) {
+	t.Parallel()
+	conformance.RunModel(t, conformance.Harness{Open: overRedis, Unit: 30 * time.Millisecond})
+}
+
+// overMemory is a hub over memory behind the protocol, without a port.
+func overMemory(t testing.TB) conformance.Backend {
+	store := memory.New(memory.Options{})
+	hub := hubOver(t, store.Parts())
+	return conformance.Backend{
+		Connect: func() (rpw.Parts, error) { return Pipe(hub) },
+		Flush:   store.Flush,
+	}
+}
+
+// overRedis is a hub over Redis, with a prefix of its own there, behind a server on a loopback port.
+func overRedis(t testing.TB) conformance.Backend {
+	server := shared.Server(t)
+	dial := func() rueidis.Client {
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true, RingScaleEachConn: 8})
 		require.NoError(t, err)
-		return remoteBackend(t, hubOver(t, parts), func() { dropAll(t, admin, prefix) })
-	}})
+		t.Cleanup(client.Close)
+		return client
+	}
+	prefix := "s" + strconv.FormatInt(prefixes.Add(1), 10)
+	admin := dial()
+	parts, err := redis.New(t.Context(), dial(), redis.Options{Prefix: prefix})
+	require.NoError(t, err)
+	return remoteBackend(t, hubOver(t, parts), func() { dropAll(t, admin, prefix) })
 }
 
 var prefixes atomic.Int64
@@ -97,12 +113,3 @@ for _, pattern in ipairs({ARGV[1] .. ':*', '{' .. ARGV[1] .. ':*'}) do
   until cursor == '0'
 end
 return 1`
-
-// hubOver opens a hub, closed with the test.
-func hubOver(t testing.TB, parts rpw.Parts) *rpw.Hub {
-	t.Helper()
-	hub, err := rpw.New(parts)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, hub.Close()) })
-	return hub
-}

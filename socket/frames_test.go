@@ -211,7 +211,7 @@ func TestLargeMessage(t *testing.T) {
 	} {
 		c := s.connect(nil)
 		c.Write(data)
-		code, _ := c.closed()
+		code, _ := c.refused(t)
 		assert.Equal(t, websocket.StatusMessageTooBig, code, what)
 	}
 	s.gone()
@@ -232,7 +232,7 @@ func TestBadMessages(t *testing.T) {
 		require.NoError(t, err, "it stays open")
 	}
 	c.Write(rawFrame(fin|opBinary, []byte("one more")))
-	code, _ := c.closed()
+	code, _ := c.refused(t)
 	assert.Equal(t, websocket.StatusPolicyViolation, code)
 	s.gone()
 }

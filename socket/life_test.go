@@ -120,6 +120,7 @@ func TestExpiry(t *testing.T) {
 	assert.Equal(t, packetReply, bring("long").kind)
 
 	waiting.Write(rawFrame(fin|opBinary, rawRequest(1, opRead, rpw.ReadRequest{Stream: "x", Wait: time.Minute})))
+	waiting.SetReadDeadline(time.Now().Add(soon / 2))
 	code, reason := waiting.ending()
 	assert.Equal(t, closeExpired, code)
 	assert.Equal(t, errExpired.Reason, reason)

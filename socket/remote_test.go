@@ -44,6 +44,15 @@ func listen(t testing.TB, hub *rpw.Hub, config Config) string {
 	return "ws" + web.URL[len("http"):]
 }
 
+// hubOver opens a hub, closed with the test.
+func hubOver(t testing.TB, parts rpw.Parts) *rpw.Hub {
+	t.Helper()
+	hub, err := rpw.New(parts)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, hub.Close()) })
+	return hub
+}
+
 // memoryHub is a hub over a memory store of its own.
 func memoryHub(t testing.TB) *rpw.Hub {
 	t.Helper()
@@ -273,53 +282,73 @@ func TestServerRestart(t *testing.T) {
 	assert.Equal(t, 2, told.count(rpw.NoticeConnected))
 }
 
-// TestNoHerd: a thousand clients of a server that restarts, with calls waiting, come back spread over time, and soon (F36).
+// TestNoHerd: a thousand clients that lose their server at the same moment come back spread over time, and soon (F36): when it restarts and calls
+// wait for it, and when it breaks off and nobody is in a hurry.
 func TestNoHerd(t *testing.T) {
+	for name, restarts := range map[string]bool{"restart": true, "break": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { herd(t, restarts) })
+		})
+	}
+}
+
+func herd(t *testing.T, restarts bool) {
 	const clients = 1000
-	synctest.Test(t, func(t *testing.T) {
-		hub := memoryHub(t)
-		ctx, restart := context.WithCancel(t.Context())
-		var mu sync.Mutex
-		dials := map[int64]int{} // by tenth of a second
-		var sessions, calls sync.WaitGroup
-		defer sessions.Wait()
-		end, stop := context.WithCancel(t.Context())
-		t.Cleanup(stop)
-		dial := func(context.Context) (conn, error) {
-			mu.Lock()
-			dials[time.Now().UnixMilli()/100]++
-			mu.Unlock()
-			near, far := newPipe()
-			context.AfterFunc(ctx, func() { far.Close(closeRestart, "") })
-			sessions.Go(func() { serveNative(end, far, &peer{hub: hub}) })
-			return near, nil
-		}
-		remotes := make([]*rpw.Hub, clients)
-		for i := range remotes {
-			l, err := newRemote(t.Context(), remoteConfig{dial: dial, notify: func(rpw.Notice) {}})
-			require.NoError(t, err)
-			remotes[i], err = rpw.New(l.parts())
-			require.NoError(t, err)
-		}
-		old := restart
-		ctx = end
-		time.Sleep(time.Second)
-		clear(dials)
-		old()
-		time.Sleep(time.Millisecond)
-		began := time.Now()
+	hub := memoryHub(t)
+	ctx, lose := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	dials := map[int64]int{} // by tenth of a second
+	var told notices
+	var sessions, calls sync.WaitGroup
+	defer sessions.Wait()
+	end, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	dial := func(context.Context) (conn, error) {
+		mu.Lock()
+		dials[time.Now().UnixMilli()/100]++
+		mu.Unlock()
+		near, far := newPipe()
+		context.AfterFunc(ctx, func() {
+			if restarts {
+				far.Close(closeRestart, "")
+			} else {
+				far.CloseNow()
+			}
+		})
+		sessions.Go(func() { serveNative(end, far, &peer{hub: hub}) })
+		return near, nil
+	}
+	remotes := make([]*rpw.Hub, clients)
+	for i := range remotes {
+		l, err := newRemote(t.Context(), remoteConfig{dial: dial, notify: told.add})
+		require.NoError(t, err)
+		remotes[i], err = rpw.New(l.parts())
+		require.NoError(t, err)
+	}
+	old := lose
+	ctx = end
+	time.Sleep(time.Second)
+	clear(dials)
+	old()
+	time.Sleep(time.Millisecond)
+	began := time.Now()
+	if restarts {
 		for _, remote := range remotes {
 			calls.Go(func() { assert.NoError(t, remote.Health(t.Context())) })
 		}
 		calls.Wait()
-		assert.Less(t, time.Since(began), 15*time.Second)
-		for at, n := range dials {
-			assert.Less(t, n, clients/5, "in the tenth of a second %d", at)
+	} else {
+		for told.count(rpw.NoticeConnected) < 2*clients && time.Since(began) < time.Minute {
+			time.Sleep(100 * time.Millisecond)
 		}
-		for _, remote := range remotes {
-			require.NoError(t, remote.Close())
-		}
-	})
+	}
+	assert.Less(t, time.Since(began), 15*time.Second)
+	for at, n := range dials {
+		assert.Less(t, n, clients/5, "in the tenth of a second %d", at)
+	}
+	for _, remote := range remotes {
+		require.NoError(t, remote.Close())
+	}
 }
 
 // TestWhatNobodyTakesIsHandedBack: a claim whose client goes before the answer has reached it costs no attempt, and no lease.

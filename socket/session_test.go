@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
@@ -190,4 +191,33 @@ func TestListingsAreFiltered(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, workers.Workers, 2)
 	})
+}
+
+// TestStalenessIsTheCallers: how old a value may be is forwarded by each hop, so that only the store's own near cache, which has its proof of life, uses it (C6).
+func TestStalenessIsTheCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := new(asksGet)
+		hub := hubOver(t, rpw.Parts{Name: "near", Cache: asked})
+		for range 2 {
+			near, err := Pipe(hub)
+			require.NoError(t, err)
+			hub = hubOver(t, near)
+		}
+		for _, stale := range []time.Duration{0, time.Millisecond, 3 * time.Second, time.Hour} {
+			_, err := hub.Cache().Get(t.Context(), rpw.GetRequest{Keys: []string{"k"}, MaxStale: stale})
+			require.NoError(t, err)
+			assert.Equal(t, stale, asked.MaxStale)
+		}
+	})
+}
+
+// asksGet keeps the newest request.
+type asksGet struct {
+	rpw.Cache
+	rpw.GetRequest
+}
+
+func (c *asksGet) Get(_ context.Context, req rpw.GetRequest) ([]rpw.Value, error) {
+	c.GetRequest = req
+	return make([]rpw.Value, len(req.Keys)), nil
 }

@@ -206,6 +206,25 @@ func (c *rawConn) closed() (code websocket.StatusCode, reason string) {
 	return c.ending()
 }
 
+// refused is like closed, for a connection that must not go on after what was sent: it fails when a ping that follows is answered.
+func (c *rawConn) refused(t testing.TB) (code websocket.StatusCode, reason string) {
+	t.Helper()
+	defer c.Close()
+	mark := []byte("and then?")
+	c.Write(rawFrame(fin|opPing, mark))
+	for {
+		opcode, payload, err := c.next()
+		switch {
+		case err != nil:
+			return 0, err.Error()
+		case opcode == opPong && bytes.Equal(payload, mark):
+			t.Fatal("the connection goes on")
+		case opcode == opClose && len(payload) >= 2:
+			return websocket.StatusCode(binary.BigEndian.Uint16(payload)), string(payload[2:])
+		}
+	}
+}
+
 // ending is like closed, but the close frame is not answered.
 func (c *rawConn) ending() (code websocket.StatusCode, reason string) {
 	for {

@@ -130,6 +130,8 @@ var groupMutants = []mutant{
 
 	{"G6", "lag is not counted", "group.go",
 		`g.st.lag(g.cursor.Count)`, `0`, "Groups/Info/LagAndPending"},
+	{"G6", "a consumer that came back is another one", "administer.go",
+		`p.holder != nil && p.holder.name == name`, `p.holder == g.consumers[name]`, "Groups/Administer/RemovedAgain"},
 	{"G6", "a removed consumer takes its events along", "administer.go",
 		`p.until = now
 `, `g.unqueue(p)

@@ -115,14 +115,13 @@ func (g *group) reset(from rpw.Start, now time.Time) int64 {
 	return g.clear()
 }
 
-// removeConsumer forgets a consumer; what it held is as if its leases had lapsed.
+// removeConsumer forgets a consumer; what it held is as if its leases had lapsed, also what it held when it was removed before.
 func (g *group) removeConsumer(name string, now time.Time) (n int64) {
-	c := g.consumers[name]
-	if c == nil {
+	if g.consumers[name] == nil {
 		return 0
 	}
 	for p := range g.pending.after(rpw.ID{}) {
-		if p.holder == c {
+		if p.holder != nil && p.holder.name == name {
 			p.until = now
 			g.queue(p, &g.due)
 			n++

@@ -21,10 +21,22 @@ func backend(testing.TB) conformance.Backend {
 	}
 }
 
+var inBubble = conformance.Harness{Open: backend, Unit: time.Millisecond, Bubble: true}
+
 // TestConformance runs the suite in virtual time. A goroutine or timer that a case leaves behind fails it (E3).
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{Open: backend, Unit: time.Millisecond, Bubble: true})
+	conformance.Run(t, inBubble)
 }
+
+// TestModel replays random verbs in virtual time, where leases, delays and times to live end between them.
+func TestModel(t *testing.T) { conformance.RunModel(t, inBubble) }
+
+// TestModelInRealTime replays them without bubbles, as it is done on stores that are other processes.
+func TestModelInRealTime(t *testing.T) {
+	conformance.RunModel(t, conformance.Harness{Open: backend, Unit: time.Millisecond})
+}
+
+func FuzzModel(f *testing.F) { conformance.FuzzModel(f, inBubble) }
 
 // TestVirtualTime is E7: a day passes in a test of a user at once.
 func TestVirtualTime(t *testing.T) {

@@ -24,6 +24,18 @@ func TestConformanceOnCluster(t *testing.T) {
 	conformance.Run(t, conformance.Harness{Open: clustered, Unit: 30 * time.Millisecond, Parallel: true})
 }
 
+// TestModel replays random verbs on one server, each sequence under a prefix of its own.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	conformance.RunModel(t, conformance.Harness{Open: standalone, Unit: 30 * time.Millisecond})
+}
+
+// TestModelOnCluster replays them on three nodes.
+func TestModelOnCluster(t *testing.T) {
+	t.Parallel()
+	conformance.RunModel(t, conformance.Harness{Open: clustered, Unit: 30 * time.Millisecond})
+}
+
 // core are cases for another way to a server, where the whole suite runs: what the verbs of the four contracts promise, what repeats and fences
 // guard, and how calls wait, since that is what a way can break. Left out is what takes long for its leases and delays, not for the way.
 var core = []string{

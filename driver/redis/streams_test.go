@@ -16,14 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
-	"github.com/redis-process-worker/rpw/conformance"
 	"github.com/redis-process-worker/rpw/internal/redistest"
 )
-
-// TestModel replays random verbs against the suite's model.
-func TestModel(t *testing.T) {
-	conformance.RunModel(t, conformance.Harness{Open: standalone, Unit: 30 * time.Millisecond})
-}
 
 // bus is the streams of one store, with bare commands beside it.
 type bus struct {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +108,25 @@ func (s *script) holds(first rpw.Position, items ...Item) {
 // scripts are histories by name.
 type scripts map[string]func(s *script)
 
+// TestEveryRuleCanFail: each checker has histories that it must find fault with.
+func TestEveryRuleCanFail(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	tested := make(map[string]bool)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, call := range regexp.MustCompile(`testRule\(t, "(H\d+)"`).FindAllSubmatch(source, -1) {
+			tested[string(call[1])] = true
+		}
+	}
+	for _, c := range Checkers() {
+		number, _, _ := strings.Cut(c.Rule, " ")
+		assert.True(t, tested[number], c.Rule)
+	}
+	assert.Len(t, Checkers(), 17)
+}
+
 // testRule wants a rule, by its number, to let all good histories pass and to find fault with each bad one. No other rule is asked.
 func testRule(t *testing.T, rule string, good, bad scripts) {
 	var check func(*History) []Violation
@@ -115,6 +136,7 @@ func testRule(t *testing.T, rule string, good, bad scripts) {
 		}
 	}
 	require.NotNil(t, check, rule)
+	require.NotEmpty(t, bad, rule)
 	run := func(f func(*script)) []Violation {
 		s := new(script)
 		f(s)

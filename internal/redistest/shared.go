@@ -14,7 +14,20 @@ type Shared struct {
 	single, cluster once
 	server          *Server
 	nodes           *Cluster
-	dirs            []string
+
+	mu   sync.Mutex
+	dirs []string
+}
+
+// dir makes a folder that Stop removes.
+func (s *Shared) dir() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir, err := os.MkdirTemp("", "redistest")
+	if err == nil {
+		s.dirs = append(s.dirs, dir)
+	}
+	return dir, err
 }
 
 // once runs something that may fail, once.
@@ -35,9 +48,8 @@ func (o *once) do(t testing.TB, f func() error) {
 func (s *Shared) Server(t testing.TB) *Server {
 	t.Helper()
 	s.single.do(t, func() (err error) {
-		dir, err := os.MkdirTemp("", "redistest")
+		dir, err := s.dir()
 		if err == nil {
-			s.dirs = append(s.dirs, dir)
 			s.server, err = start(dir)
 		}
 		return err
@@ -49,11 +61,10 @@ func (s *Shared) Server(t testing.TB) *Server {
 func (s *Shared) Cluster(t testing.TB) *Cluster {
 	t.Helper()
 	s.cluster.do(t, func() (err error) {
-		dir, err := os.MkdirTemp("", "redistest")
+		dir, err := s.dir()
 		if err != nil {
 			return err
 		}
-		s.dirs = append(s.dirs, dir)
 		n := 0
 		s.nodes, err = startCluster(func() string {
 			n++
