@@ -94,13 +94,14 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 	if last {
 		over = "1"
 	}
-	args := make([]string, 0, 14+len(ahead.events))
+	args := make([]string, 0, 15+len(ahead.events))
 	args = append(args, b.begin(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
 		letters, b.groupChannelOf(req.Stream, req.Group))
+	next := b.readNext(ctx, req, &ahead)
 	m, err := b.exec(late, fetchScript, keys, ahead.appendTo(args))
 	if err == nil {
 		f, err = readFetched(m, req, ahead.events)
-		b.cursors.learn(req, &f)
+		b.cursors.learn(req, &f, next)
 	}
 	if ctx.Err() == nil {
 		return f, err

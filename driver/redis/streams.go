@@ -29,7 +29,7 @@ func (s *store) streams() rpw.StreamBus {
 		store:   s,
 		sizes:   sizes{seed: maphash.MakeSeed()},
 		queues:  queues{byGroup: make(map[string]*queue)},
-		cursors: cursors{byGroup: make(map[string]string)},
+		cursors: cursors{byGroup: make(map[string]cursor)},
 	}
 }
 
@@ -183,13 +183,12 @@ func (b *streamBus) Trim(ctx context.Context, stream string, keep rpw.Retention)
 	if keep.Age > 0 {
 		age = millis(keep.Age)
 	}
-	return b.count(ctx, trimScript, stream, b.begin(), most, age)
+	return b.count(ctx, trimScript, stream, b.begin(), most, age, b.channelOf(stream))
 }
 
 // DeleteEvents implements rpw.StreamBus. What a group has already delivered stays with that group.
 func (b *streamBus) DeleteEvents(ctx context.Context, stream string, ids []rpw.ID) (int64, error) {
-	args := make([]string, 1, len(ids)+1)
-	args[0] = b.begin()
+	args := append(make([]string, 0, 2+len(ids)), b.begin(), b.channelOf(stream))
 	for _, id := range ids {
 		args = append(args, id.String())
 	}

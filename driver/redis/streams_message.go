@@ -21,7 +21,7 @@ const (
 	keepMost  = 16 << 20  // of all streams; beyond it batches are read from the store
 )
 
-// fresh is how long what was carried is good for: single events may be deleted, which no message tells.
+// fresh is how long what was carried is good for: others may delete an event, which no message tells.
 const fresh = time.Second
 
 // carried is a batch that a message carried.

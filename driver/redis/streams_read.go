@@ -173,6 +173,7 @@ type page struct {
 	keys     streamKeys
 	epoch    uint64        // of the stream; 0: it has none yet
 	age      time.Duration // after which the stream keeps no event; 0: none
+	removed  string        // how many events were removed from it when the reading began
 	anchored bool          // the event of the position is there
 	full     bool          // no more fits
 	size     int
@@ -206,7 +207,7 @@ func (p *page) fill(ctx context.Context) error {
 			return err
 		}
 		if len(p.events) == 0 {
-			p.epoch, p.age, trimmed = meta.epoch, meta.age, meta.trimmed
+			p.epoch, p.age, p.removed, trimmed = meta.epoch, meta.age, meta.removed, meta.trimmed
 		} else if p.epoch != meta.epoch {
 			return nil // what was read so far is of one history; the next read reports the gap
 		}
@@ -260,6 +261,7 @@ type streamMeta struct {
 	epoch   uint64
 	trimmed uint64        // the count of the newest event that retention took
 	age     time.Duration // after which events go; 0: never
+	removed string        // how many events rpw has removed
 }
 
 // fetchEntries reads entries, and then the meta hash, in one trip.
@@ -268,7 +270,7 @@ func (b *streamBus) fetchEntries(ctx context.Context, keys streamKeys, from, to 
 	defer cancel()
 	results := b.send(bounded, b.client,
 		b.client.B().Xrange().Key(keys.main).Start(from).End(to).Count(int64(n)).Build(),
-		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka").Build(),
+		b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka", "r").Build(),
 	)
 	return b.pageOf(ctx, results)
 }
@@ -283,13 +285,14 @@ func (b *streamBus) pageOf(ctx context.Context, results []rueidis.RedisResult) (
 		return nil, meta, badReply(err.Error())
 	}
 	fields, err := results[1].AsStrSlice()
-	if err != nil || len(fields) != 3 {
+	if err != nil || len(fields) != 4 {
 		return nil, meta, badReply("a strange meta hash")
 	}
 	meta.epoch, _ = strconv.ParseUint(fields[0], 10, 64)
 	meta.trimmed, _ = strconv.ParseUint(fields[1], 10, 64)
 	age, _ := strconv.ParseInt(fields[2], 10, 64)
 	meta.age = time.Duration(age) * time.Millisecond
+	meta.removed = fields[3]
 	return entries, meta, nil
 }
 
@@ -312,7 +315,7 @@ func (b *streamBus) readBack(ctx context.Context, req *rpw.ReadRequest) ([]rpw.E
 		bounded, cancel := b.bounded(ctx)
 		results := b.send(bounded, b.client,
 			b.client.B().Xrevrange().Key(keys.main).End(from).Start(to).Count(int64(n)).Build(),
-			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka").Build(),
+			b.client.B().Hmget().Key(keys.side("m")).Field("e", "tc", "ka", "r").Build(),
 		)
 		cancel()
 		entries, meta, err := b.pageOf(ctx, results)

@@ -687,3 +687,57 @@ func TestLargeBatchesComeWithTheMessage(t *testing.T) {
 	assert.Equal(t, before, ranges())
 	assert.Equal(t, end[len(end)-1], at)
 }
+
+// TestDeletedEventsAreNotTakenFromAMessage: what a message has carried is out of date once an event is deleted.
+func TestDeletedEventsAreNotTakenFromAMessage(t *testing.T) {
+	b := newBus(t)
+	w, err := b.waker.watch(t.Context(), b.channelOf("s"))
+	require.NoError(t, err)
+	defer w.close()
+	begin, err := b.Locate(t.Context(), "s", rpw.Newest())
+	require.NoError(t, err)
+	at := b.add(1, 3)
+	require.Equal(t, wire(at[2]), told(t, w))
+	events, err := b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: begin, Wait: time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, texts(1, 3), data(events))
+	n, err := b.DeleteEvents(t.Context(), "s", []rpw.ID{at[1].ID})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), n)
+	require.Empty(t, told(t, w))
+	events, err = b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: begin, Wait: time.Minute})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"1", "3"}, data(events))
+}
+
+// TestPageReadAheadKnowsWhatWasRemoved: a page of a group's backlog is read while the one before is leased; what is deleted then is not delivered.
+func TestPageReadAheadKnowsWhatWasRemoved(t *testing.T) {
+	b := newBus(t)
+	at := b.add(1, 100)
+	_, err := b.EnsureGroup(t.Context(), rpw.GroupConfig{Stream: "s", Group: "g", From: rpw.Oldest()})
+	require.NoError(t, err)
+	fetch := func() (got []string) {
+		deliveries, err := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Max: 20})
+		require.NoError(t, err)
+		for _, d := range deliveries {
+			got = append(got, string(d.Data))
+		}
+		return got
+	}
+	read := func() *nextPage {
+		next := b.cursors.byGroup[rpw.DeadLetter("s", "g")].next
+		require.NotNil(t, next)
+		<-next.done
+		require.Len(t, next.page.events, 20)
+		return next
+	}
+	require.Equal(t, texts(1, 20), fetch())
+	require.Equal(t, texts(21, 40), fetch())
+	read()
+	require.Equal(t, texts(41, 60), fetch(), "from the page that was read")
+	read()
+	_, err = b.DeleteEvents(t.Context(), "s", []rpw.ID{at[65].ID})
+	require.NoError(t, err)
+	assert.Equal(t, append(texts(61, 65), texts(67, 81)...), fetch())
+	assert.Zero(t, b.cursors.pages, "the page does not follow")
+}

@@ -3,10 +3,12 @@
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_lib names, and l:<lane>
 -- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
---       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15... ids. If the group is at this place
---       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
--- Answers {"none", ms until something is due ("": nothing)}, {"over"}, which ends the wait of a repeat whose answer holds nothing any more, {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms),
--- epoch, count before the first new event, entries ("": those that the caller has read), attempts, the place of the group}.
+--       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15 how many events had been removed,
+--       16... ids. If the group is at this place, nothing was removed since and nothing is due again, it leases these, and need not pass the
+--       events through Lua, which is slow.
+-- Answers {"none", ms until something is due ("": nothing)}, {"over"}, which ends the wait of a repeat whose answer holds nothing any more,
+-- {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms), epoch, count before the first new event, entries ("": those
+-- that the caller has read), attempts, the place of the group}.
 local tag = string.sub(KEYS[2], 1, -2)
 local g = load(tag, ARGV[2])
 if not g then fail('not_found', NO_GROUP) end
@@ -69,7 +71,7 @@ end
 
 -- Is history missing after the cursor? An average event tells how many to read at once.
 local step = g.size > 0 and math.max(1, math.floor(MOST / g.size)) or 16
-local ahead = ARGV[12] == at(g.epoch, g.id, g.count)
+local ahead = ARGV[12] == at(g.epoch, g.id, g.count) and tonumber(ARGV[15]) == st.removed
 local asked = ahead and 1 or math.min(room, step) + 1
 local page = call('XRANGE', KEYS[1], g.id, '+', 'COUNT', asked)
 local next = 1 -- of page
@@ -201,9 +203,9 @@ if missing > 0 then lost(missing) end
 
 -- New events. Of those ahead of the cursor some may be pending: what was redriven after the group had been set back.
 local counted, cursor, fresh, passed = g.count, nil, 0, 0
-ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[15]))
+ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[16]))
 if ahead then
-  lot.i = {unpack(ARGV, 15)}
+  lot.i = {unpack(ARGV, 16)}
   lot.k = #lot.i
   size, fresh, cursor, full = tonumber(ARGV[13]), lot.k, {ARGV[#ARGV]}, true
   if g.n == 0 or not g.low or g.low == '' then call('HSET', keys.state, 'low', lot.i[1]) end
