@@ -133,24 +133,6 @@ func oneHeader(e *rpw.Event) {
 	}
 }
 
-// BenchmarkPage is a page of events on its way: written and read.
-func BenchmarkPage(b *testing.B) {
-	page := make([]rpw.Event, 256)
-	for i := range page {
-		page[i] = rpw.Event{ID: rpw.ID{MS: 1_800_000_000_000, Seq: uint64(i)}, Epoch: 1 << 63, Count: uint64(i), Type: "write", Data: make([]byte, benchSize)}
-	}
-	var body []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		body = opRead.answer.append(body[:0], &page)
-		var got []rpw.Event
-		if err := opRead.answer.parse(body, &got); err != nil || len(got) != len(page) {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(page)), "ns/event")
-}
-
 // TestPayloadsAreNotCopied: a payload is part of the message that brought it, and cannot grow into what follows.
 func TestPayloadsAreNotCopied(t *testing.T) {
 	b := opPublish.request.append(nil, &[]rpw.Batch{{Stream: "s", Events: []rpw.NewEvent{{Type: "t", Data: []byte("payload")}, {Type: "u"}}}})
