@@ -21,12 +21,12 @@ func backend(testing.TB) conformance.Backend {
 	}
 }
 
-var inBubble = conformance.Harness{Open: backend, Unit: time.Millisecond, Bubble: true}
-
 // TestConformance runs the suite in virtual time. A goroutine or timer that a case leaves behind fails it (E3).
 func TestConformance(t *testing.T) {
-	conformance.Run(t, inBubble)
+	conformance.Run(t, conformance.Harness{Open: backend, Unit: time.Millisecond, Bubble: true})
 }
+
+var inBubble = conformance.Harness{Open: backend, Unit: time.Millisecond, Bubble: true}
 
 // TestModel replays random verbs in virtual time, where leases, delays and times to live end between them.
 func TestModel(t *testing.T) { conformance.RunModel(t, inBubble) }
