@@ -24,7 +24,6 @@ func TestModelSeesWhatIsWrong(t *testing.T) {
 		t.Cleanup(func() { assert.NoError(t, f.Value.Set(old)) })
 	}
 	for name, breaks := range map[string]func(*rpw.Parts){
-		"none":                               func(*rpw.Parts) {},
 		"a gap is swallowed":                 func(p *rpw.Parts) { p.Streams = swallowsGaps{p.Streams} },
 		"an expectation is ignored":          func(p *rpw.Parts) { p.Streams = expectsNothing{p.Streams} },
 		"retention is ignored":               func(p *rpw.Parts) { p.Streams = keepsEverything{p.Streams} },
