@@ -187,7 +187,7 @@ func webSocket(t testing.TB, most time.Duration) *backend {
 	fronts := [2]*front{startFront(t, "redis://"+link.Addr), startFront(t, "redis://"+link.Addr)}
 	balancer := redistest.NewProxy(t, fronts[0].addr())
 	b := &backend{url: "ws://" + balancer.Addr, servers: []*redistest.Server{s}}
-	b.adapt = func(c *load.Config) { c.Bounds.HandsBack = true }
+	b.adapt = func(c *load.Config) { c.Bounds.HandsBack = pingEvery + pongTime + time.Second }
 	b.stop = func() {
 		for _, f := range fronts {
 			f.stop(t, false)
@@ -209,6 +209,9 @@ func webSocket(t testing.TB, most time.Duration) *backend {
 	return b
 }
 
+// How soon a socket server notices that a client has left without a word.
+const pingEvery, pongTime = time.Second, 2 * time.Second
+
 // front is a socket server with a Hub of its own.
 type front struct {
 	hub    *rpw.Hub
@@ -221,7 +224,8 @@ func startFront(t testing.TB, url string) *front {
 	hub, err := rpw.Open(context.Background(), url)
 	require.NoError(t, err)
 	all := func(context.Context, socket.Identity, socket.Access) error { return nil }
-	server, err := socket.NewServer(hub, socket.Config{AllowAnonymous: true, Authorize: all, Logger: slog.New(slog.DiscardHandler)})
+	server, err := socket.NewServer(hub, socket.Config{AllowAnonymous: true, Authorize: all, Logger: slog.New(slog.DiscardHandler),
+		Limits: socket.Limits{PingEvery: pingEvery, PongTime: pongTime}})
 	require.NoError(t, err)
 	return &front{hub: hub, server: server, web: httptest.NewServer(server)}
 }

@@ -136,7 +136,7 @@ func lives() scripts {
 func TestFence(t *testing.T) {
 	good := lives()
 	good["given back on the way, as its connection broke"] = func(s *script) {
-		s.Bounds.HandsBack = true
+		s.Bounds.HandsBack = 1
 		s.claimed(10, 1, hour)
 		s.do(Record{Op: OpFault, Kind: "cut"}, OK)
 		s.claimed(11, 1, hour)

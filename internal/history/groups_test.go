@@ -89,8 +89,14 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.do(Record{Op: OpFetch, Stream: "s", Group: "g"}, Unknown)
 			s.fetched(lent(1, 12, 2, hour))
 		},
+		"given back on the way, when a server noticed that its connection had broken": func(s *script) {
+			s.Bounds.HandsBack = time.Hour
+			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
+			s.fetched(lent(1, 10, 1, hour))
+			s.fetched(lent(1, 11, 1, hour))
+		},
 		"given back on the way, as its connection broke": func(s *script) {
-			s.Bounds.HandsBack = true
+			s.Bounds.HandsBack = 1
 			s.fetched(lent(1, 10, 1, hour))
 			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
 			s.fetched(lent(1, 11, 1, hour))
@@ -151,7 +157,7 @@ func TestGroupAtLeastOnce(t *testing.T) {
 			s.groupAt(place(1, 2), event(1).ID)
 		},
 		"two holders, and no connection broke": func(s *script) {
-			s.Bounds.HandsBack = true
+			s.Bounds.HandsBack = 1
 			s.do(Record{Op: OpFault, Kind: "cut"}, OK)
 			s.fetched(lent(1, 10, 1, hour))
 			s.fetched(lent(1, 11, 1, hour))

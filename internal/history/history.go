@@ -29,8 +29,9 @@ type Bounds struct {
 	Heap    float64       // how much the heap may have grown, as a share
 
 	// HandsBack: between the clients and the store is a server that gives back what it could not hand over, at once and without costing an attempt.
-	// When a connection breaks it cannot know whether its client has got it, so the client may have; its receipt is no good then.
-	HandsBack bool
+	// When a connection breaks it cannot know whether its client has got it, so the client may have, also over another connection; its receipt is no good
+	// then. It is how long the server may go without noticing that a connection broke in a fault; 0: there is no such server.
+	HandsBack time.Duration
 }
 
 // Violation is a broken promise with its evidence.
@@ -180,12 +181,17 @@ func (r resets) between(stream string, from, to time.Duration) bool {
 	})
 }
 
-// handedBack are the times at which a lease may have been given back by the way, though its holder got it: while a fault lasts.
+// handedBack are the times at which a lease may have been given back by the way, though its holder got it: while a fault lasts, and until the server has
+// noticed what it broke.
 func (h *History) handedBack() resets {
-	if !h.Bounds.HandsBack {
+	if h.Bounds.HandsBack == 0 {
 		return nil
 	}
-	return h.operations(OpFault)
+	faults := h.operations(OpFault)
+	for i := range faults {
+		faults[i].end = later(faults[i].end, h.Bounds.HandsBack)
+	}
+	return faults
 }
 
 // failovers are the calls that drop what was not acknowledged.

@@ -59,7 +59,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "G2", Name: "who acknowledges is not looked at", File: "lua/group_settle.lua",
 		Old: `if not record or record.b ~= base then return 'x' end`, New: `if not record then return 'x' end`, Test: suite + "Groups/Settle/SupersededHolderGetsLeaseLost"},
 	{Promise: "G3", Name: "a full server refuses an extension", File: "lua/group_settle.lua",
-		Old: `#!lua flags=allow-oom`, New: `#!lua`, Test: "TestAFullServerRefusesWholeAndLetsFinish", With: []string{"conformance_test.go"}},
+		Old: `#!lua flags=allow-oom`, New: `#!lua`, Test: "TestAFullServerRefusesWholeAndLetsFinish", With: []string{"conformance_test.go", "wake_test.go"}},
 
 	{Promise: "C3", Name: "a swap does not look", File: "lua/cache_set.lua",
 		Old: `when == 'equal' and redis.call('GET', key) ~= ARGV[4]`, New: `false`, Test: suite + "Cache/Set/IfEqual"},
