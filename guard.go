@@ -63,6 +63,7 @@ func repeat[B, Q, A any](ctx context.Context, p *passage, contract B, verb func(
 	}
 	if doubt {
 		err = inDoubt(err)
+		itemsInDoubt(answer)
 	}
 	return answer, retries, err
 }
@@ -85,6 +86,32 @@ func inDoubt(err error) error {
 		return Errorf(ErrUncertain, "an earlier try may have been carried out: %w", err)
 	}
 	return err
+}
+
+// itemsInDoubt is inDoubt for an answer that tells of each item by itself. Those of writes to the cache are not repeated.
+func itemsInDoubt(answer any) {
+	switch items := answer.(type) {
+	case []error:
+		eachInDoubt(items, func(err *error) *error { return err })
+	case []Published:
+		eachInDoubt(items, func(a *Published) *error { return &a.Err })
+	case []GroupAnswer:
+		eachInDoubt(items, func(a *GroupAnswer) *error { return &a.Err })
+	case []Enqueued:
+		eachInDoubt(items, func(a *Enqueued) *error { return &a.Err })
+	case []Advanced:
+		eachInDoubt(items, func(a *Advanced) *error { return &a.Err })
+	case []Controlled:
+		eachInDoubt(items, func(a *Controlled) *error { return &a.Err })
+	}
+}
+
+func eachInDoubt[A any](items []A, errOf func(*A) *error) {
+	for i := range items {
+		if err := errOf(&items[i]); *err != nil {
+			*err = inDoubt(*err)
+		}
+	}
 }
 
 // do is invoke for a verb that is no method expression.

@@ -127,6 +127,102 @@ func TestRepeatsAreWithinTheBound(t *testing.T) {
 	})
 }
 
+// TestDoubtStaysWithItems: neither is it where the next try is refused item by item.
+func TestDoubtStaysWithItems(t *testing.T) {
+	streams, actions := refusedLater{}, actionsRefusedLater{}
+	for verb, call := range map[string]func(ctx context.Context, hub *rpw.Hub) error{
+		"publish": func(ctx context.Context, hub *rpw.Hub) error {
+			_, err := publish(ctx, hub, "t")
+			return err
+		},
+		"publish for another": func(ctx context.Context, hub *rpw.Hub) error {
+			answers, err := hub.Streams().Publish(ctx, []rpw.Batch{{Stream: "s", Producer: rpw.Producer{ID: [16]byte{1}, Seq: 1}, Events: []rpw.NewEvent{{Type: "t"}}}})
+			require.NoError(t, err)
+			return answers[0].Err
+		},
+		"settle": func(ctx context.Context, hub *rpw.Hub) error {
+			errs, err := hub.Streams().Settle(ctx, rpw.SettleRequest{Stream: "s", Group: "g", Settlements: []rpw.Settlement{{Receipt: rpw.Receipt{ID: rpw.ID{MS: 1}, Incarnation: 1, Token: 1}, Verdict: rpw.Ack}}})
+			require.NoError(t, err)
+			return errs[0]
+		},
+		"administer": func(ctx context.Context, hub *rpw.Hub) error {
+			answers, err := hub.Streams().Administer(ctx, rpw.GroupCommands{Commands: []rpw.GroupCommand{{Verb: rpw.DeleteGroup, Stream: "s", Group: "g"}}})
+			require.NoError(t, err)
+			return answers[0].Err
+		},
+		"enqueue": func(ctx context.Context, hub *rpw.Hub) error {
+			answers, err := hub.Actions().Enqueue(ctx, []rpw.ActionSpec{{Ref: rpw.ActionRef{Queue: "q", ID: "1"}, Name: "n"}})
+			require.NoError(t, err)
+			return answers[0].Err
+		},
+		"advance": func(ctx context.Context, hub *rpw.Hub) error {
+			lease := rpw.Lease{Ref: rpw.ActionRef{Queue: "q", ID: "1"}, Token: 1}
+			answers, err := hub.Actions().Advance(ctx, rpw.AdvanceRequest{Moves: []rpw.Move{{Lease: lease, Kind: rpw.Complete}}})
+			require.NoError(t, err)
+			return answers[0].Err
+		},
+		"control": func(ctx context.Context, hub *rpw.Hub) error {
+			answers, err := hub.Actions().Control(ctx, rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: rpw.ActionRef{Queue: "q", ID: "1"}}}})
+			require.NoError(t, err)
+			return answers[0].Err
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				lost := func() error {
+					if tries++; tries == 1 {
+						return rpw.Errorf(rpw.ErrUncertain, "the reply was lost")
+					}
+					return nil
+				}
+				streams.lost, actions.lost = lost, lost
+				err := call(t.Context(), newHub(t, rpw.Parts{Streams: streams, Actions: actions}))
+				assert.Equal(t, 2, tries)
+				assert.ErrorIs(t, err, rpw.ErrUncertain)
+				assert.NotErrorIs(t, err, rpw.ErrFull)
+			})
+		})
+	}
+}
+
+var errRefused = rpw.Errorf(rpw.ErrFull, "no room for this item")
+
+// refusedLater loses the reply of the first call, and refuses every item of the others.
+type refusedLater struct {
+	rpw.StreamBus
+	lost func() error
+}
+
+func (r refusedLater) Publish(_ context.Context, batches []rpw.Batch) ([]rpw.Published, error) {
+	return slices.Repeat([]rpw.Published{{Err: errRefused}}, len(batches)), r.lost()
+}
+
+func (r refusedLater) Settle(context.Context, rpw.SettleRequest) ([]error, error) {
+	return []error{errRefused}, r.lost()
+}
+
+func (r refusedLater) Administer(context.Context, rpw.GroupCommands) ([]rpw.GroupAnswer, error) {
+	return []rpw.GroupAnswer{{Err: errRefused}}, r.lost()
+}
+
+type actionsRefusedLater struct {
+	rpw.ActionStore
+	lost func() error
+}
+
+func (r actionsRefusedLater) Enqueue(_ context.Context, specs []rpw.ActionSpec) ([]rpw.Enqueued, error) {
+	return []rpw.Enqueued{{Ref: specs[0].Ref, Err: errRefused}}, r.lost()
+}
+
+func (r actionsRefusedLater) Advance(context.Context, rpw.AdvanceRequest) ([]rpw.Advanced, error) {
+	return []rpw.Advanced{{Err: errRefused}}, r.lost()
+}
+
+func (r actionsRefusedLater) Control(context.Context, rpw.ControlRequest) ([]rpw.Controlled, error) {
+	return []rpw.Controlled{{Err: errRefused}}, r.lost()
+}
+
 // TestDoubtStays: a try whose outcome is unknown is not forgotten because the next one surely did nothing.
 func TestDoubtStays(t *testing.T) {
 	for _, c := range []struct {

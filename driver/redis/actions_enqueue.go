@@ -65,7 +65,7 @@ func (a *actionStore) finish(ctx context.Context, o *order) error {
 	}
 	o.read()
 	if o.isNew { // also if this process has registered it before: it may have been forgotten since
-		return a.register(ctx, o.queue)
+		return a.reintroduce(ctx, o.queue)
 	}
 	return nil
 }

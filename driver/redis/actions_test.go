@@ -206,6 +206,28 @@ func stringOfInfo(t testing.TB, client rueidis.Client) string {
 	return textOf(&m)
 }
 
+// TestTheNameOfAQueueIsRefused: who stored actions, and not the name of their queue, is not told that nothing was done, and a repeat stores the name.
+// A1, A14: all data was lost, and the server is full, or away, between the two.
+func TestTheNameOfAQueueIsRefused(t *testing.T) {
+	s := storeOn(t, redistest.Start(t), "p")
+	a := s.actions()
+	mustEnqueue(t, a, actionSpecs(1)...)
+	do(t, s.client, "FLUSHALL")
+	do(t, s.client, "SET", a.keys.queues("i"), "the name cannot be stored")
+	_, err := a.Enqueue(t.Context(), actionSpecs(1))
+	require.ErrorIs(t, err, rpw.ErrUncertain)
+	require.NotErrorIs(t, err, rpw.ErrConflict)
+	require.Len(t, mustClaim(t, a, 1), 1, "it is stored")
+
+	do(t, s.client, "DEL", a.keys.queues("i"))
+	answers, err := a.Enqueue(t.Context(), actionSpecs(1))
+	require.NoError(t, err)
+	require.True(t, answers[0].Existing)
+	names, err := a.allQueues(t.Context(), "")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"q"}, names)
+}
+
 // TestPagesOfLargeActions: a page is bounded in bytes, too.
 func TestPagesOfLargeActions(t *testing.T) {
 	a := testStore(t).actions()

@@ -40,6 +40,22 @@ func (a *actionStore) introduce(ctx context.Context, queue string) error {
 	return a.register(ctx, queue)
 }
 
+// reintroduce registers a queue in which actions were stored already. If that fails they are there, but a listing of all queues does not show them: the caller
+// repeats, and the repeat introduces the queue.
+func (a *actionStore) reintroduce(ctx context.Context, queue string) error {
+	err := a.register(ctx, queue)
+	if err == nil {
+		return nil
+	}
+	a.mu.Lock()
+	delete(a.known, queue)
+	a.mu.Unlock()
+	if ctx.Err() != nil {
+		return rpw.Errorf(rpw.ErrUncertain, "the actions are stored, the name of their queue is not: %w", ctx.Err())
+	}
+	return rpw.Errorf(rpw.ErrUncertain, "the actions are stored, the name of their queue is not: %v", err)
+}
+
 func (a *actionStore) register(ctx context.Context, queue string) error {
 	if _, err := a.exec(ctx, registerScript, a.registryKeys(), []string{queue}); err != nil {
 		return err
