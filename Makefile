@@ -39,7 +39,7 @@ check:
 
 unit: deps
 	@rm -f $(SUMMARY)
-	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -race -count=1 -timeout 8m $(PKG)
+	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -race -count=1 -timeout 20m $(PKG)
 	@set -e; for module in $(NESTED); do (cd $$module && $(GO) test -race -count=1 ./...); done
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
 
