@@ -18,12 +18,13 @@ type ledger struct {
 	stored  map[life]map[uint64]Item   // what is there at the end, by count
 	seen    map[life]map[string][]Item // what ever was there, by hash; more than one item is one too many
 	edited  map[life]map[uint64]bool   // the counts of events that somebody tried to delete one by one
+	undone  map[life]map[uint64]bool   // of these, where that may have been done, been seen, and then been undone
 	trimmed map[string]bool            // streams somebody tried to trim
 }
 
 func (h *History) ledger() *ledger {
 	l := &ledger{make(map[string]StreamDump), make(map[life]map[uint64]Item), make(map[life]map[string][]Item),
-		make(map[life]map[uint64]bool), make(map[string]bool)}
+		make(map[life]map[uint64]bool), make(map[life]map[uint64]bool), make(map[string]bool)}
 	for _, s := range h.Final.Streams {
 		l.final[s.Name] = s
 		for _, item := range s.Items {
@@ -42,10 +43,10 @@ func (h *History) ledger() *ledger {
 		case o.Op == OpEdit:
 			for _, item := range o.Items {
 				at := life{o.Stream, item.Epoch}
-				if l.edited[at] == nil {
-					l.edited[at] = make(map[uint64]bool)
+				mark(l.edited, at, item.Count)
+				if h.mayUndo(o) {
+					mark(l.undone, at, item.Count)
 				}
-				l.edited[at][item.Count] = true
 			}
 		case o.Outcome == OK:
 			for _, item := range o.Items {
@@ -59,6 +60,19 @@ func (h *History) ledger() *ledger {
 		}
 	}
 	return l
+}
+
+func mark(marks map[life]map[uint64]bool, at life, count uint64) {
+	if marks[at] == nil {
+		marks[at] = make(map[uint64]bool)
+	}
+	marks[at][count] = true
+}
+
+// mayUndo reports whether what a call did may have been undone later: by an older copy, or, if it was not acknowledged, by a failover to a server that never
+// heard of it.
+func (h *History) mayUndo(o operation) bool {
+	return h.resets().restored().between("", o.T, never) || o.Outcome != OK && h.failovers().between("", o.T, never)
 }
 
 func (l *ledger) see(stream string, item Item) {
@@ -182,7 +196,8 @@ func (v *violations) skips(l *ledger, stream, actor string, at rpw.Position, epo
 		}
 	}
 	for count := at.Count + 1; count < to; count++ {
-		if item, there := l.stored[life{stream, epoch}][count]; there {
+		of := life{stream, epoch}
+		if item, there := l.stored[of][count]; there && !l.undone[of][count] {
 			v.add([]Record{rec}, "%s passed over %v (%d), which is still there", actor, item.ID, count)
 		}
 	}

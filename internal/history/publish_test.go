@@ -47,6 +47,20 @@ func edited(s *script) {
 	s.holds(place(1, 0), event(1), event(3))
 }
 
+// undone is a run in which an event was deleted, passed over, and is there again with another master, which never heard of that.
+func undone(s *script) { deletedAgain(s, Unknown, OpFailover) }
+
+func deletedAgain(s *script, outcome Outcome, then Op) {
+	s.subscribed(place(1, 0))
+	s.published(event(1), event(2), event(3))
+	s.do(Record{Op: OpEdit, Stream: "s", Items: []Item{event(2)}}, outcome)
+	s.delivered(event(1), event(3))
+	if then != "" {
+		s.do(Record{Op: then}, OK)
+	}
+	s.holds(place(1, 0), event(1), event(2), event(3))
+}
+
 // failedOver is a run in which a subscription got an event that was not acknowledged, and that the next master does not have. It was
 // published again there.
 func failedOver(s *script) {
@@ -148,8 +162,10 @@ func TestNoLoss(t *testing.T) {
 }
 
 func TestExactlyOnce(t *testing.T) {
-	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored}, scripts{
-		"the same from another place, and no gap": silentFailover,
+	testRule(t, "H2", scripts{"tailed": tailed, "trimmed": trimmed, "flushed": flushed, "edited": edited, "failed over": failedOver, "restored": restored, "undone": undone}, scripts{
+		"passed over what was deleted with success, before a failover": func(s *script) { deletedAgain(s, OK, OpFailover) },
+		"passed over what was perhaps deleted, and no failover":        func(s *script) { deletedAgain(s, Unknown, "") },
+		"the same from another place, and no gap":                      silentFailover,
 		"twice": func(s *script) {
 			tailed(s)
 			s.delivered(event(3))
