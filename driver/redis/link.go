@@ -24,7 +24,7 @@ type link struct {
 var (
 	errNotGreeted = errors.New("the server did not greet")
 	errAbandoned  = errors.New("the call that made the link has ended")
-	errNotLeft    = errors.New("the server is busy with a script, or its disk is full, so channels cannot be left")
+	errNotLeft    = errors.New("the server is busy with a script, has a full disk or no master, so channels cannot be left")
 )
 
 // The stages of a link.
@@ -39,12 +39,12 @@ const (
 // isMaster begins the answer of a master to ROLE, the first command that rueidis sends to a server that Sentinels name.
 var isMaster = []byte("*3\r\n$6\r\nmaster\r\n")
 
-// rueidis sends a PING behind each UNSUBSCRIBE (since redis/rueidis#691). A server that a script of others keeps busy answers both with an error, one with a full disk the PING; rueidis
-// takes the first error for the answer to the PING, or does not know it, and panics in a goroutine of its own. So such a link ends before it hears of them.
+// rueidis sends a PING behind each UNSUBSCRIBE (since redis/rueidis#691). A server that a script of others keeps busy answers both with an error, one with a full disk, or a
+// replica that has lost its master and serves nothing, the PING; rueidis takes the first error for the answer to the PING, or does not know it, and panics in a goroutine of its own. So such a link ends before it hears of them.
 var (
 	unsubscribe = []byte("\r\nUNSUBSCRIBE\r\n")
 	pong        = []byte("+PONG\r\n")
-	notLeft     = [][]byte{[]byte("-BUSY "), []byte("-MISCONF ")}
+	notLeft     = [][]byte{[]byte("-BUSY "), []byte("-MISCONF "), []byte("-MASTERDOWN ")}
 )
 
 // Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
