@@ -39,8 +39,9 @@ const (
 // isMaster begins the answer of a master to ROLE, the first command that rueidis sends to a server that Sentinels name.
 var isMaster = []byte("*3\r\n$6\r\nmaster\r\n")
 
-// rueidis sends a PING behind each UNSUBSCRIBE (since redis/rueidis#691). A server that a script of others keeps busy answers both with an error, one with a full disk, or a
-// replica that has lost its master and serves nothing, the PING; rueidis takes the first error for the answer to the PING, or does not know it, and panics in a goroutine of its own. So such a link ends before it hears of them.
+// rueidis sends a PING behind each UNSUBSCRIBE (since redis/rueidis#691). A server that a script of others keeps busy answers both with an error, one with a
+// full disk, or a replica that has lost its master and serves nothing, the PING. rueidis takes the first error for the answer to the PING, or does not know it,
+// and panics in a goroutine of its own. So such a link ends before it hears of them.
 var (
 	unsubscribe = []byte("\r\nUNSUBSCRIBE\r\n")
 	pong        = []byte("+PONG\r\n")
