@@ -25,6 +25,7 @@ type links struct {
 	ended   bool               // by end
 	master  string             // the address that was last named as that of the master, by Sentinels
 	refused map[string]refusal // by address
+	away    map[string]refusal // by address; of servers that cannot be reached
 }
 
 // ends notes that a connection is over.
@@ -40,6 +41,9 @@ type patient struct{}
 // dial is rueidis' DialCtxFn. rueidis does not listen to the context while it waits for the greeting, so the link does.
 func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *tls.Config) (net.Conn, error) {
 	if err := l.remembered(addr); err != nil {
+		return nil, err
+	}
+	if err := l.pace(ctx, addr); err != nil {
 		return nil, err
 	}
 	settled := func() {}
@@ -61,8 +65,12 @@ func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *
 		if op, ok := err.(*net.OpError); !ok || op.Op != "dial" {
 			err = &net.OpError{Op: "dial", Net: network, Err: err} // of whatever layer: nothing was sent
 		}
+		if bounded.Err() == nil { // it did not take the time of its caller
+			l.unreachable(addr, err)
+		}
 		return nil, err
 	}
+	l.unreachable(addr, nil)
 	made := &link{Conn: conn, of: l, addr: addr, settled: settled, listen: func() bool { return true }}
 	l.mu.Lock()
 	defer l.mu.Unlock()

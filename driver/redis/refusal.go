@@ -2,6 +2,7 @@ package redis
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -9,7 +10,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// refusal is why a server let nobody in.
+// refusal is why a server could not be reached, or let nobody in.
 type refusal struct {
 	err error
 	at  time.Time
@@ -17,6 +18,45 @@ type refusal struct {
 
 // refusedFor is how long a server that does not know the user, or his password, is not asked again: somebody has to change that.
 const refusedFor = 5 * time.Second
+
+// dialEvery is how often a server that cannot be reached is tried, however many callers need it.
+const dialEvery = 50 * time.Millisecond
+
+// unreachable notes that a server could not be reached, or (nil) that it was.
+func (l *links) unreachable(addr string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		delete(l.away, addr)
+		return
+	}
+	if l.away == nil {
+		l.away = make(map[string]refusal)
+	}
+	l.away[addr] = refusal{err, time.Now()}
+}
+
+// pace lets a server be dialled unless that failed a moment ago, or is tried by another: then it waits, for a caller that tries without a pause, and
+// answers the same.
+func (l *links) pace(ctx context.Context, addr string) error {
+	l.mu.Lock()
+	was, ok := l.away[addr]
+	wait := dialEvery - time.Since(was.at)
+	if ok && wait <= 0 {
+		l.away[addr] = refusal{was.err, time.Now()}
+	}
+	l.mu.Unlock()
+	if !ok || wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return was.err
+}
 
 // refuse reads the answer to the greeting, and notes if it is that the user may not come in.
 func (l *links) refuse(addr string, answer []byte) error {

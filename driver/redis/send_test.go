@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,6 +80,39 @@ func TestContextIsHeardByWhoNeedsAnotherLink(t *testing.T) {
 		return err == nil
 	}, 10*time.Second, time.Millisecond)
 	assert.Eventually(t, func() bool { return s.sender.making.Load() == 0 }, 10*time.Second, time.Millisecond, "all that were begun are over")
+}
+
+// TestAServerThatIsAwayIsTriedSeldom: F1, F27: however many callers need a link to it, and once more as soon as it may be back.
+func TestAServerThatIsAwayIsTriedSeldom(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	var l links
+	var tried atomic.Int64
+	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: func(string, string, syscall.RawConn) error { tried.Add(1); return nil }}
+	_, err = l.dial(t.Context(), addr, dialer, nil)
+	require.Error(t, err)
+	began := time.Now()
+	var callers sync.WaitGroup
+	for range 50 {
+		callers.Go(func() {
+			for time.Since(began) < 10*dialEvery {
+				_, err := l.dial(t.Context(), addr, dialer, nil)
+				assert.Equal(t, "unavailable", rpw.Code(classify(t.Context(), err, true)))
+			}
+		})
+	}
+	callers.Wait()
+	assert.LessOrEqual(t, tried.Load(), 2+int64(time.Since(began)/dialEvery))
+
+	back, err := net.Listen("tcp", addr)
+	require.NoError(t, err)
+	defer back.Close()
+	require.Eventually(t, func() bool {
+		conn, err := l.dial(t.Context(), addr, dialer, nil)
+		return err == nil && conn.Close() == nil
+	}, 10*time.Second, time.Millisecond)
 }
 
 // TestRestart is F1: who waited goes on, and calls work again at once.
