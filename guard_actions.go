@@ -168,8 +168,12 @@ func (g guardedActions) Claim(ctx context.Context, req ClaimRequest) ([]Claimed,
 		inward[i] = g.h.inward(queue)
 	}
 	req.Queues, req.Worker = inward, g.h.inward(req.Worker)
-	defer g.h.lane(&req.Lane)()
+	back := g.h.lane(&req.Lane)
 	claimed, err := invoke(ctx, c, g.h.parts.Actions, ActionStore.Claim, req)
+	if abandoned(ctx, err) {
+		return nil, g.h.handBack(ctx, err, func(ctx context.Context) { handBackActions(ctx, g.h.parts.Actions, req) })
+	}
+	back()
 	for i := range claimed {
 		claimed[i].Action = g.outAction(claimed[i].Action)
 		claimed[i].Lease.Ref = g.out(claimed[i].Lease.Ref)

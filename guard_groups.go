@@ -59,8 +59,13 @@ func (g guardedStreams) Fetch(ctx context.Context, req FetchRequest) ([]Delivery
 		return nil, c.wrap(err)
 	}
 	req.Stream = g.h.inward(req.Stream)
-	defer g.h.lane(&req.Lane)()
-	return invoke(ctx, c, g.h.parts.Streams, StreamBus.Fetch, req)
+	back := g.h.lane(&req.Lane)
+	deliveries, err := invoke(ctx, c, g.h.parts.Streams, StreamBus.Fetch, req)
+	if abandoned(ctx, err) {
+		return nil, g.h.handBack(ctx, err, func(ctx context.Context) { handBackEvents(ctx, g.h.parts.Streams, req) })
+	}
+	back()
+	return deliveries, err
 }
 
 func (g guardedStreams) Settle(ctx context.Context, req SettleRequest) ([]error, error) {

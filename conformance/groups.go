@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -333,6 +334,35 @@ func fetchCases() []testCase {
 				e.publish("s", "a")
 				d := e.fetchOne("s", "g", "c")
 				assert.Equal(e, 1, d.Attempt)
+			}},
+		{"Groups/Fetch/WhoLeavesPassesTheEventOn", []string{"G1", "E1"},
+			"When the context of a waiting fetch ends just as something is published, another waiting fetch gets it at once.",
+			func(e *env) {
+				e.group("s", "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
+				other := e.on(e.peer())
+				for i := range 20 {
+					ctx, cancel := context.WithCancel(e.Context())
+					leaving := start(func() ([]rpw.Delivery, error) {
+						return e.hub.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "leaving", Wait: rpw.Forever})
+					})
+					e.idle()
+					staying := other.waitFetch("s", "g", "staying")
+					e.idle()
+					cancel()
+					e.publish("s", fmt.Sprint(i))
+					began := time.Now()
+					left, err := await(e, leaving)
+					if err != nil {
+						require.ErrorIs(e, err, context.Canceled)
+					} else { // it was quicker than its end
+						require.Len(e, left, 1)
+						e.publish("s", fmt.Sprint(i, "again"))
+					}
+					got, err := await(e, staying)
+					require.NoError(e, err)
+					require.Len(e, got, 1)
+					e.soon(began)
+				}
 			}},
 		{"Groups/Fetch/ClosingHubEndsWaits", []string{"E1", "E2"},
 			"Closing a Hub ends its waiting fetches with ErrClosed, and takes nothing.",

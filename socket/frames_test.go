@@ -54,6 +54,7 @@ func TestBrokenFrames(t *testing.T) {
 		"close with a long reason":   rawFrame(fin|opClose, closing(1000, strings.Repeat("x", 124))), // B64
 	} {
 		c := s.connect(nil)
+		c.until(t, packetHello) // what cannot be written any more would say that the client is gone
 		_, err := c.Write(data)
 		require.NoError(t, err, what)
 		code, reason := c.closed()

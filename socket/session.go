@@ -25,6 +25,7 @@ const undoTime = 3 * time.Second
 // session serves a connection that speaks the native protocol.
 type session struct {
 	ctx  context.Context // of the connection
+	work context.Context // of what its requests ask for: ends with ctx, because of errCutOff
 	conn conn
 	peer *peer
 	out  *writer
@@ -36,6 +37,9 @@ type session struct {
 	inFlight map[uint64]inFlight // by id
 }
 
+// errCutOff tells the Hub that a caller may be back, and make the same call again: what that leases is his.
+var errCutOff = rpw.Errorf(rpw.ErrUnavailable, "the client is not connected any more")
+
 // inFlight is a request that was not replied to.
 type inFlight struct {
 	cancel context.CancelFunc
@@ -45,8 +49,10 @@ type inFlight struct {
 // serveNative serves c until it ends or ctx does. The error says why; a websocket.CloseError asks to close with its code.
 func serveNative(ctx context.Context, c conn, p *peer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	work, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { cutOff(errCutOff) })
 	s := &session{
-		ctx: ctx, conn: c, peer: p,
+		ctx: ctx, work: work, conn: c, peer: p,
 		out:      newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
 		requests: make(chan func()),
 		inFlight: make(map[uint64]inFlight),
@@ -170,7 +176,7 @@ func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) er
 		s.fail(id, err)
 		return nil
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.work)
 	s.mu.Lock()
 	s.inFlight[id] = inFlight{cancel, done}
 	s.mu.Unlock()
