@@ -113,7 +113,7 @@ const peekEvery = time.Second
 
 // until waits for news, for a time (zero: none), and for the time to look again in any case; ended: the call's time is over.
 func (w *watch) until(ctx context.Context, due time.Time, over <-chan time.Time) (news string, ended bool, err error) {
-	patience := recheck()
+	patience := w.waker.patience()
 	if !due.IsZero() {
 		patience = min(patience, max(0, time.Until(due)))
 	}

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -13,9 +12,6 @@ type vigil struct {
 	end   time.Time // zero: never
 	timer *time.Timer
 }
-
-// lookEvery is about how long a call waits at most before it looks again, should a message have been lost.
-const lookEvery = 15 * time.Second
 
 func newVigil(wait time.Duration) *vigil {
 	p := &vigil{timer: time.NewTimer(time.Hour)}
@@ -28,8 +24,8 @@ func newVigil(wait time.Duration) *vigil {
 func (p *vigil) stop() { p.timer.Stop() }
 
 // left is what remains of the wait, at most the time to the next look.
-func (p *vigil) left() time.Duration {
-	most := lookEvery - rand.N(lookEvery/3)
+func (p *vigil) left(w *waker) time.Duration {
+	most := w.patience()
 	if p.end.IsZero() {
 		return most
 	}
@@ -38,7 +34,7 @@ func (p *vigil) left() time.Duration {
 
 // wait waits until there may be something beyond a place: a message about another one, or the time to look again. done: the wait is over.
 func (p *vigil) wait(ctx context.Context, w *watch, here string) (message string, done bool, err error) {
-	left := p.left()
+	left := p.left(w.waker)
 	if left <= 0 {
 		return "", true, nil
 	}
@@ -77,7 +73,7 @@ func (p *vigil) turn(ctx context.Context, q *queue) (over bool, err error) {
 
 // waitDue waits for a message, for something to become due (0: nothing will), or for the time to look again. over: the wait has ended.
 func (p *vigil) waitDue(ctx context.Context, w *watch, due time.Duration) (over bool, err error) {
-	left := p.left()
+	left := p.left(w.waker)
 	if due > 0 {
 		left = min(left, due)
 	}

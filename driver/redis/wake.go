@@ -18,8 +18,20 @@ import (
 // lingering is how long a channel stays subscribed after its last watch: most callers come back at once.
 const lingering = 5 * time.Second
 
-// recheck is how long who waits goes without looking at the store, should a message have been lost.
-func recheck() time.Duration { return 10*time.Second + rand.N(5*time.Second) }
+// Who waits looks at the store every lookEvery, should a message have been lost, and less often where so many wait that all of them
+// would look more than once in lookPause.
+const (
+	lookEvery = 15 * time.Second
+	lookPause = 5 * time.Millisecond
+)
+
+// patience is how long who waits now goes without looking at the store.
+func (w *waker) patience() time.Duration {
+	w.mu.Lock()
+	most := max(lookEvery, time.Duration(len(w.topics))*lookPause)
+	w.mu.Unlock()
+	return most - rand.N(most/3)
+}
 
 // waker wakes the calls that wait: one connection, subscribed to the channels that are watched, for all of them. A message is a hint
 // only, and may be lost; the store is the truth. The connection is made with the first watch, and made again when it breaks.
