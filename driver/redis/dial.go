@@ -17,8 +17,9 @@ import (
 
 // links dials the connections of a client, and can break them.
 type links struct {
-	network string  // "" as rueidis says
-	sender  *sender // is told of links that are made, and that end; nil: nobody asks
+	network string        // "" as rueidis says
+	silence time.Duration // without an answer, after which a link is over
+	sender  *sender       // is told of links that are made, and that end; nil: nobody asks
 	mu      sync.Mutex
 	open    map[*link]struct{}
 	broken  time.Time          // when they were last broken
@@ -71,7 +72,8 @@ func (l *links) dial(ctx context.Context, addr string, dialer *net.Dialer, cfg *
 		return nil, err
 	}
 	l.unreachable(addr, nil)
-	made := &link{Conn: conn, of: l, addr: addr, settled: settled, listen: func() bool { return true }}
+	made := &link{Conn: conn, of: l, addr: addr, settled: settled, listen: func() bool { return true }, made: time.Now()}
+	made.timer = time.AfterFunc(l.silence, made.judge)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -156,16 +158,21 @@ func (c *config) tlsConfig() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// pingEvery is how long a connection is idle until it is pinged. Three connections of an idle worker make 1.5 commands a second of it.
-const pingEvery = 2 * time.Second
+// How long a connection is idle until rueidis pings it. A silent peer is found otherwise, without commands: one that is gone by the probes of TCP, one that does
+// not answer by the link itself (see judge), one that tells nothing by the waker's echo. Pings keep a connection from those that close idle ones.
+const (
+	pingEvery         = 30 * time.Second
+	pingSentinelEvery = 2 * time.Second // since they tell of a failover, and are seldom asked
+)
 
 // clientOption is the configuration of rueidis. Its retries are off, because it would repeat reads for ever and knows nothing of repeats that are safe;
-// connections have no end of life, since it would repeat writes then; pings find a silent peer in KeepAlive + ConnWriteTimeout.
+// connections have no end of life, since it would repeat writes then.
 func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
 	cfg, err := c.tlsConfig()
 	if err != nil {
 		return rueidis.ClientOption{}, err
 	}
+	l.silence = max(c.Timeout, DefaultTimeout) // no less, and not less than a WAIT takes
 	opt := rueidis.ClientOption{
 		InitAddress:         c.addrs,
 		Username:            c.user,
@@ -173,7 +180,7 @@ func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
 		SelectDB:            c.db,
 		ClientName:          "rpw",
 		TLSConfig:           cfg,
-		Dialer:              net.Dialer{Timeout: c.dialTimeout, KeepAlive: pingEvery},
+		Dialer:              c.dialer(pingEvery),
 		DialCtxFn:           l.dial,
 		ConnWriteTimeout:    2 * time.Second,
 		BlockingPoolSize:    c.pool,
@@ -196,7 +203,7 @@ func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
 	}
 	if c.mode == sentinel {
 		opt.Sentinel = rueidis.SentinelOption{
-			MasterSet: c.master, Dialer: opt.Dialer, TLSConfig: cfg, ClientName: opt.ClientName,
+			MasterSet: c.master, Dialer: c.dialer(pingSentinelEvery), TLSConfig: cfg, ClientName: opt.ClientName,
 			Username: c.sentinelUser, Password: string(c.sentinelPass), TopologyRefreshInterval: 5 * time.Second,
 		}
 	}
@@ -204,4 +211,10 @@ func (c *config) clientOption(l *links) (rueidis.ClientOption, error) {
 		l.network = "unix"
 	}
 	return opt, nil
+}
+
+// dialer makes connections that rueidis pings after so long, and that end 4 s after their peer has gone.
+func (c *config) dialer(pingAfter time.Duration) net.Dialer {
+	probes := net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 2}
+	return net.Dialer{Timeout: c.dialTimeout, KeepAlive: pingAfter, KeepAliveConfig: probes}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // link is a connection that takes itself off the list. rueidis greets the server with one write, and waits for the answer before anything else: a
@@ -19,6 +20,10 @@ type link struct {
 	leaving atomic.Bool // an UNSUBSCRIBE was written, and its PONG did not come yet
 	settled func()      // is called once, when it is greeted or over
 	listen  func() bool // ends that it listens to the context for which it is made
+	made    time.Time
+	unheard atomic.Int64 // since when something is written and nothing came, in ns since it was made; 0: something came
+	watched atomic.Bool  // the timer runs
+	timer   *time.Timer  // to judge
 }
 
 var (
@@ -53,6 +58,9 @@ func (l *link) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
 	if err != nil {
 		l.of.ends()
+	}
+	if n > 0 {
+		l.unheard.Store(0)
 	}
 	if stage := l.stage.Load(); n > 0 && stage != inUse {
 		switch {
@@ -89,8 +97,36 @@ func (l *link) Write(b []byte) (int, error) {
 	if l.stage.Load() == greeted {
 		l.stage.Store(asked)
 	}
+	if l.unheard.Load() == 0 {
+		l.unheard.Store(int64(time.Since(l.made)))
+		l.watch()
+	}
 	n, err := l.Conn.Write(b)
 	return n, l.explain(err)
+}
+
+// watch lets it be judged in time.
+func (l *link) watch() {
+	if l.watched.CompareAndSwap(false, true) {
+		l.timer.Reset(l.of.silence)
+	}
+}
+
+// judge ends a link on which nothing came for too long after something was written. An answer stands for all that was written before it, so one that is
+// missing behind it is found when more is written.
+func (l *link) judge() {
+	since := time.Duration(l.unheard.Load())
+	switch left := since + l.of.silence - time.Since(l.made); {
+	case since == 0:
+		l.watched.Store(false)
+		if l.unheard.Load() != 0 { // written meanwhile
+			l.watch()
+		}
+	case left > 0:
+		l.timer.Reset(left)
+	default:
+		l.Close()
+	}
 }
 
 func (l *link) explain(err error) error {
@@ -109,6 +145,7 @@ func (l *link) Close() error {
 	l.of.mu.Unlock()
 	l.listen()
 	l.settled()
+	l.timer.Stop()
 	l.of.ends()
 	return l.Conn.Close()
 }

@@ -163,7 +163,7 @@ func readWorker(m *rueidis.RedisMessage, now time.Time) (w rpw.WorkerInfo, shown
 		return w, false, nil
 	}
 	u := unpacker{rest: text}
-	if u.array() != 5 {
+	if u.array() != 7 {
 		return w, false, errUnpack
 	}
 	u.text() // its name, which it says of itself, too

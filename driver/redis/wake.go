@@ -244,10 +244,10 @@ func (w *waker) link() (ok bool) {
 	if err := w.subscribe(conn, w.all()); err != nil || !w.subscribeEcho(conn) {
 		return false
 	}
-	sweep := time.NewTicker(lingering)
-	defer sweep.Stop()
+	tick := time.NewTicker(echoTime)
+	defer tick.Stop()
 	var judge <-chan time.Time
-	for {
+	for n := 0; ; {
 		var err error
 		select {
 		case <-w.ctx.Done():
@@ -264,12 +264,14 @@ func (w *waker) link() (ok bool) {
 		case <-judge:
 			judge = nil
 			w.judge()
-		case <-sweep.C:
+		case <-tick.C:
 			if w.mute.Load() {
 				return true
 			}
 			err = w.unsubscribe(conn)
-			w.tryLink()
+			if n++; n%2 == 0 {
+				w.tryLink()
+			}
 		}
 		if err != nil {
 			return true
@@ -284,17 +286,21 @@ func (w *waker) subscribeEcho(conn rueidis.DedicatedClient) bool {
 	return conn.Do(undated{ctx}, conn.B().Subscribe().Channel(w.echo).Build()).Error() == nil
 }
 
-// tryLink sends a message, by the way of all calls, that has to come back by the link before the next try: after a failover the
-// link may be to a server that lives on and hears nothing.
+// echoTime is how long a message that tries the link may take; every other one is without a try.
+const echoTime = 2 * time.Second
+
+// tryLink sends a message, by the way of all calls, that has to come back by the link in time: the link may be to a peer that says nothing any more or, after a
+// failover, to a server that lives on and hears nothing.
 func (w *waker) tryLink() {
 	if w.idle() {
 		return
 	}
 	w.tasks.Go(func() {
 		w.mute.Store(true)
-		ctx, cancel := context.WithTimeout(w.ctx, lingering/2)
+		ctx, cancel := context.WithTimeout(w.ctx, echoTime)
 		defer cancel()
-		if w.client.Do(undated{ctx}, w.client.B().Publish().Channel(w.echo).Message("").Build()).Error() != nil {
+		err := w.client.Do(undated{ctx}, w.client.B().Publish().Channel(w.echo).Message("").Build()).Error()
+		if err != nil && ctx.Err() == nil {
 			w.mute.Store(false) // which says nothing of the link
 		}
 	})

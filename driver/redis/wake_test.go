@@ -59,6 +59,22 @@ func TestWatchOutlivesItsLink(t *testing.T) {
 	assert.Equal(t, "1", told(t, w))
 }
 
+// TestALinkThatHearsNothingIsFound: F20, E4: after a failover the link may be to a server that lives on, while all is published on another.
+func TestALinkThatHearsNothingIsFound(t *testing.T) {
+	before, after := redistest.Start(t), redistest.Start(t)
+	proxy := redistest.NewProxy(t, before.Addr)
+	s := storeWith(t, dialAll(t, &config{addrs: []string{proxy.Addr}}), "p")
+	w, err := s.waker.watch(t.Context(), "x")
+	require.NoError(t, err)
+	proxy.Lead(after.Addr)
+	before.CLI(t, "CLIENT", "KILL", "TYPE", "normal")
+	began := time.Now()
+	assert.Empty(t, told(t, w), "told to look again")
+	assert.Less(t, time.Since(began), 3*echoTime+2*time.Second)
+	publish(t, s, "x", "1")
+	assert.Equal(t, "1", told(t, w))
+}
+
 func TestWatchWithoutServer(t *testing.T) {
 	server := redistest.Start(t)
 	s := storeOn(t, server, "p")

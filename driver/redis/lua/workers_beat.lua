@@ -11,12 +11,16 @@ local id, handled, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
--- A session: name, what it says, when it was seen, when it goes offline, the number of the newest signal.
+-- A session: name, what it says, when it was seen, when it goes offline, the number of the newest signal, up to which it has handled them, its time in OFFLINE.
 local NAME <const> = 1
 local INFO <const> = 2
 local SEEN <const> = 3
 local OFFLINE_AT <const> = 4
 local SEQ <const> = 5
+local HANDLED <const> = 6
+local LISTED <const> = 7
+
+local MINUTE <const> = 60000000
 
 local function read(worker)
   local blob = redis.call('HGET', SESSIONS, worker)
@@ -41,26 +45,30 @@ end
 local session = read(id)
 if verb == 'look' and not session then return {0} end
 
+local listens = session and session[SEQ] > session[HANDLED] -- there may be signals
+
 if verb == 'beat' then
-  local forgotten = redis.call('ZRANGE', OFFLINE, '-inf', now - tonumber(ARGV[8]), 'BYSCORE', 'LIMIT', 0, 16)
-  for _, worker in ipairs(forgotten) do
-    if worker ~= id then remove(worker) end
-  end
+  local worker, ends, listed = ARGV[4], now + tonumber(ARGV[6]), session and session[LISTED] or 0
   if not session then
+    for _, gone in ipairs(redis.call('ZRANGE', OFFLINE, '-inf', now - tonumber(ARGV[8]), 'BYSCORE', 'LIMIT', 0, 16)) do remove(gone) end
     local over = redis.call('ZCARD', OFFLINE) - tonumber(ARGV[7]) + 1
     if over > 0 then -- the longest offline makes room
-      for _, worker in ipairs(redis.call('ZRANGE', OFFLINE, 0, over - 1)) do remove(worker) end
+      for _, gone in ipairs(redis.call('ZRANGE', OFFLINE, 0, over - 1)) do remove(gone) end
     end
-  elseif session[NAME] ~= ARGV[4] then
-    redis.call('ZREM', INDEX, place(id, session[NAME]))
+  end
+  if not session or session[NAME] ~= worker then
+    if session then redis.call('ZREM', INDEX, place(id, session[NAME])) end
+    redis.call('ZADD', INDEX, 0, place(id, worker))
+  end
+  if ends > listed then -- OFFLINE may be late by a minute, so that few beats change it
+    listed = ends + MINUTE
+    redis.call('ZADD', OFFLINE, listed, id)
   end
   local seq = math.max(session and session[SEQ] or 0, handled) -- a session that had been dropped goes on counting
-  session = {ARGV[4], ARGV[5], now, now + tonumber(ARGV[6]), seq}
-  redis.call('HSET', SESSIONS, id, cmsgpack.pack(session))
-  redis.call('ZADD', OFFLINE, session[OFFLINE_AT], id)
-  redis.call('ZADD', INDEX, 0, place(id, session[NAME]))
+  redis.call('HSET', SESSIONS, id, cmsgpack.pack({worker, ARGV[5], now, ends, seq, handled, listed}))
 end
 
+if not listens then return {1} end
 local blob = redis.call('HGET', SIGNALS, id)
 if not blob then return {1} end
 local answer, left = {1}, {}
