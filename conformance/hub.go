@@ -63,7 +63,7 @@ func contextCases() []testCase {
 			func(e *env) {
 				bus := e.hub.Streams()
 				for n := range 50 {
-					ctx, cancel := context.WithTimeout(e.Context(), time.Duration(n)*e.unit/10)
+					ctx, cancel := context.WithTimeout(e.Context(), time.Duration(n)*e.unit/30)
 					stop := start(func() (struct{}, error) {
 						for ctx.Err() == nil {
 							if _, err := bus.Publish(ctx, []rpw.Batch{{Stream: "s", Events: items("x")}}); err != nil {

@@ -231,7 +231,7 @@ func originalHub() []testCase {
 		return answers[0].Last()
 	}
 	read := func(e *env, stream string, after rpw.Position) <-chan answer[[]rpw.Event] {
-		waiting := start(func() ([]rpw.Event, error) {
+		return start(func() ([]rpw.Event, error) {
 			for end := time.Now().Add(e.patience()); ; time.Sleep(e.unit) {
 				events, err := e.hub.Streams().Read(e.Context(), rpw.ReadRequest{Stream: stream, After: after, Wait: e.patience()})
 				if err != nil || len(events) > 0 || time.Now().After(end) {
@@ -239,8 +239,6 @@ func originalHub() []testCase {
 				}
 			}
 		})
-		e.idle()
-		return waiting
 	}
 	newest := func(e *env, stream string) rpw.Position {
 		e.Helper()
@@ -254,6 +252,9 @@ func originalHub() []testCase {
 				for i := range 50 {
 					at := newest(e, "s")
 					publish(e.on(e.hub), "s", "e", fmt.Sprint(i))
+					if i%10 == 0 {
+						e.idle()
+					}
 					events, err := await(e, read(e, "s", at))
 					require.NoError(e, err)
 					require.Len(e, events, 1)
@@ -276,6 +277,7 @@ func originalHub() []testCase {
 				publish(e, "silent", "e", `1`)
 				silent := read(e, "silent", newest(e, "silent"))
 				waiting := read(e, "busy", newest(e, "busy"))
+				e.idle()
 				began := time.Now()
 				publish(e, "busy", "e", `1`)
 				events, err := await(e, waiting)
@@ -305,6 +307,7 @@ func originalHub() []testCase {
 				leaving := e.on(e.peer())
 				mine := read(e, "s", newest(e, "s"))
 				theirs := read(leaving, "s", newest(e, "s"))
+				e.idle()
 				require.NoError(e, leaving.hub.Close())
 				_, err := await(e, theirs)
 				e.is(err, rpw.ErrClosed)
