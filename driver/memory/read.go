@@ -60,10 +60,10 @@ func (st *stream) read(req *rpw.ReadRequest) ([]rpw.Event, *rpw.GapError) {
 	page := newPage(req.Max, st.events.len()-i)
 	for ; i < st.events.len(); i++ {
 		rec := st.events.at(i)
-		if !req.Until.IsZero() && rec.ID.Compare(req.Until) > 0 {
+		if !req.Until.IsZero() && rec.id.Compare(req.Until) > 0 {
 			break
 		}
-		if !rec.gone && !page.add(rec) {
+		if !rec.gone && !page.add(st, i) {
 			break
 		}
 	}
@@ -79,10 +79,10 @@ func (st *stream) readBack(req *rpw.ReadRequest) []rpw.Event {
 	page := newPage(req.Max, i)
 	for i--; i >= 0; i-- {
 		rec := st.events.at(i)
-		if rec.ID.Compare(req.Until) < 0 {
+		if rec.id.Compare(req.Until) < 0 {
 			break
 		}
-		if !rec.gone && !page.add(rec) {
+		if !rec.gone && !page.add(st, i) {
 			break
 		}
 	}
@@ -101,12 +101,13 @@ func newPage(most, there int) page {
 	return page{room: room, events: make([]rpw.Event, 0, min(room, there))}
 }
 
-// add reports whether the event fitted. The first one always does.
-func (p *page) add(rec *record) bool {
-	if len(p.events) == p.room || len(p.events) > 0 && p.size+rec.size > rpw.MaxBatchBytes {
+// add reports whether the event at index i fitted. The first one always does.
+func (p *page) add(st *stream, i int) bool {
+	size := int(st.events.at(i).size)
+	if len(p.events) == p.room || len(p.events) > 0 && p.size+size > rpw.MaxBatchBytes {
 		return false
 	}
-	p.size += rec.size
-	p.events = append(p.events, rec.Event)
+	p.size += size
+	p.events = append(p.events, st.events.event(i, st.epoch))
 	return true
 }
