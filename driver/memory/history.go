@@ -63,12 +63,19 @@ func (h *history) at(i int) *record {
 	return &h.segments[i/segmentSize].records[i%segmentSize]
 }
 
-// event returns the event i places after the oldest, of a stream with this epoch. Its payload is full, so that an append by a reader copies.
-func (h *history) event(i int, epoch uint64) rpw.Event {
+// event returns the event i places after the oldest, of a stream with this epoch.
+func (h *history) event(i int, epoch uint64) (e rpw.Event) {
+	h.load(&e, i, epoch)
+	return e
+}
+
+// load is event, into a zero e. The payload is full, so that an append by a reader copies.
+func (h *history) load(e *rpw.Event, i int, epoch uint64) {
 	i += h.head
 	s := h.segments[i/segmentSize]
 	rec := &s.records[i%segmentSize]
-	e := rpw.Event{ID: rec.id, Epoch: epoch, Count: rec.count, Type: s.types[rec.kind], Data: s.block[rec.start:rec.end:rec.end]}
+	e.ID, e.Epoch, e.Count = rec.id, epoch, rec.count
+	e.Type, e.Data = s.types[rec.kind], s.block[rec.start:rec.end:rec.end]
 	if rec.extra > 0 {
 		x := &s.extras[rec.extra-1]
 		e.Key, e.Header = x.key, x.header
@@ -76,7 +83,6 @@ func (h *history) event(i int, epoch uint64) rpw.Event {
 			e.Data = x.data
 		}
 	}
-	return e
 }
 
 // origin returns what a dead letter was, nil for other events.

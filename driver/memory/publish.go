@@ -58,7 +58,6 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 	if err != nil {
 		return err
 	}
-	until := now.Add(cmp.Or(batch.KeyWindow, rpw.RepeatWindow))
 	for i := range batch.Events {
 		if !positions[i].IsZero() {
 			continue
@@ -73,7 +72,7 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 		}
 		positions[i] = st.append(e, e.Size(), extra{key: e.Key, header: maps.Clone(e.Header)}, now)
 		if e.Key != "" {
-			st.keys.remember(st.store, e.Key, positions[i], until)
+			st.keys.remember(st.store, e.Key, positions[i], now.Add(cmp.Or(batch.KeyWindow, rpw.RepeatWindow)))
 		}
 	}
 	if batch.Keep != (rpw.Retention{}) {
