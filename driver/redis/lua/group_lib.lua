@@ -32,6 +32,7 @@ local function fromorder(member) return (string.gsub(member, '%-.', '-', 1)) end
 
 -- load reads a group; nil if there is none.
 local function load(tag, name)
+  settled()
   local keys = groupkeys(tag, name)
   local v = call('HMGET', keys.state, 'inc', 'lease', 'max', 'de', 'da', 'base', 'ce', 'ci', 'cc', 'n', 'held', 'size', 'dn', 'from', 'low')
   if not v[1] then return nil end
@@ -135,7 +136,8 @@ end
 local function lastrites(g, dead)
   local st = dead.st
   if not st then return end
-  call('HSET', st.meta, 'a', text(st.added), 'ke', text(g.deadkeep), 'ka', text(g.deadage))
+  call('HSET', st.meta, 'ke', text(g.deadkeep), 'ka', text(g.deadage))
+  leave(st, text(st.added), '')
   retain(st, g.deadkeep, g.deadage)
   call('PUBLISH', dead.channel, ending(st))
 end
