@@ -57,7 +57,7 @@ var mutants = []mutate.Mutant{
 		Old: `epoch ~= st.epoch or `, New: ``, Test: suite + "Streams/Gaps/FlushedStoreIsReset"},
 
 	{Promise: "G1", Name: "what is handed out is not on record", File: "lua/group_fetch.lua",
-		Old: `call('HSET', keys.lots, base, pack(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
+		Old: `call('HSET', keys.lots, base, flat(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
 	{Promise: "G1", Name: "a fetch whose reply was lost leases anew", File: "lua/group_fetch.lua",
 		Old: `if answer then return again(answer) end`, New: ``, Test: suite + "Groups/Fetch/LostReplyLeasesToNobodyElse"},
 	{Promise: "G1", Name: "a repeat waits for what was given back", File: "groups_fetch.go",
