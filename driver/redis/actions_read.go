@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	getScript     = newReader("actions_get.lua", actionPrelude, actionDescribe)
-	changesScript = newReader("actions_changes.lua", actionPrelude)
+	getScript     = newReader("actions_get.lua", actionPrelude, actionRecords, actionDescribe)
+	changesScript = newReader("actions_changes.lua", actionPrelude, actionRecords)
 )
 
 // Get returns actions with their events.
