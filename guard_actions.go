@@ -170,9 +170,11 @@ func (g guardedActions) Claim(ctx context.Context, req ClaimRequest) ([]Claimed,
 	req.Queues, req.Worker = inward, g.h.inward(req.Worker)
 	defer g.h.lane(&req.Lane)()
 	claimed, err := invoke(ctx, c, g.h.parts.Actions, ActionStore.Claim, req)
-	for i := range claimed {
-		claimed[i].Action = g.outAction(claimed[i].Action)
-		claimed[i].Lease.Ref = g.out(claimed[i].Lease.Ref)
+	if g.h.namespace != "" {
+		for i := range claimed {
+			claimed[i].Action = g.outAction(claimed[i].Action)
+			claimed[i].Lease.Ref = g.out(claimed[i].Lease.Ref)
+		}
 	}
 	return claimed, err
 }

@@ -178,6 +178,15 @@ func textOf(m *rueidis.RedisMessage) string {
 	return s
 }
 
+// valuesOf reads a list of an answer; what is none has no values.
+func valuesOf(m *rueidis.RedisMessage) []rueidis.RedisMessage {
+	if !m.IsArray() {
+		return nil // without the error that ToArray would make
+	}
+	values, _ := m.ToArray()
+	return values
+}
+
 // micros is a duration in µs, rounded up, as scripts count.
 func micros(d time.Duration) int64 { return int64((d + time.Microsecond - 1) / time.Microsecond) }
 

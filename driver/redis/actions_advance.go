@@ -53,7 +53,7 @@ func appendMove(args []string, m *rpw.Move) []string {
 	id := m.Lease.Ref.ID
 	if m.Kind == rpw.Complete {
 		token := binary.BigEndian.AppendUint64(make([]byte, 0, 8), m.Lease.Token)
-		return append(args, id, string(token), string(m.Output))
+		return append(args, id, packed(token).string(), string(m.Output))
 	}
 	text, span, permanent := m.Event, m.RetryIn, m.Failure.Permanent
 	switch m.Kind {
@@ -64,11 +64,11 @@ func appendMove(args []string, m *rpw.Move) []string {
 	}
 	p := make(packed, 0, 64+len(id)+len(m.Data)+len(text)+len(m.Failure.Stack))
 	p = p.array(10).text(id).uint(m.Lease.Token).int(int64(m.Kind)).text("").int(micros(span)).float(m.Progress)
-	return append(args, id, "", string(p.bytes(m.Data).text(text).text(m.Failure.Stack).bool(permanent)))
+	return append(args, id, "", p.bytes(m.Data).text(text).text(m.Failure.Stack).bool(permanent).string())
 }
 
 func readAdvanced(m *rpw.Move, answer *rueidis.RedisMessage) rpw.Advanced {
-	values, _ := answer.ToArray()
+	values := valuesOf(answer)
 	if len(values) != 4 { // 0, as nearly always
 		return rpw.Advanced{State: rpw.Completed}
 	}

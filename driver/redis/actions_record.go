@@ -30,7 +30,7 @@ func packSpec(spec *rpw.ActionSpec) string {
 	}
 	p = p.int(int64(spec.Timeout)).int(int64(grace(spec)))
 	p = p.int(int64(spec.Backoff.First)).int(int64(spec.Backoff.Max)).float(spec.Backoff.Jitter)
-	return string(p)
+	return p.string()
 }
 
 // argument returns the JSON of a spec's argument.
@@ -53,7 +53,7 @@ func packPlain(spec *rpw.ActionSpec) string {
 	for _, keep := range keeps(spec) {
 		p = p.big(8, keep)
 	}
-	return string(append(p.big(4, attempts(spec)), markPlain))
+	return append(p.big(4, attempts(spec)), markPlain).string()
 }
 
 // packOptions packs what actions_enqueue.lua reads of an action that is not plain.
@@ -65,7 +65,7 @@ func packOptions(spec *rpw.ActionSpec) string {
 	for _, keep := range keeps(spec) {
 		p = p.int(keep)
 	}
-	return string(p.bytes(spec.Data))
+	return p.bytes(spec.Data).string()
 }
 
 func attempts(spec *rpw.ActionSpec) int64 {
@@ -104,7 +104,7 @@ func readAction(into *rpw.Action, queue string, values []rueidis.RedisMessage, e
 	a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[0])}
 	record, spec := textOf(&values[1]), textOf(&values[2])
 	size = len(record) + len(spec)
-	extra, _ := values[3].ToArray()
+	extra := valuesOf(&values[3])
 	for j := range extra {
 		size += len(textOf(&extra[j]))
 	}
