@@ -81,9 +81,9 @@ var mutants = []mutate.Mutant{
 		Old: `math.max(queue[LAST_TOKEN], now - 1)`, New: `7`, Test: suite + "Actions/Claim/TokensGrow"},
 	{Promise: "A2", Name: "a full server refuses a renewal", File: "lua/actions_advance.lua",
 		Old: `#!lua flags=allow-oom`, New: `#!lua`, Test: "TestActionsInAFullServer"},
-	{Promise: "A3", Name: "what has ended is moved again", File: "lua/actions_advance.lua",
+	{Promise: "A3", Name: "what has ended is moved again", File: "lua/careful_advance.lua",
 		Old: `if r[STATE] ~= RUNNING or r[TOKEN] ~= m[M_TOKEN] then`, New: `if r[TOKEN] ~= m[M_TOKEN] then`, Test: suite + "Actions/Advance/RepeatedEndIsNil"},
-	{Promise: "A4", Name: "lapsed leases are forgotten", File: "lua/prelude_actions.lua",
+	{Promise: "A4", Name: "lapsed leases are forgotten", File: "lua/records_actions.lua",
 		Old: `behind = due_slice(RUN) or behind`, New: ``, Test: suite + "Actions/Claim/LapsedIsClaimable"},
 
 	{Promise: "E1", Name: "a call waits for a silent server", File: "script.go",
