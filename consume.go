@@ -44,7 +44,8 @@ func (s Stream[T]) Consume(ctx context.Context, h *Hub, c Consumer, handle func(
 		return call{h: h, verb: "consume", target: s.name}.wrap(Errorf(ErrInvalid, "the handler is nil"))
 	}
 	return Consume(ctx, h, s.name, c, func(ctx context.Context, d Delivery) error {
-		m, err := message[T](h, s.name, d.Event)
+		m := Message[T]{Event: d.Event}
+		err := m.decode(h, s.name)
 		if err != nil {
 			return Permanent(err)
 		}

@@ -174,9 +174,11 @@ func (g guardedActions) Claim(ctx context.Context, req ClaimRequest) ([]Claimed,
 		return nil, g.h.handBack(ctx, err, func(ctx context.Context) { handBackActions(ctx, g.h.parts.Actions, req) })
 	}
 	back()
-	for i := range claimed {
-		claimed[i].Action = g.outAction(claimed[i].Action)
-		claimed[i].Lease.Ref = g.out(claimed[i].Lease.Ref)
+	if g.h.namespace != "" {
+		for i := range claimed {
+			claimed[i].Action = g.outAction(claimed[i].Action)
+			claimed[i].Lease.Ref = g.out(claimed[i].Lease.Ref)
+		}
 	}
 	return claimed, err
 }

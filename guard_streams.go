@@ -52,7 +52,7 @@ func (g guardedStreams) Publish(ctx context.Context, batches []Batch) ([]Publish
 	}
 	answers := make([]Published, len(batches))
 	for i, b := range batches {
-		positions, err := g.h.publish(ctx, b)
+		positions, err := g.h.publish(ctx, []Batch{b})
 		if err != nil && len(batches) == 1 {
 			return nil, err
 		}

@@ -39,9 +39,10 @@ type publication struct {
 	done      chan struct{}
 }
 
-// publish sends a checked batch in its turn.
-func (h *Hub) publish(ctx context.Context, b Batch) ([]Position, error) {
+// publish sends a checked batch in its turn: the only one of one, which is publish's own.
+func (h *Hub) publish(ctx context.Context, one []Batch) ([]Position, error) {
 	h = h.orClosed()
+	b := &one[0]
 	c := call{h: h, verb: "publish", target: b.Stream, items: len(b.Events), repeat: true}
 	if ctx == nil {
 		return nil, c.wrap(Errorf(ErrInvalid, "the context is nil"))
@@ -54,7 +55,7 @@ func (h *Hub) publish(ctx context.Context, b Batch) ([]Position, error) {
 	}
 	l := h.lines.lock(b.Stream)
 	if l.busy {
-		p := &publication{batch: b, done: make(chan struct{})}
+		p := &publication{batch: *b, done: make(chan struct{})}
 		l.waiting = append(l.waiting, p)
 		l.mu.Unlock()
 		return l.await(ctx, p)
@@ -64,7 +65,7 @@ func (h *Hub) publish(ctx context.Context, b Batch) ([]Position, error) {
 	l.mu.Unlock()
 	defer l.pass(h)
 	b.Stream = h.inward(b.Stream)
-	return c.send(ctx, b)
+	return c.send(ctx, one)
 }
 
 // lock returns the line of a stream, locked.
@@ -114,8 +115,8 @@ func (ls *lines) dropIdle() {
 }
 
 // send takes one batch through the guard.
-func (c call) send(ctx context.Context, b Batch) ([]Position, error) {
-	answers, err := invoke(ctx, c, c.h.parts.Streams, StreamBus.Publish, []Batch{b})
+func (c call) send(ctx context.Context, one []Batch) ([]Position, error) {
+	answers, err := invoke(ctx, c, c.h.parts.Streams, StreamBus.Publish, one)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +239,7 @@ func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
 	b.Stream = h.inward(b.Stream)
 	ctx, cancel := context.WithTimeout(h.ctx, opTimeout)
 	c := call{h: h, verb: "publish", target: l.stream, items: len(b.Events), repeat: true}
-	positions, err := c.send(ctx, b)
+	positions, err := c.send(ctx, []Batch{b})
 	if err != nil && ctx.Err() != nil {
 		err = c.cutShort(err)
 	}

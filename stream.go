@@ -3,6 +3,7 @@ package rpw
 import (
 	"context"
 	"encoding/json"
+	"slices"
 )
 
 // Stream is a stream whose events carry a T, as JSON. Make one with StreamOf, once, as a package variable: it is immutable, holds no connection and
@@ -84,15 +85,30 @@ func (s Stream[T]) wrap(h *Hub, err error) error {
 // PublishBatch stores events made with Item, all or none, contiguous and in order, and returns the position after the
 // last. At most MaxBatch events and MaxBatchBytes; it is never split.
 func (s Stream[T]) PublishBatch(ctx context.Context, h *Hub, events ...NewEvent) (Position, error) {
-	b := Batch{Stream: s.name, Events: events, Keep: s.keep}
-	if err := checkBatch(&b); err != nil {
+	one := oneBatch(events)
+	one[0].Stream, one[0].Keep = s.name, s.keep
+	if err := checkBatch(&one[0]); err != nil {
 		return Position{}, s.wrap(h, err)
 	}
-	positions, err := h.publish(ctx, b)
+	positions, err := h.publish(ctx, one)
 	if err != nil {
 		return Position{}, err
 	}
 	return positions[len(positions)-1], nil
+}
+
+// oneBatch is a batch of a copy of events, so that the caller's slice stays his. A single event is in one allocation with it.
+func oneBatch(events []NewEvent) []Batch {
+	if len(events) != 1 {
+		return []Batch{{Events: slices.Clone(events)}}
+	}
+	var one struct {
+		batches [1]Batch
+		events  [1]NewEvent
+	}
+	one.events[0] = events[0]
+	one.batches[0].Events = one.events[:]
+	return one.batches[:]
 }
 
 // Message is an event with its payload decoded. Event.Data holds the bytes; those of a json.RawMessage are the same ones, to be read only.
@@ -101,18 +117,16 @@ type Message[T any] struct {
 	Data T
 }
 
-// message decodes an event. The error of a payload that is no T is ErrInvalid; the raw event is still returned.
-func message[T any](h *Hub, stream string, e Event) (Message[T], error) {
-	m := Message[T]{Event: e}
+// decode fills in Data. The error of a payload that is no T is ErrInvalid.
+func (m *Message[T]) decode(h *Hub, stream string) (err error) {
 	if raw, ok := any(&m.Data).(*json.RawMessage); ok {
-		*raw = e.Data
-		return m, nil
+		*raw = m.Event.Data
+		return nil
 	}
-	var err error
-	if m.Data, err = decode[T](e.Data); err != nil {
-		err = &Error{Op: "decode event " + e.ID.String() + " of", Driver: h.Driver(), Target: stream, Kind: ErrInvalid, Err: explain(err)}
+	if m.Data, err = decode[T](m.Event.Data); err != nil {
+		err = &Error{Op: "decode event " + m.ID.String() + " of", Driver: h.Driver(), Target: stream, Kind: ErrInvalid, Err: explain(err)}
 	}
-	return m, err
+	return err
 }
 
 // Read returns up to n events (0: MaxPage) from a place in the stream, without waiting: for looking back. Positions to go on
@@ -129,7 +143,8 @@ func (s Stream[T]) Read(ctx context.Context, h *Hub, at Start, n int) ([]Message
 	}
 	messages := make([]Message[T], len(events))
 	for i, e := range events {
-		if messages[i], err = message[T](h, s.name, e); err != nil {
+		messages[i].Event = e
+		if err := messages[i].decode(h, s.name); err != nil {
 			return nil, err
 		}
 	}

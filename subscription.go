@@ -71,21 +71,16 @@ func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...Subs
 //   - a *GapError, if the policy is to stop; calling Next again reports it again;
 //   - the context's error: calling Next again with another context goes on;
 //   - ErrClosed, and anything that trying again would not mend.
-func (s *Subscription[T]) Next(ctx context.Context) (Message[T], error) {
+func (s *Subscription[T]) Next(ctx context.Context) (m Message[T], err error) {
 	if len(s.page) == 0 || s.closed.Load() {
-		if err := s.fill(ctx); err != nil {
-			return Message[T]{}, err
+		if err = s.fill(ctx); err != nil {
+			return m, err
 		}
 	}
-	return s.take()
-}
-
-// take hands out the next event of the page.
-func (s *Subscription[T]) take() (Message[T], error) {
-	e := s.page[0]
-	s.page = s.page[1:]
-	s.at = e.Position()
-	return message[T](s.hub, s.stream, e)
+	m.Event, s.page = s.page[0], s.page[1:]
+	s.at = m.Position()
+	err = m.decode(s.hub, s.stream)
+	return m, err
 }
 
 // All returns the events as an iterator. It ends after an error, except that of a payload that is no T.

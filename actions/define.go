@@ -100,7 +100,7 @@ func (d *Definition[In, Out]) specs(hub *rpw.Hub, ins []In, opts []Option) ([]rp
 	specs := make([]rpw.ActionSpec, len(ins))
 	for i, in := range ins {
 		specs[i] = spec
-		if specs[i].Arg, err = json.Marshal(in); err != nil {
+		if specs[i].Arg, err = encode(in); err != nil {
 			return nil, fault("start", spec.Name, rpw.Errorf(rpw.ErrInvalid, "the argument cannot be written as JSON: %w", err))
 		}
 		if spec.Ref.ID == "" {
@@ -112,6 +112,14 @@ func (d *Definition[In, Out]) specs(hub *rpw.Hub, ins []In, opts []Option) ([]rp
 		}
 	}
 	return specs, nil
+}
+
+// encode is json.Marshal; what is JSON already is taken as it is, and checked by the hub.
+func encode(in any) (json.RawMessage, error) {
+	if raw, ok := in.(json.RawMessage); ok && raw != nil {
+		return raw, nil
+	}
+	return json.Marshal(in)
 }
 
 // Run is Start and Wait: it stores an action and returns its output. ctx ends the wait only; the action goes on.

@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -126,7 +127,7 @@ func Handle[In, Out any](w *Worker, def *actions.Definition[In, Out], fn func(ct
 		}
 		w.handlers[of] = func(ctx context.Context, arg json.RawMessage) (json.RawMessage, error) {
 			var in In
-			if err := json.Unmarshal(arg, &in); err != nil {
+			if err := decode(arg, &in); err != nil {
 				return nil, rpw.Permanent(rpw.Errorf(rpw.ErrInvalid, "the argument does not read as %T: %w", in, err))
 			}
 			out, err := fn(ctx, in)
@@ -137,6 +138,15 @@ func Handle[In, Out any](w *Worker, def *actions.Definition[In, Out], fn func(ct
 		}
 		return nil
 	})
+}
+
+// decode is json.Unmarshal; who wants the argument as JSON gets it as it is.
+func decode(arg json.RawMessage, in any) error {
+	if raw, ok := in.(*json.RawMessage); ok {
+		*raw = bytes.Clone(arg)
+		return nil
+	}
+	return json.Unmarshal(arg, in)
 }
 
 // encode writes an output. What cannot be stored now could not be stored after another attempt.

@@ -3,18 +3,18 @@ package mutants
 var streamMutants = []mutant{
 	{"S1", "ids come from the clock alone", "stream.go",
 		`st.last.Seq++`, `st.last = rpw.ID{MS: ms}`, "Streams/Publish/OrderIsTotalAndStrict"},
-	{"S1", "what a reader appends is in the next event", "supply.go",
-		`slices.Clip(s.block[start:])`, `s.block[start:]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
+	{"S1", "what a reader appends is in the next event", "history.go",
+		`s.block[rec.start:rec.end:rec.end]`, `s.block[rec.start:rec.end]`, "Streams/Read/ReadersShareNothingTheyCanBreak"},
 
 	{"S2", "an expectation compares ids only", "publish.go",
 		`batch.Expect != st.end()`, `batch.Expect.ID != st.last`, "Streams/Publish/ExpectOfATwinIsConflict"},
 	{"S2", "the first events of a bad batch are stored", "../../guard_streams.go",
 		"n, err := checkEvent(&b.Events[i])\n\t\tif err != nil {\n\t\t\treturn err", "n, err := checkEvent(&b.Events[i])\n\t\tif err != nil {\n\t\t\tb.Events = b.Events[:i]\n\t\t\tbreak",
 		"Streams/Publish/BatchIsAllOrNone"},
-	{"S2", "payloads are not copied", "supply.go",
-		`start := len(s.block)
-	s.block = append(s.block, data...)
-	return slices.Clip(s.block[start:])`, `return data`, "Streams/Publish/CallersBuffersStayTheirs"},
+	{"S2", "payloads are not copied", "history.go",
+		`if len(data) > smallPayload {
+		x.data, data = slices.Clip(bytes.Clone(data)), nil`, `if _ = bytes.Clone; len(data) > 0 {
+		x.data, data = slices.Clip(data), nil`, "Streams/Publish/CallersBuffersStayTheirs"},
 	{"S2", "a late execution is stored", "lanes.go",
 		`case lane.Seq < last.seq:`, `case false:`, "Streams/Producer/SmallerSeqIsRefused"},
 
@@ -53,7 +53,7 @@ var streamMutants = []mutant{
 	{"S5", "what was trimmed is not counted", "stream.go",
 		`missed = st.trimmed.Count - p.Count`, `missed = 0`, "Streams/Gaps/TrimmedHistoryIsReported"},
 	{"S5", "an edit is reported as a gap", "stream.go",
-		`st.edited = max(st.edited, rec.Count)`, `st.trimmed = rec.Position()`, "Streams/Gaps/EditsAreNoGap"},
+		`st.edited = max(st.edited, rec.count)`, `st.trimmed = st.position(rec)`, "Streams/Gaps/EditsAreNoGap"},
 	{"S5", "edits are counted as missed", "stream.go",
 		`counted && st.edited <= p.Count`, `counted`, "Streams/Gaps/RandomHistoriesAreToldTruly"},
 	{"S5", "the epoch is not checked", "stream.go",
@@ -66,7 +66,7 @@ var streamMutants = []mutant{
 		`o.onGap = GapStop`, `o.onGap = GapContinue`, "Streams/Subscribe/GapStopsByDefault"},
 
 	{"S6", "a page is not bounded in bytes", "read.go",
-		`p.size+rec.size > rpw.MaxBatchBytes`, `false`, "Streams/Read/PagesAreBoundedInBytes"},
+		`p.size+size > rpw.MaxBatchBytes`, `false`, "Streams/Read/PagesAreBoundedInBytes"},
 
 	{"S7", "there is no default bound", "stream.go",
 		`keep: rpw.Retention{Events: rpw.DefaultKeepEvents}}`, `keep: rpw.Retention{Events: rpw.Unlimited}}`, "Streams/Retention/HasADefaultBound"},
@@ -115,8 +115,8 @@ var groupMutants = []mutant{
 	{"G4", "a rejected event is only dropped", "settle.go",
 		`g.bury(p, cmp.Or(s.Reason, "rejected"), now)`, `_, _ = cmp.Or(""), g.forget; g.forget(p)`, "Groups/DeadLetter/RejectMovesItWithTheReason"},
 	{"G4", "a redriven event is published again", "administer.go",
-		`g.redrive(event, now)`, `g.redrive(event, now)
-		g.st.append(&record{Event: event}, now)`, "Groups/Redrive/HandsThemBack"},
+		`g.redrive(*origin, now)`, `g.redrive(*origin, now)
+		g.st.append(&rpw.NewEvent{Type: origin.Type}, 0, extra{}, now)`, "Groups/Redrive/HandsThemBack"},
 
 	{"G5", "a gap is told for ever", "fetch.go",
 		`c.gap = nil`, ``, "Groups/Gaps/TrimmedIsReportedOncePerConsumer"},

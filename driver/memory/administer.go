@@ -71,12 +71,15 @@ func (b *streamStore) redrive(g *group, cmd *rpw.GroupCommand, now time.Time) (n
 	}
 	for _, id := range ids {
 		i, ok := dead.index(id)
-		if !ok || dead.events.at(i).origin == nil {
+		if !ok {
 			continue
 		}
-		event := *dead.events.at(i).origin
+		origin := dead.events.origin(i)
+		if origin == nil {
+			continue
+		}
 		dead.remove(i)
-		g.redrive(event, now)
+		g.redrive(*origin, now)
 		n++
 	}
 	return n
@@ -85,8 +88,8 @@ func (b *streamStore) redrive(g *group, cmd *rpw.GroupCommand, now time.Time) (n
 // oldestLetters returns the ids of the n oldest dead letters, without events that someone published among them.
 func (st *stream) oldestLetters(n int) (ids []rpw.ID) {
 	for i := 0; i < st.events.len() && len(ids) < n; i++ {
-		if rec := st.events.at(i); rec.origin != nil {
-			ids = append(ids, rec.ID)
+		if st.events.origin(i) != nil {
+			ids = append(ids, st.events.at(i).id)
 		}
 	}
 	return ids
@@ -98,9 +101,9 @@ func (g *group) redrive(event rpw.Event, now time.Time) {
 	if g.pending.find(event.ID) != nil {
 		return
 	}
-	rec := &record{Event: event, size: sizeOf(&event), refs: 1}
-	g.st.store.charge(rec.cost())
-	p := &pending{id: event.ID, rec: rec, delivered: now, until: now}
+	size := rpw.NewEvent{Type: event.Type, Data: event.Data, Key: event.Key, Header: event.Header}.Size()
+	g.st.store.charge(size + eventOverhead)
+	p := &pending{id: event.ID, event: event, size: size, redriven: true, delivered: now, until: now}
 	g.pending.add(p)
 	g.queue(p, &g.ready)
 }

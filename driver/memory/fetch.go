@@ -135,7 +135,7 @@ func (g *group) redeliver(out *outbox) bool {
 			g.bury(p, p.failure(), out.now)
 			continue
 		}
-		if !out.fits(p.rec) {
+		if !out.fits(p.size) {
 			return false
 		}
 		out.lease(p)
@@ -147,16 +147,16 @@ func (g *group) redeliver(out *outbox) bool {
 func (g *group) deliver(out *outbox) {
 	for i := g.st.after(g.cursor.Count); i < g.st.events.len(); i++ {
 		rec := g.st.events.at(i)
-		if !rec.gone && !g.holds(rec.ID) {
-			if !out.fits(rec) {
+		if !rec.gone && !g.holds(rec.id) {
+			if !out.fits(int(rec.size)) {
 				return
 			}
-			rec.refs++
-			p := &pending{id: rec.ID, rec: rec, delivered: out.now}
+			rec.held++
+			p := &pending{id: rec.id, event: g.st.events.event(i, g.st.epoch), size: int(rec.size), delivered: out.now}
 			g.pending.add(p)
 			out.lease(p)
 		}
-		g.cursor = rec.Position()
+		g.cursor = g.st.position(rec)
 	}
 }
 
@@ -176,9 +176,9 @@ type outbox struct {
 	deliveries []rpw.Delivery
 }
 
-// fits reports whether the answer has room for an event. The first one always fits.
-func (out *outbox) fits(rec *record) bool {
-	return len(out.deliveries) < out.room && (len(out.deliveries) == 0 || out.size+rec.size <= rpw.MaxBatchBytes)
+// fits reports whether the answer has room for an event of this size. The first one always fits.
+func (out *outbox) fits(size int) bool {
+	return len(out.deliveries) < out.room && (len(out.deliveries) == 0 || out.size+size <= rpw.MaxBatchBytes)
 }
 
 // lease delivers a pending event.
@@ -189,9 +189,9 @@ func (out *outbox) lease(p *pending) {
 	p.token, p.leased, p.until = g.token, true, out.until
 	p.attempt++
 	g.queue(p, &g.due)
-	out.size += p.rec.size
+	out.size += p.size
 	out.deliveries = append(out.deliveries, rpw.Delivery{
-		Event:   p.rec.Event,
+		Event:   p.event,
 		Receipt: rpw.Receipt{ID: p.id, Incarnation: g.incarnation, Token: p.token},
 		Attempt: p.attempt,
 		Until:   p.until,

@@ -42,7 +42,9 @@ type consumer struct {
 // pending is an event that a group has delivered and not settled.
 type pending struct {
 	id        rpw.ID
-	rec       *record
+	event     rpw.Event
+	size      int       // of the event
+	redriven  bool      // the group has an event of its own, which counts beside that of the stream
 	holder    *consumer // the last one
 	token     uint64
 	attempt   int
@@ -172,8 +174,8 @@ func (g *group) unqueue(p *pending) {
 func (g *group) forget(p *pending) {
 	g.unqueue(p)
 	g.hold(p, nil)
-	g.st.release(p.rec)
-	p.rec = nil
+	g.st.letGo(p)
+	p.event = rpw.Event{}
 	g.pending.remove(p)
 }
 

@@ -217,6 +217,46 @@ func TestTrimmingLosesNothingThatIsPending(t *testing.T) {
 	assert.Equal(t, held/3, b.store.Used())
 }
 
+// TestTheLastGroupGivesTheBytesBack: groups hold events of which the stream trims some, deletes others and moves the rest.
+func TestTheLastGroupGivesTheBytesBack(t *testing.T) {
+	b := newBus(t)
+	const n, one = 4 * fewTombstones, eventOverhead + 5
+	groups := []string{"g", "h", "i"}
+	receipts := make([][]rpw.Delivery, len(groups))
+	for _, group := range groups {
+		_, err := b.EnsureGroup(t.Context(), rpw.GroupConfig{Stream: "s", Group: group})
+		require.NoError(t, err)
+	}
+	ids := make([]rpw.ID, 0, n)
+	for _, p := range b.add("s", n) {
+		ids = append(ids, p.ID)
+	}
+	for i, group := range groups {
+		for len(receipts[i]) < n {
+			d, err := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: group, Consumer: "c", Max: rpw.MaxPage})
+			require.NoError(t, err)
+			receipts[i] = append(receipts[i], d...)
+		}
+	}
+	_, err := b.Trim(t.Context(), "s", rpw.Retention{Events: n - 10})
+	require.NoError(t, err)
+	_, err = b.DeleteEvents(t.Context(), "s", ids[20:n-10])
+	require.NoError(t, err)
+	require.Less(t, b.find("s").events.len(), n/2, "the tombstones are still there")
+	for i, group := range groups {
+		require.EqualValues(t, n*one, b.store.Used(), "the bytes are still held by a group")
+		settlements := make([]rpw.Settlement, n)
+		for j, d := range receipts[i] {
+			settlements[j] = rpw.Settlement{Receipt: d.Receipt, Verdict: rpw.Ack}
+		}
+		errs, err := b.Settle(t.Context(), rpw.SettleRequest{Stream: "s", Group: group, Settlements: settlements})
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(errs...))
+	}
+	assert.EqualValues(t, 20*one, b.store.Used(), "what the stream still has: ten after the trimmed, ten before the end")
+	assert.Empty(t, b.find("s").orphans)
+}
+
 func TestEachKnownConsumerIsToldOfAGapOnce(t *testing.T) {
 	b := newBus(t)
 	b.group(rpw.GroupConfig{})

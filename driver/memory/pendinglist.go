@@ -51,7 +51,7 @@ func (l *pendingList) remove(p *pending) {
 		l.list[0] = nil
 		l.list = l.list[1:]
 	}
-	if dead := len(l.list) - l.live; dead > max(l.live, chunkSize) {
+	if dead := len(l.list) - l.live; dead > max(l.live, fewTombstones) {
 		l.list = slices.DeleteFunc(l.list, func(p *pending) bool { return p.settled })
 	}
 }

@@ -58,8 +58,6 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 	if err != nil {
 		return err
 	}
-	until := now.Add(cmp.Or(batch.KeyWindow, rpw.RepeatWindow))
-	st.supply.expect(batch.Events)
 	for i := range batch.Events {
 		if !positions[i].IsZero() {
 			continue
@@ -72,13 +70,9 @@ func (st *stream) publish(batch *rpw.Batch, positions []rpw.Position, now time.T
 				continue
 			}
 		}
-		rec := st.supply.record(int(st.live))
-		rec.Event = rpw.Event{Type: e.Type, Data: st.supply.copy(e.Data, st.bytes), Key: e.Key, Header: maps.Clone(e.Header)}
-		rec.size = e.Size()
-		st.append(rec, now)
-		positions[i] = rec.Position()
+		positions[i] = st.append(e, e.Size(), extra{key: e.Key, header: maps.Clone(e.Header)}, now)
 		if e.Key != "" {
-			st.keys.remember(st.store, e.Key, positions[i], until)
+			st.keys.remember(st.store, e.Key, positions[i], now.Add(cmp.Or(batch.KeyWindow, rpw.RepeatWindow)))
 		}
 	}
 	if batch.Keep != (rpw.Retention{}) {
@@ -113,7 +107,7 @@ func (st *stream) admit(batch *rpw.Batch, positions []rpw.Position, now time.Tim
 
 // costOf is what a new event is charged.
 func costOf(e *rpw.NewEvent) int {
-	cost := e.Size() + recordOverhead
+	cost := e.Size() + eventOverhead
 	if e.Key != "" {
 		cost += keyCost(e.Key)
 	}

@@ -13,6 +13,7 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 		return nil, err
 	}
 	patience := patience{wait: req.Wait}
+	var room []rpw.Event // of the page: it is made while the stream is free
 	for {
 		st := b.lock(req.Stream)
 		now := time.Now()
@@ -20,7 +21,12 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 			patience.since = now
 		}
 		st.expire(now)
-		events, gap := st.read(&req)
+		events, there, gap := st.read(&req, room)
+		if there > 0 && room == nil {
+			st.mu.Unlock()
+			room = make([]rpw.Event, 0, there)
+			continue
+		}
 		left := patience.left(now)
 		if len(events) > 0 || gap != nil || left <= 0 || req.Reverse || !req.Until.IsZero() && st.last.Compare(req.Until) >= 0 {
 			st.mu.Unlock()
@@ -31,6 +37,7 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 		}
 		w := st.readers.add()
 		st.mu.Unlock()
+		room = nil
 		woken, err := w.wait(ctx, left)
 		if woken {
 			continue
@@ -42,47 +49,41 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 	}
 }
 
-// read returns a page of events.
-func (st *stream) read(req *rpw.ReadRequest) ([]rpw.Event, *rpw.GapError) {
+// read returns a page of events, as many as there is room for, and how many could be on it.
+func (st *stream) read(req *rpw.ReadRequest, room []rpw.Event) (events []rpw.Event, there int, gap *rpw.GapError) {
+	most := pageSize(req.Max, rpw.MaxPage)
 	if req.Reverse {
-		return st.readBack(req), nil
+		i := st.events.len()
+		if !req.After.IsZero() { // it knows no gaps, so a position of another history counts by its id
+			i = st.from(req.After.ID)
+		}
+		return st.readBack(i, req.Until, room), min(most, i), nil
 	}
 	i := 0
 	if !req.After.IsZero() {
-		var gap *rpw.GapError
 		if i, gap = st.resume(req.After); gap != nil {
-			return nil, gap
+			return nil, 0, gap
 		}
 	}
-	if i == st.events.len() {
-		return nil, nil
-	}
-	page := newPage(req.Max, st.events.len()-i)
-	for ; i < st.events.len(); i++ {
-		rec := st.events.at(i)
-		if !req.Until.IsZero() && rec.ID.Compare(req.Until) > 0 {
-			break
-		}
-		if !rec.gone && !page.add(rec) {
-			break
-		}
-	}
-	return page.events, nil
+	return st.readOn(i, req.Until, room), min(most, st.events.len()-i), nil
 }
 
-// readBack returns a page going down. It knows no gaps, so a position of another history counts by its id.
-func (st *stream) readBack(req *rpw.ReadRequest) []rpw.Event {
-	i := st.events.len()
-	if !req.After.IsZero() {
-		i = st.from(req.After.ID)
-	}
-	page := newPage(req.Max, i)
-	for i--; i >= 0; i-- {
-		rec := st.events.at(i)
-		if rec.ID.Compare(req.Until) < 0 {
+// readOn fills a page with the events from index i on, up to the id until.
+func (st *stream) readOn(i int, until rpw.ID, room []rpw.Event) []rpw.Event {
+	page := page{events: room}
+	for ; i < st.events.len(); i++ {
+		if !until.IsZero() && st.events.at(i).id.Compare(until) > 0 || !page.add(st, i) {
 			break
 		}
-		if !rec.gone && !page.add(rec) {
+	}
+	return page.events
+}
+
+// readBack fills a page with the events before index i, going down to the id until.
+func (st *stream) readBack(i int, until rpw.ID, room []rpw.Event) []rpw.Event {
+	page := page{events: room}
+	for i--; i >= 0; i-- {
+		if st.events.at(i).id.Compare(until) < 0 || !page.add(st, i) {
 			break
 		}
 	}
@@ -92,21 +93,21 @@ func (st *stream) readBack(req *rpw.ReadRequest) []rpw.Event {
 // page is a page of events in the making.
 type page struct {
 	events []rpw.Event
-	room   int
 	size   int
 }
 
-func newPage(most, there int) page {
-	room := pageSize(most, rpw.MaxPage)
-	return page{room: room, events: make([]rpw.Event, 0, min(room, there))}
-}
-
-// add reports whether the event fitted. The first one always does.
-func (p *page) add(rec *record) bool {
-	if len(p.events) == p.room || len(p.events) > 0 && p.size+rec.size > rpw.MaxBatchBytes {
+// add adds the event at index i unless it is a tombstone, and reports whether it fitted. The first one always does.
+func (p *page) add(st *stream, i int) bool {
+	rec := st.events.at(i)
+	if rec.gone {
+		return true
+	}
+	n, size := len(p.events), int(rec.size)
+	if n == cap(p.events) || n > 0 && p.size+size > rpw.MaxBatchBytes {
 		return false
 	}
-	p.size += rec.size
-	p.events = append(p.events, rec.Event)
+	p.size += size
+	p.events = p.events[:n+1]
+	st.events.load(&p.events[n], i, st.epoch)
 	return true
 }

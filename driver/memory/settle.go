@@ -82,7 +82,7 @@ func (g *group) giveBack(p *pending, at time.Time) {
 
 // bury moves a pending event to the dead-letter stream. It frees a holder, so it is done also when the store is full.
 func (g *group) bury(p *pending, reason string, now time.Time) {
-	header := maps.Clone(p.rec.Header)
+	header := maps.Clone(p.event.Header)
 	if header == nil {
 		header = make(map[string]string, 4)
 	}
@@ -92,15 +92,15 @@ func (g *group) bury(p *pending, reason string, now time.Time) {
 	if p.holder != nil {
 		header[rpw.HeaderDeadConsumer] = p.holder.name
 	}
-	origin := p.rec.Event
+	origin := p.event
 	origin.Data = slices.Clip(bytes.Clone(origin.Data)) // out of the block that it shares with events which may go soon
-	rec := &record{Event: rpw.Event{Type: origin.Type, Data: origin.Data, Key: origin.Key, Header: header}, origin: &origin}
-	rec.size = sizeOf(&rec.Event)
+	letter := rpw.NewEvent{Type: origin.Type, Data: origin.Data, Key: origin.Key, Header: header}
+	size := letter.Size()
 
 	dead := g.st.store.streams.lock(rpw.DeadLetter(g.Stream, g.Group))
 	defer dead.mu.Unlock()
-	dead.store.charge(rec.cost())
-	dead.append(rec, now)
+	dead.store.charge(size + eventOverhead)
+	dead.append(&letter, size, extra{key: letter.Key, header: header, origin: &origin}, now)
 	dead.keep = g.DeadLetter
 	dead.trim(dead.keep, now)
 	dead.wake(1)

@@ -18,12 +18,11 @@ type stream struct {
 
 	mu       sync.Mutex // guards all below; taken before the mutex of the dead-letter streams of this one
 	gone     bool
-	events   deque[*record] // by count, with tombstones
-	live     int64          // events that are no tombstones
-	bytes    int64          // their size
-	last     rpw.ID         // of the newest event ever added
-	added    uint64         // its count
-	supply   supply
+	events   history      // by count, with tombstones
+	live     int64        // events that are no tombstones
+	bytes    int64        // their size
+	last     rpw.ID       // of the newest event ever added
+	added    uint64       // its count
 	trimmed  rpw.Position // of the newest event that retention removed; the place before the oldest one
 	edited   uint64       // the greatest count of an event removed by DeleteEvents
 	keep     rpw.Retention
@@ -31,21 +30,11 @@ type stream struct {
 	answered lanes[[]rpw.Position] // by producer
 	readers  waiters
 	groups   map[string]*group
+	orphans  map[uint64]int32 // by count: events that are gone from here, and how many groups still have them pending
 }
 
-// record is a stored event, shared by its stream and by the groups that have delivered it.
-type record struct {
-	rpw.Event
-	size   int
-	refs   int        // of the stream and of pending deliveries; the last one gives the bytes back
-	gone   bool       // it was removed by DeleteEvents: a tombstone
-	origin *rpw.Event // of a dead letter: what its group gave up on
-}
-
-// recordOverhead is about what a record costs beside the event's own bytes.
-const recordOverhead = 192
-
-func (r *record) cost() int { return r.size + recordOverhead }
+// eventOverhead is about what an event costs beside its own bytes.
+const eventOverhead = 192
 
 func newStream(store *Store, name string) *stream {
 	st := &stream{store: store, name: name, keep: rpw.Retention{Events: rpw.DefaultKeepEvents}}
@@ -56,38 +45,51 @@ func newStream(store *Store, name string) *stream {
 	return st
 }
 
-func sizeOf(e *rpw.Event) int {
-	return rpw.NewEvent{Type: e.Type, Data: e.Data, Key: e.Key, Header: e.Header}.Size()
-}
-
-// append adds an event whose bytes are charged already.
-func (st *stream) append(rec *record, now time.Time) {
+// append adds an event whose bytes are charged already, and returns the place after it.
+func (st *stream) append(e *rpw.NewEvent, size int, x extra, now time.Time) rpw.Position {
 	if ms := uint64(max(0, now.UnixMilli())); ms > st.last.MS {
 		st.last = rpw.ID{MS: ms}
 	} else {
 		st.last.Seq++
 	}
 	st.added++
-	rec.ID, rec.Epoch, rec.Count = st.last, st.epoch, st.added
-	rec.refs++
-	st.events.push(rec)
+	st.events.push(record{id: st.last, count: st.added, size: int32(size)}, e.Type, e.Data, x)
 	st.live++
-	st.bytes += int64(rec.size)
+	st.bytes += int64(size)
+	return st.end()
 }
 
-// release drops one reference to a record.
-func (st *stream) release(rec *record) {
-	if rec.refs--; rec.refs == 0 {
-		st.store.release(rec.cost())
-		st.supply.takeBack(rec)
-	}
-}
-
-// forget takes a live event out of the accounts of the stream.
-func (st *stream) forget(rec *record) {
+// forget takes the live event at index i out of the accounts of the stream. Its bytes are given back when no group has it pending.
+func (st *stream) forget(i int) {
+	rec := st.events.at(i)
 	st.live--
 	st.bytes -= int64(rec.size)
-	st.release(rec)
+	st.events.strip(i)
+	if rec.held == 0 {
+		st.store.release(int(rec.size) + eventOverhead)
+		return
+	}
+	if st.orphans == nil {
+		st.orphans = make(map[uint64]int32)
+	}
+	st.orphans[rec.count] = rec.held
+}
+
+// letGo takes a pending event out of the accounts of its group.
+func (st *stream) letGo(p *pending) {
+	held, orphan := st.orphans[p.event.Count]
+	switch {
+	case p.redriven:
+	case !orphan:
+		st.events.at(st.after(p.event.Count-1)).held--
+		return
+	case held > 1:
+		st.orphans[p.event.Count]--
+		return
+	default:
+		delete(st.orphans, p.event.Count)
+	}
+	st.store.release(p.size + eventOverhead)
 }
 
 // trim applies a retention and returns how many events went.
@@ -96,11 +98,11 @@ func (st *stream) trim(keep rpw.Retention, now time.Time) (n int64) {
 	for st.events.len() > 0 {
 		rec := st.events.at(0)
 		if !rec.gone {
-			if st.live <= most && rec.ID.MS >= horizon {
+			if st.live <= most && rec.id.MS >= horizon {
 				break
 			}
-			st.trimmed = rec.Position()
-			st.forget(rec)
+			st.trimmed = st.position(rec)
+			st.forget(0)
 			n++
 		}
 		st.events.pop()
@@ -134,13 +136,21 @@ func (st *stream) expire(now time.Time) {
 // remove makes a tombstone of the live event at index i. Tombstones never outnumber the living by much, so that no
 // search passes many of them.
 func (st *stream) remove(i int) {
+	st.forget(i)
 	rec := st.events.at(i)
-	st.events.set(i, &record{Event: rpw.Event{ID: rec.ID, Epoch: rec.Epoch, Count: rec.Count}, gone: true})
-	st.edited = max(st.edited, rec.Count)
-	st.forget(rec)
-	if dead := int64(st.events.len()) - st.live; dead > max(st.live, chunkSize) {
-		st.events.filter(func(r *record) bool { return !r.gone })
+	rec.gone = true
+	st.edited = max(st.edited, rec.count)
+	if dead := int64(st.events.len()) - st.live; dead > max(st.live, fewTombstones) {
+		st.events.compact()
 	}
+}
+
+// fewTombstones are not worth a compaction.
+const fewTombstones = 256
+
+// position is the place after a record.
+func (st *stream) position(rec *record) rpw.Position {
+	return rpw.Position{Epoch: st.epoch, ID: rec.id, Count: rec.count}
 }
 
 // end is the place after the newest event.
@@ -156,28 +166,28 @@ func (st *stream) before(i int) rpw.Position {
 	case i == 0:
 		return st.trimmed
 	}
-	return st.events.at(i - 1).Position()
+	return st.position(st.events.at(i - 1))
 }
 
 // after returns the index of the first event with a greater count.
 func (st *stream) after(count uint64) int {
 	// The reader of a tail is a few events behind: without tombstones between, the distance is the index.
 	n := st.events.len()
-	if i := n - int(min(st.added-min(count, st.added), uint64(n))); i == n && count >= st.added || i < n && st.events.at(i).Count == count+1 {
+	if i := n - int(min(st.added-min(count, st.added), uint64(n))); i == n && count >= st.added || i < n && st.events.at(i).count == count+1 {
 		return i
 	}
-	return st.events.search(func(r *record) bool { return r.Count > count })
+	return st.events.search(func(r *record) bool { return r.count > count })
 }
 
 // from returns the index of the first event with this id or a greater one.
 func (st *stream) from(id rpw.ID) int {
-	return st.events.search(func(r *record) bool { return r.ID.Compare(id) >= 0 })
+	return st.events.search(func(r *record) bool { return r.id.Compare(id) >= 0 })
 }
 
 // index finds a live event by its id.
 func (st *stream) index(id rpw.ID) (int, bool) {
 	i := st.from(id)
-	return i, i < st.events.len() && st.events.at(i).ID == id && !st.events.at(i).gone
+	return i, i < st.events.len() && st.events.at(i).id == id && !st.events.at(i).gone
 }
 
 // resume finds where reading after p goes on, or what is missing in between.
@@ -203,12 +213,12 @@ func (st *stream) fits(p rpw.Position, index int) bool {
 	if p.Count == st.added {
 		return p.ID == st.last
 	}
-	if index < st.events.len() && st.events.at(index).ID.Compare(p.ID) <= 0 {
+	if index < st.events.len() && st.events.at(index).id.Compare(p.ID) <= 0 {
 		return false
 	}
 	prev := st.trimmed
 	if index > 0 {
-		prev = st.events.at(index - 1).Position()
+		prev = st.position(st.events.at(index - 1))
 	}
 	if prev.Count == p.Count {
 		return prev.ID == p.ID
@@ -243,7 +253,7 @@ func (st *stream) locateAfter(p rpw.Position) rpw.Position {
 		return rpw.Position{Epoch: st.epoch, ID: p.ID}
 	}
 	i := st.from(p.ID)
-	if i < st.events.len() && st.events.at(i).ID == p.ID {
+	if i < st.events.len() && st.events.at(i).id == p.ID {
 		i++
 	}
 	return st.before(i)
@@ -285,8 +295,8 @@ func (st *stream) drop() {
 		st.dropGroup(g)
 	}
 	for ; st.events.len() > 0; st.events.pop() {
-		if rec := st.events.at(0); !rec.gone {
-			st.forget(rec)
+		if !st.events.at(0).gone {
+			st.forget(0)
 		}
 	}
 	st.keys.drop(st.store)

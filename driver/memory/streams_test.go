@@ -156,7 +156,7 @@ func TestStreamAgainstModel(t *testing.T) {
 				require.EqualValues(t, live(), info.Events)
 				require.EqualValues(t, len(all)-1, info.Added)
 				require.Equal(t, b.locate("s", rpw.Oldest()), info.First)
-				require.EqualValues(t, info.Bytes+info.Events*recordOverhead, b.store.Used())
+				require.EqualValues(t, info.Bytes+info.Events*eventOverhead, b.store.Used())
 
 				n := rand.IntN(live() + 2)
 				require.Len(t, b.read(rpw.ReadRequest{Stream: "s", After: b.locate("s", rpw.Last(n))}), min(n, live(), rpw.MaxPage))
@@ -211,10 +211,9 @@ func TestIDsGrowWhenTheClockFallsBack(t *testing.T) {
 	now := time.Now()
 	var last rpw.ID
 	for _, shift := range []time.Duration{0, 0, -time.Hour, time.Millisecond, -time.Millisecond} {
-		rec := &record{}
-		st.append(rec, now.Add(shift))
-		assert.Positive(t, rec.ID.Compare(last))
-		last = rec.ID
+		at := st.append(&rpw.NewEvent{}, 0, extra{}, now.Add(shift))
+		assert.Positive(t, at.ID.Compare(last))
+		last = at.ID
 	}
 }
 
@@ -279,7 +278,7 @@ func TestKeysAreForgottenAfterTheirWindow(t *testing.T) {
 		assert.Zero(t, st.keys.expiry.len())
 		info, err := b.StreamInfo(t.Context(), "s")
 		require.NoError(t, err)
-		assert.Equal(t, info.Bytes+info.Events*recordOverhead, b.store.Used())
+		assert.Equal(t, info.Bytes+info.Events*eventOverhead, b.store.Used())
 	})
 }
 
@@ -483,7 +482,7 @@ func TestASlowReaderCostsNothing(t *testing.T) {
 	for range 1000 { // the reader at this place holds nothing while it is away
 		b.publish(rpw.Batch{Stream: "s", Keep: rpw.Retention{Events: 10}, Events: []rpw.NewEvent{{Type: "e"}}})
 	}
-	assert.EqualValues(t, 10*(recordOverhead+1), b.store.Used())
+	assert.EqualValues(t, 10*(eventOverhead+1), b.store.Used())
 	assert.EqualValues(t, 990, b.gap(rpw.ReadRequest{Stream: "s", After: at}).Missed)
 }
 

@@ -1,7 +1,11 @@
 package memory
 
 import (
+	"bytes"
+	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,55 +17,76 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-func TestDequeIsAQueueWithIndex(t *testing.T) {
+// TestHistoryIsAQueueWithIndex compares a history with a list of its events.
+func TestHistoryIsAQueueWithIndex(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var d deque[int]
-		var model []int
-		next := 0
+		var h history
+		var model []rpw.Event
+		next := uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
-				for range rapid.IntRange(1, 2*chunkSize).Draw(t, "n") {
-					d.push(next)
-					model = append(model, next)
+				kinds := rapid.IntRange(1, 2*segmentSize).Draw(t, "kinds")
+				most := rapid.IntRange(0, 2*smallPayload).Draw(t, "most")
+				for range rapid.IntRange(1, 5*segmentSize).Draw(t, "n") {
 					next++
+					e := rpw.Event{ID: rpw.ID{Seq: next}, Epoch: 7, Count: next, Type: strconv.Itoa(rand.IntN(kinds)), Data: bytes.Repeat([]byte{byte(next)}, rand.IntN(most+1))}
+					if next%3 == 0 {
+						e.Key = e.Type
+					}
+					if next%5 == 0 {
+						e.Header = map[string]string{"k": e.Type}
+					}
+					h.push(record{id: e.ID, count: e.Count}, e.Type, e.Data, extra{key: e.Key, header: e.Header})
+					model = append(model, e)
 				}
 			},
 			"pop": func(t *rapid.T) {
-				for range rapid.IntRange(0, min(len(model), 2*chunkSize)).Draw(t, "n") {
-					d.pop()
+				for range rapid.IntRange(0, min(len(model), 5*segmentSize)).Draw(t, "n") {
+					h.pop()
 					model = model[1:]
 				}
 			},
-			"filter": func(t *rapid.T) {
-				keep := func(v int) bool { return v%3 != 0 }
-				d.filter(keep)
-				model = slices.DeleteFunc(model, func(v int) bool { return !keep(v) })
+			"compact": func(t *rapid.T) {
+				for i := range model {
+					h.at(i).gone = model[i].Count%3 == 0
+				}
+				h.compact()
+				model = slices.DeleteFunc(model, func(e rpw.Event) bool { return e.Count%3 == 0 })
 			},
 			"": func(t *rapid.T) {
-				require.Equal(t, len(model), d.len())
-				for i, v := range model {
-					if got := d.at(i); got != v {
-						t.Fatalf("%d at %d, want %d", got, i, v)
+				require.Equal(t, len(model), h.len())
+				for i, want := range model {
+					got := h.event(i, 7)
+					if len(want.Data) == 0 {
+						got.Data, want.Data = nil, nil
+					}
+					if !reflect.DeepEqual(want, got) || cap(got.Data) != len(got.Data) {
+						t.Fatalf("%v at %d, want %v", got, i, want)
 					}
 				}
-				want, _ := slices.BinarySearch(model, next/2)
-				require.Equal(t, want, d.search(func(v int) bool { return v >= next/2 }))
+				want := slices.IndexFunc(model, func(e rpw.Event) bool { return e.Count >= next/2 })
+				if want < 0 {
+					want = len(model)
+				}
+				require.Equal(t, want, h.search(func(r *record) bool { return r.count >= next/2 }))
 			},
 		})
 	})
 }
 
-func TestDequeGivesMemoryBack(t *testing.T) {
-	var d deque[*int]
-	for i := range 100 * chunkSize {
-		d.push(&i)
+func TestHistoryGivesMemoryBack(t *testing.T) {
+	var h history
+	for range 100 * segmentSize {
+		h.push(record{}, "e", make([]byte, 2*smallPayload), extra{})
 	}
-	for d.len() > 1 {
-		d.pop()
+	for h.len() > 1 {
+		h.strip(0)
+		h.pop()
 	}
-	assert.LessOrEqual(t, len(d.chunks), 2)
-	d.pop()
-	assert.Nil(t, d.chunks[0][:1][0], "a popped item is still referenced")
+	require.Len(t, h.segments, 1)
+	assert.Nil(t, h.segments[0].extras[segmentSize-2].data, "what has left is still referenced")
+	h.pop()
+	assert.Empty(t, h.segments)
 }
 
 type ranked struct{ rank, place int }
@@ -140,7 +165,7 @@ func TestPendingListFindsWhatIsLive(t *testing.T) {
 					}
 				}
 				require.True(t, slices.IsSortedFunc(got, func(a, b *pending) int { return a.id.Compare(b.id) }))
-				require.LessOrEqual(t, len(l.list)-l.len(), max(l.len(), chunkSize))
+				require.LessOrEqual(t, len(l.list)-l.len(), max(l.len(), fewTombstones))
 				if len(got) > 0 {
 					require.Same(t, got[0], l.first())
 				}

@@ -49,9 +49,15 @@ func (a *actionStore) close(ctx context.Context) error {
 // What scripts share.
 const (
 	actionPrelude  = "prelude_actions.lua"
+	actionRecords  = "records_actions.lua"
 	actionLanes    = "lanes_actions.lua"
 	actionDescribe = "describe_actions.lua"
 )
+
+// newActionScript prepares a script of a verb that most of its runs do without what is made by the library careful, or by records_actions.lua.
+func newActionScript(file, careful string, libs ...string) *script {
+	return newScript(file, append([]string{actionPrelude, "careful_begin.lua", actionRecords, careful, "careful_end.lua"}, libs...)...)
+}
 
 // queueParts are the suffixes of a queue's keys, in the order that scripts take them.
 var queueParts = [...]string{"q", "s", "r", "h", "u", "i", "ready", "due", "run", "done", "w"}
@@ -170,6 +176,15 @@ func number(m *rueidis.RedisMessage) int64 {
 func textOf(m *rueidis.RedisMessage) string {
 	s, _ := m.ToString()
 	return s
+}
+
+// valuesOf reads a list of an answer; what is none has no values.
+func valuesOf(m *rueidis.RedisMessage) []rueidis.RedisMessage {
+	if !m.IsArray() {
+		return nil // without the error that ToArray would make
+	}
+	values, _ := m.ToArray()
+	return values
 }
 
 // micros is a duration in µs, rounded up, as scripts count.

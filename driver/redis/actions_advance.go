@@ -2,13 +2,14 @@ package redis
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/redis/rueidis"
 
 	"github.com/redis-process-worker/rpw"
 )
 
-var advanceScript = newScript("actions_advance.lua", actionPrelude, actionLanes)
+var advanceScript = newActionScript("actions_advance.lua", "careful_advance.lua", actionLanes)
 
 // How a move was taken, as actions_advance.lua says.
 const (
@@ -29,9 +30,9 @@ func (a *actionStore) Advance(ctx context.Context, req rpw.AdvanceRequest) ([]rp
 	batches := byQueue(req.Moves, func(m *rpw.Move) string { return m.Lease.Ref.Queue })
 	calls := make([]queueCall, len(batches))
 	for i, b := range batches {
-		args := make([]string, len(b.items))
-		for j, at := range b.items {
-			args[j] = packMove(&req.Moves[at])
+		args := make([]string, 0, 3*len(b.items))
+		for _, at := range b.items {
+			args = appendMove(args, &req.Moves[at])
 		}
 		calls[i] = queueCall{b.queue, advanceLane, req.Lane, args}
 	}
@@ -41,14 +42,19 @@ func (a *actionStore) Advance(ctx context.Context, req rpw.AdvanceRequest) ([]rp
 			return nil, got.err
 		}
 		for j, at := range batches[i].items {
-			answers[at] = readAdvanced(&req.Moves[at], got.values[4*j:4*j+4])
+			answers[at] = readAdvanced(&req.Moves[at], &got.values[j])
 		}
 	}
 	return answers, nil
 }
 
-// packMove packs what actions_advance.lua reads.
-func packMove(m *rpw.Move) string {
+// appendMove appends what actions_advance.lua reads.
+func appendMove(args []string, m *rpw.Move) []string {
+	id := m.Lease.Ref.ID
+	if m.Kind == rpw.Complete {
+		token := binary.BigEndian.AppendUint64(make([]byte, 0, 8), m.Lease.Token)
+		return append(args, id, packed(token).string(), string(m.Output))
+	}
 	text, span, permanent := m.Event, m.RetryIn, m.Failure.Permanent
 	switch m.Kind {
 	case rpw.Renew:
@@ -56,15 +62,16 @@ func packMove(m *rpw.Move) string {
 	case rpw.Fail:
 		text = m.Failure.Message
 	}
-	p := make(packed, 0, 64+len(m.Lease.Ref.ID)+len(m.Data)+len(m.Output)+len(text)+len(m.Failure.Stack))
-	if m.Kind == rpw.Complete {
-		return string(p.array(4).text(m.Lease.Ref.ID).uint(m.Lease.Token).int(int64(m.Kind)).bytes(m.Output))
-	}
-	p = p.array(10).text(m.Lease.Ref.ID).uint(m.Lease.Token).int(int64(m.Kind)).text("").int(micros(span)).float(m.Progress)
-	return string(p.bytes(m.Data).text(text).text(m.Failure.Stack).bool(permanent))
+	p := make(packed, 0, 64+len(id)+len(m.Data)+len(text)+len(m.Failure.Stack))
+	p = p.array(10).text(id).uint(m.Lease.Token).int(int64(m.Kind)).text("").int(micros(span)).float(m.Progress)
+	return append(args, id, "", p.bytes(m.Data).text(text).text(m.Failure.Stack).bool(permanent).string())
 }
 
-func readAdvanced(m *rpw.Move, values []rueidis.RedisMessage) rpw.Advanced {
+func readAdvanced(m *rpw.Move, answer *rueidis.RedisMessage) rpw.Advanced {
+	values := valuesOf(answer)
+	if len(values) != 4 { // 0, as nearly always
+		return rpw.Advanced{State: rpw.Completed}
+	}
 	return rpw.Advanced{
 		State:  stateOf(number(&values[1])),
 		Until:  timeOf(number(&values[2])),

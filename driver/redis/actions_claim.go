@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var claimScript = newScript("actions_claim.lua", actionPrelude, actionLanes, actionDescribe)
+var claimScript = newActionScript("actions_claim.lua", "careful_claim.lua", actionLanes, actionDescribe)
 
 // Claim leases actions that can run, waiting for some if asked to.
 func (a *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, error) {
@@ -133,16 +133,18 @@ func (c *claimAnswer) read(queue string, values []rueidis.RedisMessage) {
 	c.ready = int(number(&values[0]))
 	c.look, c.due = c.ready > 0, dueIn(number(&values[1]))
 	c.repeat = number(&values[2]) == 1
-	actions, _, err := readActions(queue, values[3:])
-	if err != nil {
-		c.err = err
-		return
+	values = values[3:]
+	c.claimed = make([]rpw.Claimed, len(values)/describedValues)
+	for i := range c.claimed {
+		one := &c.claimed[i]
+		token, _, err := readAction(&one.Action, queue, values[describedValues*i:], false)
+		if err != nil {
+			c.err = err
+			return
+		}
+		one.Lease = rpw.Lease{Ref: one.Ref, Token: token}
 	}
-	c.claimed = make([]rpw.Claimed, len(actions))
-	for i, action := range actions {
-		c.claimed[i] = rpw.Claimed{Action: action.Action, Lease: rpw.Lease{Ref: action.Ref, Token: action.token}}
-	}
-	c.over = c.repeat && len(actions) == 0
+	c.over = c.repeat && len(c.claimed) == 0
 }
 
 // dueIn is the time in so many µs; negative: never.

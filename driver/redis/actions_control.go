@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var controlScript = newScript("actions_control.lua", actionPrelude, actionLanes)
+var controlScript = newScript("actions_control.lua", actionPrelude, actionRecords, actionLanes)
 
 // How a command was taken, as actions_control.lua says.
 const (
@@ -72,7 +72,7 @@ func (a *actionStore) Control(ctx context.Context, req rpw.ControlRequest) ([]rp
 // packCommand packs what actions_control.lua reads.
 func packCommand(c *rpw.Command) string {
 	p := make(packed, 0, 48+len(c.Ref.ID)+len(c.Reason))
-	return string(p.array(5).int(int64(c.Kind)).text(c.Ref.ID).int(micros(c.Delay)).int(microTime(c.RunAt)).text(strings.ReplaceAll(c.Reason, "\x00", "")))
+	return p.array(5).int(int64(c.Kind)).text(c.Ref.ID).int(micros(c.Delay)).int(microTime(c.RunAt)).text(strings.ReplaceAll(c.Reason, "\x00", "")).string()
 }
 
 func commandError(c *rpw.Command, code *rueidis.RedisMessage, state rpw.State) error {

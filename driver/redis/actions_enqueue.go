@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw/driver"
 )
 
-var enqueueScript = newScript("actions_enqueue.lua", actionPrelude)
+var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua")
 
 // What becomes of a spec, as actions_enqueue.lua says.
 const (
@@ -78,9 +78,9 @@ type order struct {
 	args    []string // how many actions, then for each its id, its record or options, and its spec
 	size    int      // of args, in bytes
 
-	done   chan struct{} // closed when it was answered
-	values []rueidis.RedisMessage
-	isNew  bool // the queue was new
+	done   chan struct{}          // closed when it was answered
+	values []rueidis.RedisMessage // what became of each; nil: all are there now, and none was
+	isNew  bool                   // the queue was new
 	err    error
 }
 
@@ -137,6 +137,9 @@ func (o *order) fail(err error) error {
 
 // read reads the answer.
 func (o *order) read() {
+	if o.values == nil {
+		return
+	}
 	for j, i := range o.items {
 		ref := rpw.ActionRef{Queue: o.queue, ID: textOf(&o.values[2*j+1])}
 		spec, answer := &o.specs[i], &o.answers[i]
@@ -229,8 +232,11 @@ func (a *actionStore) send(ctx context.Context, orders []*order) {
 	at := 1
 	for _, o := range orders {
 		if o.err = err; err == nil {
+			o.isNew = isNew
+		}
+		if len(values) > 1 {
 			end := at + 2*len(o.items)
-			o.values, o.isNew = values[at:end], isNew
+			o.values = values[at:end]
 			at = end
 		}
 		close(o.done)

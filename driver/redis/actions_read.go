@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	getScript     = newReader("actions_get.lua", actionPrelude, actionDescribe)
-	changesScript = newReader("actions_changes.lua", actionPrelude)
+	getScript     = newReader("actions_get.lua", actionPrelude, actionRecords, actionDescribe)
+	changesScript = newReader("actions_changes.lua", actionPrelude, actionRecords)
 )
 
 // Get returns actions with their events.
@@ -40,17 +40,15 @@ func (a *actionStore) get(ctx context.Context, refs []rpw.ActionRef, events bool
 		if got.err != nil {
 			return nil, 0, got.err
 		}
-		actions, size, err := readActions(batches[i].queue, got.values)
-		if err != nil {
-			return nil, 0, err
-		}
-		total += size
-		there := make(map[string]rpw.Action, len(actions))
-		for _, action := range actions {
-			if !events {
-				action.Events = nil
+		there := make(map[string]rpw.Action, len(got.values)/describedValues)
+		for values := got.values; len(values) > 0; values = values[describedValues:] {
+			var action rpw.Action
+			_, size, err := readAction(&action, batches[i].queue, values, events)
+			if err != nil {
+				return nil, 0, err
 			}
-			there[action.Ref.ID] = action.Action
+			total += size
+			there[action.Ref.ID] = action
 		}
 		for _, at := range batches[i].items {
 			action, ok := there[refs[at].ID]

@@ -30,7 +30,7 @@ func packSpec(spec *rpw.ActionSpec) string {
 	}
 	p = p.int(int64(spec.Timeout)).int(int64(grace(spec)))
 	p = p.int(int64(spec.Backoff.First)).int(int64(spec.Backoff.Max)).float(spec.Backoff.Jitter)
-	return string(p)
+	return p.string()
 }
 
 // argument returns the JSON of a spec's argument.
@@ -53,7 +53,7 @@ func packPlain(spec *rpw.ActionSpec) string {
 	for _, keep := range keeps(spec) {
 		p = p.big(8, keep)
 	}
-	return string(append(p.big(4, attempts(spec)), markPlain))
+	return append(p.big(4, attempts(spec)), markPlain).string()
 }
 
 // packOptions packs what actions_enqueue.lua reads of an action that is not plain.
@@ -65,7 +65,7 @@ func packOptions(spec *rpw.ActionSpec) string {
 	for _, keep := range keeps(spec) {
 		p = p.int(keep)
 	}
-	return string(p.bytes(spec.Data))
+	return p.bytes(spec.Data).string()
 }
 
 func attempts(spec *rpw.ActionSpec) int64 {
@@ -87,32 +87,32 @@ func keeps(spec *rpw.ActionSpec) [3]int64 {
 	return of
 }
 
-// storedAction is an action with the token of its newest claim.
+// storedAction is an action that is read.
 type storedAction struct {
-	rpw.Action
-	token uint64
+	*rpw.Action
+	token  uint64 // of its newest claim
+	events bool   // are asked for
 }
 
-// readActions reads what describe of lua/describe_actions.lua tells. size is how many bytes it is.
-func readActions(queue string, values []rueidis.RedisMessage) (actions []storedAction, size int, err error) {
-	actions = make([]storedAction, len(values)/4)
-	for i := range actions {
-		a := &actions[i]
-		a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[4*i])}
-		record, spec := textOf(&values[4*i+1]), textOf(&values[4*i+2])
-		size += len(record) + len(spec)
-		extra, _ := values[4*i+3].ToArray()
-		for j := range extra {
-			size += len(textOf(&extra[j]))
-		}
-		if err := a.readSpec(spec); err != nil {
-			return nil, 0, err
-		}
-		if err := a.read(record, extra); err != nil {
-			return nil, 0, err
-		}
+// describedValues is how many values lua/describe_actions.lua tells of an action.
+const describedValues = 4
+
+// readAction reads what describe of lua/describe_actions.lua tells of an action of a queue, into a zero Action. token is that of its newest claim, size how
+// many bytes it is.
+func readAction(into *rpw.Action, queue string, values []rueidis.RedisMessage, events bool) (token uint64, size int, err error) {
+	a := storedAction{Action: into, events: events}
+	a.Ref = rpw.ActionRef{Queue: queue, ID: textOf(&values[0])}
+	record, spec := textOf(&values[1]), textOf(&values[2])
+	size = len(record) + len(spec)
+	extra := valuesOf(&values[3])
+	for j := range extra {
+		size += len(textOf(&extra[j]))
 	}
-	return actions, size, nil
+	if err := a.readSpec(spec); err != nil {
+		return 0, 0, err
+	}
+	err = a.read(record, extra)
+	return a.token, size, err
 }
 
 // The marks that a record ends with, and the sizes of what was added to a plain one: see lua/prelude_actions.lua.
@@ -173,7 +173,10 @@ func (a *storedAction) readPlain(record string) error {
 	u.take(5 + 3*8) // grace, retention by outcome
 	a.MaxAttempts = int(u.number(4))
 	a.State, a.Seq = rpw.Pending, 1
-	a.Events = append(make([]rpw.Change, 0, 3), rpw.Change{Seq: 1, Kind: rpw.ChangeRequest, Time: a.RunAt, State: rpw.Pending, RunAt: a.RunAt})
+	if a.events {
+		a.Events = make([]rpw.Change, 0, 3)
+	}
+	a.happened(rpw.Change{Seq: 1, Kind: rpw.ChangeRequest, Time: a.RunAt, State: rpw.Pending, RunAt: a.RunAt})
 	mark, added := record[len(record)-1], u.rest
 	if mark == markPlain {
 		return u.err
@@ -198,12 +201,19 @@ func (a *storedAction) readPlain(record string) error {
 	}
 	a.Worker = added[len(added)-worker:]
 	a.State, a.Attempt, a.Seq, a.Until = rpw.Running, 1, 2, a.Started.Add(lease)
-	a.Events = append(a.Events, rpw.Change{Seq: 2, Kind: rpw.ChangeClaimed, Time: a.Started, State: rpw.Running, Attempt: 1, Worker: a.Worker})
+	a.happened(rpw.Change{Seq: 2, Kind: rpw.ChangeClaimed, Time: a.Started, State: rpw.Running, Attempt: 1, Worker: a.Worker})
 	if mark == markEnded {
 		a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, jsonOf(output)
-		a.Events = append(a.Events, rpw.Change{Seq: 3, Kind: rpw.ChangeCompleted, Time: a.Finished, State: rpw.Completed, Attempt: 1, Worker: a.Worker, Output: a.Output})
+		a.happened(rpw.Change{Seq: 3, Kind: rpw.ChangeCompleted, Time: a.Finished, State: rpw.Completed, Attempt: 1, Worker: a.Worker, Output: a.Output})
 	}
 	return nil
+}
+
+// happened adds a change to the events, if they are asked for.
+func (a *storedAction) happened(c rpw.Change) {
+	if a.events {
+		a.Events = append(a.Events, c)
+	}
 }
 
 // cutTail cuts the last n bytes off, to be read.
@@ -257,11 +267,12 @@ func (a *storedAction) readEvents(first uint64, history string, before []rueidis
 	if err != nil {
 		return err
 	}
-	a.Events, err = readChanges(first-uint64(len(before)), before)
-	if err != nil {
-		return err
+	if a.events {
+		if a.Events, err = readChanges(first-uint64(len(before)), before); err != nil {
+			return err
+		}
+		a.Events = append(a.Events, within...)
 	}
-	a.Events = append(a.Events, within...)
 	if !a.State.Terminal() {
 		return nil
 	}

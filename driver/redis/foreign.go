@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // foreign finds events that others than rpw have added, by a plain XADD: it looks, a few hundred streams at a time and without blocking, whether a
@@ -160,11 +162,9 @@ func (w *waker) goesOn(channel, last string) {
 
 // lookAgain wakes those who watch, to look into the store; what messages have told is not to be trusted. The waker's mu is held.
 func (w *waker) lookAgain(to *topic) {
-	to.newest = ""
+	to.newest, to.own, to.mine = "", rpw.Position{}, false
 	w.forget(to)
-	for _, t := range to.watches {
-		t.wake("")
-	}
+	w.wake(to)
 }
 
 // ownMessage is how long after an event of the server the message of our own script comes, at most, if it was one.

@@ -151,9 +151,13 @@ func (a *ahead) appendTo(args []string) []string {
 		return append(args, "")
 	}
 	last := a.events[len(a.events)-1]
-	args = append(args, a.place, strconv.Itoa(a.size), strconv.FormatUint(last.Count, 10), a.removed)
+	ids := make([]byte, 0, 24*len(a.events))
 	for i := range a.events {
-		args = append(args, a.events[i].ID.String())
+		if i > 0 {
+			ids = append(ids, ' ')
+		}
+		ids = appendID(ids, a.events[i].ID)
 	}
-	return args
+	return append(args, a.place, strconv.Itoa(a.size), strconv.FormatUint(last.Count, 10), a.removed,
+		strconv.Itoa(len(a.events)), a.events[0].ID.String(), last.ID.String(), stringOf(ids))
 }

@@ -94,7 +94,7 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 	if last {
 		over = "1"
 	}
-	args := make([]string, 0, 15+len(ahead.events))
+	args := make([]string, 0, 19)
 	args = append(args, b.begin(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
 		letters, b.groupChannelOf(req.Stream, req.Group))
 	next := b.readNext(ctx, req, &ahead)

@@ -6,10 +6,15 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/redis/rueidis"
 )
 
 // packed is a value in MessagePack, as far as scripts and this driver tell each other things in it (cmsgpack in Lua).
 type packed []byte
+
+// string is what was packed; nothing may be added after.
+func (p packed) string() string { return rueidis.BinaryString(p) }
 
 func (p packed) array(n int) packed {
 	if n < 16 {

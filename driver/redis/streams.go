@@ -35,7 +35,7 @@ func (s *store) streams() rpw.StreamBus {
 
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
 var (
-	publishScript      = newScript("stream_publish.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
+	publishScript      = newScript("stream_publish.lua", "stream_quick.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	resumeScript       = newReader("stream_resume.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
 	locateScript       = newReader("stream_locate.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua", "locate_lib.lua")
 	infoScript         = newReader("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")

@@ -64,8 +64,12 @@ func readEntries(m rueidis.RedisMessage, epoch uint64) ([]rpw.Event, error) {
 	return events, nil
 }
 
-// readMeta reads the meta field: "offset", "offset key", or of a dead letter "offset/epoch/count key".
+// readMeta reads the meta field: "=count", "offset", "offset key", or of a dead letter "offset/epoch/count key".
 func readMeta(e *rpw.Event, meta string) {
+	if count, ok := strings.CutPrefix(meta, "="); ok {
+		e.Count, _ = strconv.ParseUint(count, 10, 64)
+		return
+	}
 	offset, key, _ := strings.Cut(meta, " ")
 	if i := strings.IndexByte(offset, '/'); i >= 0 {
 		offset = offset[:i]

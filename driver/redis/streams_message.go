@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"bytes"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +13,7 @@ import (
 
 // A message on the channel of a stream is the place after its newest event, in the form of wire; or, if one batch was published that is not too
 // large, the arguments of lua/stream_publish.lua in MessagePack, with the places after and before the batch in front. What was carried is kept for a
-// moment, so that who follows the stream need not read it.
+// moment, so that who follows the stream need not read it. A batch of this process is kept when its answer comes, and its message tells nothing new.
 
 // Bounds of what is carried and kept, in bytes.
 const (
@@ -24,15 +26,18 @@ const (
 // fresh is how long what was carried is good for: others may delete an event, which no message tells.
 const fresh = time.Second
 
-// carried is a batch that a message carried.
+// carried is a batch that a message carried, or that this process has published.
 type carried struct {
 	begin, end rpw.Position // the places before and after it
 	message    string
+	events     []rpw.Event // of this process, in place of the message
+	size       int
 	heard      time.Time
 }
 
-// carries says whether the message of a publish carries it. What it costs the server is seen where nobody hears it.
-func carries(batches []rpw.Batch) string {
+// carries says how many must have heard the message before, so that the message of a publish carries it; "": it never does. What it costs the server is
+// seen where nobody hears it. own: this process itself will keep the batch.
+func carries(batches []rpw.Batch, own bool) string {
 	if len(batches) > 1 {
 		return ""
 	}
@@ -42,39 +47,97 @@ func carries(batches []rpw.Batch) string {
 			return ""
 		}
 	}
-	if size > carryFree {
+	switch {
+	case own:
 		return "2"
+	case size > carryFree:
+		return "1"
 	}
-	return "1"
+	return "0"
 }
 
-// keep keeps what a message carries, and returns the place that it tells. The waker's mu is held.
-func (w *waker) keep(to *topic, message string) string {
-	if message == "" || message[0] < 0x80 {
-		w.forget(to)
-		return message
+// hear takes in a message, and reports whether it tells more than this process knows from its own publishes. The waker's mu is held.
+func (w *waker) hear(to *topic, message string) bool {
+	newest, c := message, carried{message: message, size: len(message), heard: time.Now()}
+	var err error
+	if message != "" && message[0] >= 0x80 {
+		u := unpacker{rest: message}
+		u.array()
+		newest = u.text()
+		if c.begin, err = unwire(u.text()); err == nil {
+			c.end, err = unwire(newest)
+		}
+	} else if c.message = ""; to.own.Epoch != 0 {
+		c.end, err = unwire(message)
 	}
-	u := unpacker{rest: message}
-	u.array()
-	end, begin := u.text(), u.text()
-	c := carried{message: message, heard: time.Now()}
-	var err1, err2 error
-	c.begin, err1 = unwire(begin)
-	c.end, err2 = unwire(end)
-	if n := len(to.recent); n > 0 && to.recent[n-1].end != c.begin {
+	if err == nil && c.end.Epoch == to.own.Epoch && c.end.Epoch != 0 && c.end.Count <= to.own.Count {
+		return false
+	}
+	to.newest, to.mine = newest, false
+	if c.message == "" || err != nil {
+		w.forget(to)
+	} else {
+		w.keep(to, c)
+	}
+	return true
+}
+
+// published keeps batches of this process, as far as they follow the newest event that is known, and wakes those who wait for them.
+func (w *waker) published(channel string, batch *rpw.Batch, positions []rpw.Position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to := w.topics[channel]
+	if to == nil || to.newest == "" {
+		return
+	}
+	begin, err := unwire(to.newest)
+	end := positions[len(positions)-1]
+	if err != nil || begin.Epoch != end.Epoch || begin.Count+uint64(len(positions)) != end.Count || positions[0].Count != begin.Count+1 {
+		return
+	}
+	c := carried{begin: begin, end: end, heard: time.Now()}
+	for i := range batch.Events {
+		if batch.Events[i].Key != "" { // another event may be stored under it
+			return
+		}
+		c.size += 16 + batch.Events[i].Size()
+	}
+	to.newest, to.own, to.mine = wire(end), end, true
+	if c.size > carryMost {
+		w.forget(to)
+	} else {
+		c.events = make([]rpw.Event, len(positions))
+		for i, at := range positions {
+			e := &batch.Events[i]
+			c.events[i] = rpw.Event{ID: at.ID, Epoch: at.Epoch, Count: at.Count, Type: e.Type, Data: bytes.Clone(e.Data), Header: maps.Clone(e.Header)}
+		}
+		w.keep(to, c)
+	}
+	w.wake(to)
+}
+
+// ahead reports whether what this process publishes to a channel will probably follow the newest event that is known: that was its own, too.
+func (w *waker) ahead(channel string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to := w.topics[channel]
+	return to != nil && to.mine
+}
+
+// keep keeps a batch, as far as there is room. The waker's mu is held.
+func (w *waker) keep(to *topic, c carried) {
+	if n := len(to.recent); n > 0 && to.recent[n-1].end != c.begin || w.size+c.size > keepMost {
 		w.forget(to)
 	}
-	if err1 != nil || err2 != nil || w.size+len(message) > keepMost {
-		w.forget(to)
-		return end
+	if w.size+c.size > keepMost {
+		return
 	}
 	drop := 0
-	for ; to.size+len(message) > topicMost; drop++ {
-		w.resize(to, -len(to.recent[drop].message))
+	for ; to.size+c.size > topicMost; drop++ {
+		w.resize(to, -to.recent[drop].size)
 	}
 	to.recent = append(slices.Delete(to.recent, 0, drop), c)
-	w.resize(to, len(message))
-	return end
+	w.resize(to, c.size)
 }
 
 func (w *waker) resize(to *topic, by int) {
@@ -129,6 +192,10 @@ func eventsOf(batches []carried, here rpw.Position, most int) []rpw.Event {
 
 // appendTo appends the events after a place, up to so many altogether. They are copies, since one of them should not keep all.
 func (c *carried) appendTo(events []rpw.Event, here rpw.Position, most int) []rpw.Event {
+	if c.events != nil {
+		rest := c.events[max(here.Count, c.begin.Count)-c.begin.Count:]
+		return append(events, rest[:min(len(rest), most-len(events))]...)
+	}
 	u := unpacker{rest: c.message}
 	u.array()
 	for range callHead + batchHead - 1 {

@@ -27,15 +27,15 @@ func TestCarriedEventsAreForWhoIsThere(t *testing.T) {
 	within := rpw.Position{Epoch: 7, ID: rpw.ID{MS: 6}, Count: 4}
 	end := rpw.Position{Epoch: 7, ID: rpw.ID{MS: 6, Seq: 1}, Count: 5}
 	last := rpw.Position{Epoch: 7, ID: rpw.ID{MS: 8, Seq: 3}, Count: 6}
-	b := &streamBus{store: &store{}}
 	w := &waker{topics: map[string]*topic{"c": {channel: "c"}}}
+	b := &streamBus{store: &store{waker: w}}
 	after := func(at rpw.Position, most int) []rpw.Event {
 		_, batches := w.after("c", at)
 		return eventsOf(batches, at, most)
 	}
-	told := w.keep(w.topics["c"], carriedBatch(b, here, end, rpw.NewEvent{Type: "t", Data: []byte("a")},
+	w.hear(w.topics["c"], carriedBatch(b, here, end, rpw.NewEvent{Type: "t", Data: []byte("a")},
 		rpw.NewEvent{Type: "u", Data: []byte("b"), Key: "k", Header: map[string]string{"h": "v"}}))
-	assert.Equal(t, wire(end), told)
+	assert.Equal(t, wire(end), w.topics["c"].newest)
 	events := after(here, 10)
 	require.Len(t, events, 2)
 	assert.Equal(t, within, events[0].Position())
@@ -48,15 +48,74 @@ func TestCarriedEventsAreForWhoIsThere(t *testing.T) {
 		assert.Empty(t, after(elsewhere, 10))
 	}
 
-	w.keep(w.topics["c"], carriedBatch(b, end, last, rpw.NewEvent{Type: "t", Data: []byte("c")}))
+	w.hear(w.topics["c"], carriedBatch(b, end, last, rpw.NewEvent{Type: "t", Data: []byte("c")}))
 	assert.Len(t, after(within, 10), 2, "one batch follows the other")
 	assert.Positive(t, w.size)
-	w.keep(w.topics["c"], carriedBatch(b, last, rpw.Position{Epoch: 7, ID: rpw.ID{MS: 9}, Count: 7}, rpw.NewEvent{Type: "t", Data: make([]byte, topicMost-100)}))
+	w.hear(w.topics["c"], carriedBatch(b, last, rpw.Position{Epoch: 7, ID: rpw.ID{MS: 9}, Count: 7}, rpw.NewEvent{Type: "t", Data: make([]byte, topicMost-100)}))
 	assert.Empty(t, after(here, 10), "the oldest make room")
 	assert.Len(t, after(last, 10), 1)
-	w.keep(w.topics["c"], carriedBatch(b, rpw.Position{Epoch: 7, ID: rpw.ID{MS: 10}, Count: 8}, rpw.Position{Epoch: 7, ID: rpw.ID{MS: 11}, Count: 9},
+	w.hear(w.topics["c"], carriedBatch(b, rpw.Position{Epoch: 7, ID: rpw.ID{MS: 10}, Count: 8}, rpw.Position{Epoch: 7, ID: rpw.ID{MS: 11}, Count: 9},
 		rpw.NewEvent{Type: "t"}))
 	assert.Empty(t, after(last, 10), "what does not follow begins anew")
-	w.keep(w.topics["c"], "")
+	w.hear(w.topics["c"], "")
 	assert.Zero(t, w.size)
+}
+
+// TestOwnEventsNeedNoMessage: what this process publishes behind the newest event that it knows is there when the answer comes, and the message of it, which
+// comes later, neither wakes nor leads back.
+func TestOwnEventsNeedNoMessage(t *testing.T) {
+	at := func(count uint64) rpw.Position {
+		return rpw.Position{Epoch: 7, ID: rpw.ID{MS: 5, Seq: count}, Count: count}
+	}
+	to := &topic{channel: "c", newest: wire(at(3))}
+	w := &waker{topics: map[string]*topic{"c": to}}
+	waiting := &watch{c: make(chan string, 1)}
+	to.watches = []*watch{waiting}
+	batch := func(text string, more ...rpw.NewEvent) *rpw.Batch {
+		return &rpw.Batch{Events: append([]rpw.NewEvent{{Type: "t", Data: []byte(text), Header: map[string]string{"h": text}}}, more...)}
+	}
+	texts := func(here rpw.Position, most int) (texts []string) {
+		_, batches := w.after("c", here)
+		for _, e := range eventsOf(batches, here, most) {
+			texts = append(texts, e.Position().String()+" "+e.Type+" "+string(e.Data)+" "+e.Header["h"])
+		}
+		return texts
+	}
+	line := func(count uint64, text string) string { return at(count).String() + " t " + text + " " + text }
+
+	assert.False(t, w.ahead("c"))
+	first := batch("a", rpw.NewEvent{Type: "t", Data: []byte("b"), Header: map[string]string{"h": "b"}})
+	w.published("c", first, []rpw.Position{at(4), at(5)})
+	first.Events[0].Data[0] = 'x' // the caller's again
+	assert.Equal(t, wire(at(5)), <-waiting.c)
+	assert.True(t, w.ahead("c"))
+	w.published("c", batch("c"), []rpw.Position{at(6)})
+	<-waiting.c
+	assert.Equal(t, []string{line(4, "a"), line(5, "b"), line(6, "c")}, texts(at(3), 9))
+	assert.Equal(t, []string{line(5, "b"), line(6, "c")}, texts(at(4), 9))
+	assert.Equal(t, []string{line(4, "a")}, texts(at(3), 1))
+
+	for _, late := range []rpw.Position{at(5), at(6)} {
+		assert.False(t, w.hear(to, wire(late)), "it is known")
+		assert.Equal(t, wire(at(6)), to.newest)
+	}
+	assert.Len(t, texts(at(3), 9), 3)
+
+	assert.True(t, w.hear(to, wire(at(7))), "of another process")
+	assert.False(t, w.ahead("c"))
+	w.published("c", batch("i"), []rpw.Position{at(9)})
+	assert.Equal(t, wire(at(7)), to.newest, "what comes before it is not known yet")
+	w.published("c", batch("h"), []rpw.Position{{Epoch: 8, ID: at(8).ID, Count: 8}})
+	assert.Equal(t, wire(at(7)), to.newest, "another history")
+	keyed := batch("h")
+	keyed.Events[0].Key = "k"
+	w.published("c", keyed, []rpw.Position{at(8)})
+	assert.Equal(t, wire(at(7)), to.newest, "another event may be stored under its key")
+	assert.Empty(t, waiting.c)
+
+	assert.True(t, w.hear(to, ""), "events were removed")
+	assert.Empty(t, texts(at(3), 9))
+	assert.Zero(t, w.size)
+	w.published("c", batch("z"), []rpw.Position{at(8)})
+	assert.Empty(t, to.newest)
 }

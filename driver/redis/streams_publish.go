@@ -15,12 +15,12 @@ import (
 // Publish implements rpw.StreamBus: one script for each stream of the call.
 func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Published, error) {
 	if len(batches) == 1 && !b.keys.flat { // the usual call
-		m, err := b.exec(ctx, publishScript, b.keysOf(batches[0].Stream), b.publishArgs(batches[:1]))
+		m, err := b.exec(ctx, publishScript, b.keysOf(batches[0].Stream), b.publishArgs(batches))
 		if err != nil {
 			return nil, err
 		}
 		answers := make([]rpw.Published, 1)
-		return answers, readPublished(&m, batches, []int{0}, answers)
+		return answers, b.readPublished(&m, batches, []int{0}, answers)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 	for i, answer := range b.execAll(ctx, publishScript, calls) {
 		err := answer.err
 		if err == nil {
-			err = readPublished(&answer.message, batches, of[streams[i]], answers)
+			err = b.readPublished(&answer.message, batches, of[streams[i]], answers)
 		}
 		if err != nil {
 			if len(streams) == 1 {
@@ -93,7 +93,8 @@ func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
 		n += batchHead + 3*len(batches[i].Events)
 	}
 	args := make([]string, 0, n)
-	args = append(args, b.begin(), b.keys.channel(streamChannel, batches[0].Stream), carries(batches), strconv.Itoa(len(batches)))
+	channel := b.keys.channel(streamChannel, batches[0].Stream)
+	args = append(args, b.begin(), channel, carries(batches, b.waker.ahead(channel)), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}
@@ -139,8 +140,8 @@ func appendBatch(args []string, batch *rpw.Batch) []string {
 	return args
 }
 
-// readPublished reads the answer for the batches at these places.
-func readPublished(m *rueidis.RedisMessage, batches []rpw.Batch, places []int, answers []rpw.Published) error {
+// readPublished reads the answer for the batches at these places, which are of one stream, and tells those who wait for it.
+func (b *streamBus) readPublished(m *rueidis.RedisMessage, batches []rpw.Batch, places []int, answers []rpw.Published) error {
 	texts, err := m.AsStrSlice()
 	if err != nil || len(texts) != len(places) {
 		return badReply("a strange answer to publish")
@@ -155,6 +156,7 @@ func readPublished(m *rueidis.RedisMessage, batches []rpw.Batch, places []int, a
 			return err
 		}
 		answers[at].Positions = positions
+		b.waker.published(b.keys.channel(streamChannel, batches[at].Stream), &batches[at], positions)
 	}
 	return nil
 }

@@ -65,6 +65,8 @@ type topic struct {
 	subscribed bool          // once, on this link or one before
 	left       time.Time     // when the last watch went
 	newest     string        // the payload of the newest message on this link; of one that carries a batch, its end
+	own        rpw.Position  // the end of the newest batch of this process that was known before its message
+	mine       bool          // which is the newest
 	recent     []carried     // the newest batches that messages carried, each the one that follows the one before
 	size       int           // of them, in bytes
 	heard      uint64        // counts messages
@@ -159,6 +161,13 @@ func (t *watch) close() {
 			to.watches = to.watches[:len(to.watches)-1]
 			to.left = time.Now()
 		}
+	}
+}
+
+// wake tells those who watch a topic. The waker's mu is held.
+func (w *waker) wake(to *topic) {
+	for _, t := range to.watches {
+		t.wake(to.newest)
 	}
 }
 
@@ -404,9 +413,8 @@ func (w *waker) deliver(m rueidis.PubSubMessage) {
 	defer w.mu.Unlock()
 	if to := w.topics[m.Channel]; to != nil {
 		to.heard++
-		to.newest = w.keep(to, m.Message)
-		for _, t := range to.watches {
-			t.wake(to.newest)
+		if w.hear(to, m.Message) {
+			w.wake(to)
 		}
 	} else if to := w.events[m.Channel]; to != nil && m.Message == "xadd" {
 		w.suspect(to)

@@ -8,7 +8,7 @@ if advance() then
   save()
   return 'behind'
 end
-store()
+if made then made.store() end
 local worker, most, lease = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- claim leases the records that stand in READY as members, and returns their ids and tokens.
@@ -28,10 +28,7 @@ local function claim(members)
       plain[#plain + 1] = members[i]
       changed[#changed + 1], is_over[id] = id, false
     else
-      local r = record(id)
-      enter(r, RUNNING)
-      begin(r, now, worker, lease, token)
-      note(r, 'claimed', now, worker)
+      careful().lease(id, now, worker, lease, token)
     end
   end
   queue[LAST_TOKEN], dirty = token, true
@@ -50,15 +47,12 @@ local last, refused = recall()
 if refused then return refused end
 local taken = {}
 if last then
-  load(last[1])
-  for i, id in ipairs(last[1]) do
-    local r = find(id)
-    if r and r[STATE] == RUNNING and r[TOKEN] == last[2][i] then taken[#taken + 1] = id end
-  end
+  taken = careful().held(last[1], last[2])
 elseif most > 0 and queue[PAUSED] == 0 and queue[READY_COUNT] > 0 then
   local tokens
   taken, tokens = claim(redis.call('ZRANGE', READY, 0, most - 1))
   remember({taken, tokens})
 end
 save()
-return describe({queue[PAUSED] == 1 and 0 or queue[READY_COUNT], wait_for(queue[NEXT]), last and 1 or 0}, taken)
+local answer = {queue[PAUSED] == 1 and 0 or queue[READY_COUNT], wait_for(queue[NEXT]), last and 1 or 0}
+return #taken > 0 and describe(answer, taken) or answer

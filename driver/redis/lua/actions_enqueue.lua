@@ -2,80 +2,19 @@
 -- Enqueue: several calls, each all or none. A full server refuses the script whole.
 -- ARGV from 4: for each call the number of its actions, then for each its id, its options, packed, or its PLAIN record without the two times that it
 -- begins with, and its spec, packed.
--- Answer: whether the queue is new; then for each action what became of it (NEW ...) and the id it stands for.
-
-local NEW <const> = 0
-local EXISTS <const> = 1
-local ID_TAKEN <const> = 2
-local KEY_TAKEN <const> = 3
-local KEY_RUNS <const> = 4
-
-local JOIN <const> = 0
-local REJECT <const> = 1
-local REPLACE <const> = 2
-
--- Fields of the options.
-local O_KEY <const> = 1
-local O_POLICY <const> = 2
-local O_DELAY <const> = 3
-local O_RUN_AT <const> = 4
-local O_WITHIN <const> = 5
-local O_MAX <const> = 6
-local O_GRACE <const> = 7
-local O_KEEP <const> = 8 -- of each outcome: 8, 9, 10
-local O_DATA <const> = 11
-
--- Fields of an item. One without options is PLAIN: its record, but for two times, comes with it.
-local I_ID <const> = 1
-local I_SPEC <const> = 2
-local I_OPTIONS <const> = 3
-local I_RECORD <const> = 4
+-- Answer: whether the queue is new; then, unless all are plain and new, for each action what became of it (NEW ...) and the id it stands for.
 
 if advance() then
   save()
   return 'behind'
 end
 
-local calls, wanted, wanted_keys = {}, {}, {}
-do
-  local i = 4
-  while ARGV[i] do
-    local items, count = {}, tonumber(ARGV[i])
-    i = i + 1
-    for j = 1, count do
-      local id, how, options = ARGV[i], ARGV[i + 1], nil
-      if how:byte(1) > 127 then -- the beginning of an array; a PLAIN record begins with a small number
-        options = cmsgpack.unpack(how)
-        local key = options[O_KEY]
-        if key ~= '' and keys[key] == nil then wanted_keys[#wanted_keys + 1] = key end
-      end
-      items[j] = {id, ARGV[i + 2], options, how}
-      wanted[#wanted + 1] = id
-      i = i + 3
-    end
-    calls[#calls + 1] = items
-  end
-end
-load(wanted)
-
-if #wanted_keys > 0 then
-  local holders = {}
-  for i, id in ipairs(each('HMGET', UNIQUE, wanted_keys)) do
-    if id then
-      keys[wanted_keys[i]] = id
-      holders[#holders + 1] = id
-    end
-  end
-  load(holders)
-end
-
 local specs, plain, indexed, ready = {}, {}, {}, {} -- to be stored
 local now_text, now_bytes = text(now), struct.pack('>I8', now)
-local spec_of = {} -- by id: of those that this script has stored
 
 local function set_spec(id, spec)
-  specs[#specs + 1] = id
-  specs[#specs + 1] = spec
+  local n = #specs
+  specs[n + 1], specs[n + 2] = id, spec
 end
 
 local function next_created()
@@ -85,112 +24,50 @@ local function next_created()
   return created
 end
 
--- run_time is when an action is due. A time in the past is now, so nobody overtakes who waits already.
-local function run_time(o)
-  if o[O_RUN_AT] > now then return o[O_RUN_AT] end
-  return now + o[O_DELAY]
-end
-
-local function add_plain(item)
-  local id, created, n = item[I_ID], next_created(), #plain
+local function add_plain(id, spec, record)
+  local created, n = next_created(), #plain
   local stamp = struct.pack('>I8', created)
-  local blob = stamp .. now_bytes .. item[I_RECORD]
+  local blob = stamp .. now_bytes .. record
   blobs[id], records[id] = blob, nil
   plain[n + 1], plain[n + 2] = id, blob
-  set_spec(id, item[I_SPEC])
+  set_spec(id, spec)
   indexed[n + 1], indexed[n + 2] = created, id
   ready[n + 1], ready[n + 2] = now_text, stamp .. id -- see handle
 end
 
-local function add(item)
-  local id, o = item[I_ID], item[I_OPTIONS]
-  if not o then return add_plain(item) end
-  local within, data = o[O_WITHIN], o[O_DATA]
-  local r = {next_created(), run_time(o), 0, 0, 0, 0, 0, within > 0 and now + within or 0, within, 0, 0, o[O_GRACE], o[O_KEEP], o[O_KEEP + 1], o[O_KEEP + 2],
-    0, 0, o[O_MAX], 0, PENDING, 0, data ~= '' and 1 or 0, 0, 0, 0, '', o[O_KEY], '', 1, 0, ''}
-  records[id], ids[r] = r, id
-  set_spec(id, item[I_SPEC])
-  if o[O_KEY] ~= '' then keys[o[O_KEY]] = id end
-  if data == '' then
-    note(r, 'request', now, '', r[RUN_AT])
-  else
-    set_log(id .. '/d', data)
-    note(r, 'request', now, '', r[RUN_AT], '', '', 0, '', data)
-  end
-end
-
--- reschedule gives the holder of a unique key the time of an item, and with REPLACE all the rest of it but the id.
-local function reschedule(r, item)
-  local o = item[I_OPTIONS]
-  r[RUN_AT] = run_time(o)
-  if o[O_POLICY] == REPLACE then
-    local id, within, data = ids[r], o[O_WITHIN], o[O_DATA]
-    if data ~= '' then
-      set_log(id .. '/d', data)
-    elseif r[HAS_DATA] == 1 then
-      forget[#forget + 1] = id .. '/d'
-    end
-    r[HAS_DATA], r[ATTEMPT], r[PROGRESS], r[MAX_ATTEMPTS], r[GRACE] = data ~= '' and 1 or 0, 0, 0, o[O_MAX], o[O_GRACE]
-    r[WITHIN], r[START_BY] = within, within > 0 and now + within or 0
-    for i = 0, 2 do r[KEEP + COMPLETED + i] = o[O_KEEP + i] end
-    set_spec(id, item[I_SPEC])
-  end
-  note(r, 'rescheduled', now, '', r[RUN_AT])
-end
-
--- is_same compares names and arguments.
-local function is_same(a, b)
-  if a == b then return true end
-  a, b = cmsgpack.unpack(a), cmsgpack.unpack(b)
-  return a[1] == b[1] and a[2] == b[2]
-end
-
--- admit says what becomes of an item, and whether it is added, or the holder of its key is rescheduled. new holds the items of the call that
--- are to be added, by id and by unique key.
-local function admit(item, new)
-  local id, o = item[I_ID], item[I_OPTIONS]
-  if new[id] or find(id) then
-    local there = new[id] and new[id][I_SPEC] or spec_of[id] or redis.call('HGET', SPECS, id)
-    return is_same(there, item[I_SPEC]) and EXISTS or ID_TAKEN, id
-  end
-  local key, holder = o and o[O_KEY] or '', false
-  if key ~= '' then
-    holder = keys[key] and find(keys[key]) and keys[key] or new['\n' .. key] -- no id begins with a line feed
-  end
-  if not holder then
-    new[id] = item
-    if key ~= '' then new['\n' .. key] = id end
-    return NEW, id, true
-  end
-  if o[O_POLICY] == JOIN then return EXISTS, holder end
-  if o[O_POLICY] == REJECT then return KEY_TAKEN, holder end
-  if records[holder] and records[holder][STATE] == RUNNING then return KEY_RUNS, holder end
-  return EXISTS, holder, true
-end
-
-local answer = {is_new and 1 or 0}
-for _, items in ipairs(calls) do
-  local new, kinds, steps, refused = {}, {}, {}, false
-  for i, item in ipairs(items) do
-    local kind, id, step = admit(item, new)
-    answer[#answer + 1] = kind
-    answer[#answer + 1] = id
-    kinds[i], steps[i] = kind, step and id
-    refused = refused or kind > EXISTS
-  end
-  if not refused then
-    for i, item in ipairs(items) do
-      if kinds[i] == NEW then
-        add(item)
-        spec_of[item[I_ID]] = item[I_SPEC]
-      elseif steps[i] then
-        reschedule(records[steps[i]], item)
-        spec_of[steps[i]] = item[I_OPTIONS][O_POLICY] == REPLACE and item[I_SPEC] or spec_of[steps[i]]
-      end
+-- all_plain says whether all actions are plain, and none is there.
+local function all_plain()
+  local list, last = {}, 3
+  while ARGV[last + 1] do
+    local first = last + 2
+    last = last + 1 + 3 * ARGV[last + 1]
+    for i = first, last, 3 do
+      if ARGV[i + 1]:byte(1) > 127 then return false end -- the beginning of an array; a PLAIN record begins with a small number
+      list[#list + 1] = ARGV[i]
     end
   end
+  local is_new = true
+  for i, blob in ipairs(each('HMGET', RECORDS, list)) do
+    local id = list[i]
+    is_new = is_new and not blob and blobs[id] == nil
+    blobs[id] = blob
+  end
+  return is_new
 end
-store()
+
+local answer
+if all_plain() then
+  answer = {is_new and 1 or 0}
+  local last = 3
+  while ARGV[last + 1] do
+    local first = last + 2
+    last = last + 1 + 3 * ARGV[last + 1]
+    for i = first, last, 3 do add_plain(ARGV[i], ARGV[i + 2], ARGV[i + 1]) end
+  end
+else
+  answer = careful().enqueue(add_plain, set_spec, next_created)
+end
+if made then made.store() end
 each('HSET', SPECS, specs)
 if #plain > 0 then
   each('HSET', RECORDS, plain)

@@ -96,8 +96,8 @@ local function reset()
   local n = g.n
   local lots = call('HGETALL', keys.lots)
   for i = 1, #lots, 2 do
-    local lot = unpacked(lots[i + 1])
-    for j = 1, #lot.i do
+    local lot = spread(unpacked(lots[i + 1]))
+    for j = 1, lot.z do
       if not lot.m[j] or lot.m[j] == 'w' then lot.m[j] = 'x' end
     end
     lot.k = 0

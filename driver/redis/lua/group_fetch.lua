@@ -4,8 +4,8 @@
 -- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
 --       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15 how many events had been removed,
---       16... ids. If the group is at this place, nothing was removed since and nothing is due again, it leases these, and need not pass the
---       events through Lua, which is slow.
+--       16 how many there are  17 the first id  18 the last  19 all, with spaces between them. If the group is at this place, nothing was removed since
+--       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
 -- Answers {"none", ms until something is due ("": nothing)}, {"over"}, which ends the wait of a repeat whose answer holds nothing any more,
 -- {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms), epoch, count before the first new event, entries ("": those
 -- that the caller has read), attempts, the place of the group}.
@@ -42,8 +42,21 @@ if lane then
   if answer then return again(answer) end
 end
 
-local st = open(KEYS[1], tag, ARGV[1])
-retain(st, -1, st.age)
+-- A caller who has read what follows has seen the stream, so it is looked at only if something is amiss.
+local st
+local function look()
+  if not st then
+    st = open(KEYS[1], tag, ARGV[1])
+    retain(st, -1, st.age)
+  end
+  return st
+end
+
+local epoch, removed, age = unpack(call('HMGET', KEYS[2], 'e', 'r', 'ka'))
+local ahead = epoch == g.epoch and ARGV[12] == at(g.epoch, g.id, g.count)
+if ahead and age ~= '0' then removed = text(look().removed) end
+ahead = ahead and removed == ARGV[15]
+if not ahead then look() end
 
 local function told(gap)
   if lane then remember(lane, g.inc, ARGV[9], 'gap ' .. pack(gap)) end
@@ -51,7 +64,7 @@ local function told(gap)
 end
 
 if ARGV[4] ~= '0' and ARGV[4] ~= g.inc then
-  return told({'gap', 'reset', '0', '0 0-0 0', at(g.epoch, g.id, g.count), oldest(st)})
+  return told({'gap', 'reset', '0', '0 0-0 0', at(g.epoch, g.id, g.count), oldest(look())})
 end
 
 -- The consumer is one of the group from now on; those that have been away for an hour, and hold nothing, are not.
@@ -71,14 +84,13 @@ end
 
 -- Is history missing after the cursor? An average event tells how many to read at once.
 local step = g.size > 0 and math.max(1, math.floor(MOST / g.size)) or 16
-local ahead = ARGV[12] == at(g.epoch, g.id, g.count) and tonumber(ARGV[15]) == st.removed
 local asked = ahead and 1 or math.min(room, step) + 1
 local page = call('XRANGE', KEYS[1], g.id, '+', 'COUNT', asked)
 local next = 1 -- of page
-if g.epoch == st.epoch and page[1] and page[1][1] == g.id then
+if (ahead or g.epoch == st.epoch) and page[1] and page[1][1] == g.id then
   next = 2
 else
-  local kind, missed = resume(st, g.epoch, g.id, g.count, page)
+  local kind, missed = resume(look(), g.epoch, g.id, g.count, page)
   if kind then
     local from = oldest(st)
     leaveword(g, kind, missed, at(g.epoch, g.id, g.count), from, from)
@@ -93,7 +105,7 @@ end
 -- lost is told of events that were delivered before, and that others have removed from the stream.
 local function lost(n)
   local here = at(g.epoch, g.id, g.count)
-  leaveword(g, 'trimmed', n, here, here, oldest(st))
+  leaveword(g, 'trimmed', n, here, here, oldest(look()))
 end
 
 if gap then
@@ -152,7 +164,7 @@ end
 g.base = math.max(g.base + 1, us)
 local base = text(g.base)
 local ends = now + (ARGV[6] ~= '' and tonumber(ARGV[6]) or g.lease)
-local lot = {c = consumer, u = ends, d = now, i = {}, k = 0, m = {}}
+local lot = {c = consumer, u = ends, d = now, i = {}, z = 0, k = 0, m = {}}
 local entries, size = {}, 0
 
 local function fits(entry)
@@ -203,12 +215,11 @@ if missing > 0 then lost(missing) end
 
 -- New events. Of those ahead of the cursor some may be pending: what was redriven after the group had been set back.
 local counted, cursor, fresh, passed = g.count, nil, 0, 0
-ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[16]))
+ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[17]))
 if ahead then
-  lot.i = {unpack(ARGV, 16)}
-  lot.k = #lot.i
-  size, fresh, cursor, full = tonumber(ARGV[13]), lot.k, {ARGV[#ARGV]}, true
-  if g.n == 0 or not g.low or g.low == '' then call('HSET', keys.state, 'low', lot.i[1]) end
+  lot.i, lot.k = ARGV[19], tonumber(ARGV[16])
+  size, fresh, cursor, full = tonumber(ARGV[13]), lot.k, {ARGV[18]}, true
+  if g.n == 0 or not g.low or g.low == '' then call('HSET', keys.state, 'low', ARGV[17]) end
 end
 while not full and lot.k < room do
   local entry = page[next]
@@ -234,7 +245,7 @@ end
 if ahead then
   g.id, g.count = cursor[1], tonumber(ARGV[14])
 elseif cursor then
-  g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed
+  g.epoch, g.id, g.count = look().epoch, cursor[1], countof(cursor) or g.count + passed
 end
 lastrites(g, dead)
 if gone > 0 or lot.k > 0 or cursor then
@@ -248,7 +259,8 @@ if lot.k == 0 then
   return {'none', first[2] and text(first[2] - now) or ''}
 end
 call('HSET', keys.state, 'base', base, 'size', text(math.ceil(size / lot.k)))
-call('HSET', keys.lots, base, pack(lot))
+lot.z = lot.k
+call('HSET', keys.lots, base, flat(lot))
 call('ZADD', keys.due, text(ends), base)
 if lane then remember(lane, g.inc, ARGV[9], 'lot ' .. base) end
 return {'lot', base, g.inc, text(ends), g.epoch, text(counted), ahead and '' or entries, attempts(lot), at(g.epoch, g.id, g.count)}

@@ -3,8 +3,9 @@
 -- own. The keys of group g, beside its stream:
 --   g:<g>   hash: inc lease max de da from settings; base of the newest lot; ce ci cc cursor; n pending; low below the ids of what is pending and
 --           not kept; held the greatest id pending ahead of the cursor; size of an event; dn events in done
---   gl:<g>  hash: base -> lot {c consumer, u until, d delivered, i ids, k outstanding, m marks: index -> verdict or w, o index -> until of its own,
---           a index -> attempt, q its holder was removed, e its entry in done}
+--   gl:<g>  hash: base -> lot {c consumer, u until, d delivered, i ids, z how many, k outstanding, m marks: index -> verdict or w, o index -> until
+--           of its own, a index -> attempt, q its holder was removed, e its entry in done}. What is stored is flat: the ids are one text, and a for all
+--           marks says that all were acknowledged at once
 --   gd:<g>  sorted set: when (ms) -> base of a lot whose lease may end, or id of an event that waits
 --   gr:<g>  sorted set of what can be delivered again, in order of ids
 --   gw:<g>  hash: id -> {n attempts, d first delivered, l when it could be delivered again, h holder, q he was removed, b its lot while its receipt
@@ -32,6 +33,7 @@ local function fromorder(member) return (string.gsub(member, '%-.', '-', 1)) end
 
 -- load reads a group; nil if there is none.
 local function load(tag, name)
+  settled()
   local keys = groupkeys(tag, name)
   local v = call('HMGET', keys.state, 'inc', 'lease', 'max', 'de', 'da', 'base', 'ce', 'ci', 'cc', 'n', 'held', 'size', 'dn', 'from', 'low')
   if not v[1] then return nil end
@@ -44,9 +46,31 @@ end
 
 local NO_GROUP = 'the stream has no group of this name; call EnsureGroup first'
 
+-- spread makes tables of what is flat in a lot.
+local function spread(lot)
+  if type(lot.i) == 'table' then return lot end
+  local ids, mark = {}, lot.m == 'a' and 'a'
+  for id in string.gmatch(lot.i, '%S+') do ids[#ids + 1] = id end
+  lot.i = ids
+  if mark then
+    lot.m = {}
+    for j = 1, lot.z do lot.m[j] = mark end
+  end
+  return lot
+end
+
+-- flat is a lot as it is stored.
+local function flat(lot)
+  local ids = lot.i
+  if type(ids) == 'table' then lot.i = table.concat(ids, ' ') end
+  local data = pack(lot)
+  lot.i = ids
+  return data
+end
+
 local function getlot(g, base)
   local data = call('HGET', g.keys.lots, base)
-  return data and unpacked(data)
+  return data and spread(unpacked(data))
 end
 
 -- entryof is a pending event: from the stream, or kept. It is nil if others removed it.
@@ -65,7 +89,7 @@ local function eachpending(g, f)
   for i = 1, #lots, 2 do
     local lot = unpacked(lots[i + 1])
     if lot.k > 0 then
-      for j, id in ipairs(lot.i) do
+      for j, id in ipairs(spread(lot).i) do
         if not lot.m[j] then
           f(id, lot, j, records[id], lots[i])
           records[id] = nil
@@ -135,7 +159,8 @@ end
 local function lastrites(g, dead)
   local st = dead.st
   if not st then return end
-  call('HSET', st.meta, 'a', text(st.added), 'ke', text(g.deadkeep), 'ka', text(g.deadage))
+  call('HSET', st.meta, 'ke', text(g.deadkeep), 'ka', text(g.deadage))
+  leave(st, text(st.added), '')
   retain(st, g.deadkeep, g.deadage)
   call('PUBLISH', dead.channel, ending(st))
 end
@@ -165,12 +190,12 @@ end
 local function keeplot(g, base, lot, now)
   if lot.k > 0 then
     if lot.e then
-      g.done = g.done - #lot.i * call('LREM', g.keys.done, 1, lot.e)
+      g.done = g.done - lot.z * call('LREM', g.keys.done, 1, lot.e)
       lot.e = nil
     end
-    call('HSET', g.keys.lots, base, pack(lot))
+    call('HSET', g.keys.lots, base, flat(lot))
     local due
-    for j = 1, #lot.i do
+    for j = 1, lot.z do
       local ends = not lot.m[j] and (lot.o and lot.o[j] or lot.u)
       if ends and (not due or ends < due) then due = ends end
     end
@@ -178,12 +203,12 @@ local function keeplot(g, base, lot, now)
     return
   end
   local finished = not lot.e
-  if finished then lot.e = base .. ' ' .. #lot.i .. ' ' .. text(now) end
-  call('HSET', g.keys.lots, base, pack(lot))
+  if finished then lot.e = base .. ' ' .. lot.z .. ' ' .. text(now) end
+  call('HSET', g.keys.lots, base, flat(lot))
   if not finished then return end
   call('ZREM', g.keys.due, base)
   call('RPUSH', g.keys.done, lot.e)
-  g.done = g.done + #lot.i
+  g.done = g.done + lot.z
   for _ = 1, 4 do
     local oldest = call('LINDEX', g.keys.done, 0)
     if not oldest then break end

@@ -4,6 +4,7 @@
 -- ARGV  1 how a history begins, see open
 -- Answers what groupinfo_lib says, of each.
 local tag = string.sub(KEYS[2], 1, -2)
+settled()
 if call('EXISTS', tag .. 'groups') == 0 then return {} end
 local st = open(KEYS[1], tag, ARGV[1])
 retain(st, -1, st.age)

@@ -79,11 +79,17 @@ end
 
 -- ackall acknowledges a run of events that were delivered once and that no one has settled. Otherwise it does nothing and returns false.
 local function ackall(lot, first, n, ids)
-  if lot.a or haskept or first + n - 1 > #lot.i or table.concat(lot.i, ' ', first, first + n - 1) ~= ids then return false end
-  for j = first, first + n - 1 do
-    if lot.m[j] then return false end
+  if lot.a or haskept then return false end
+  if first == 1 and n == lot.z and n == lot.k and ids == lot.i then -- a whole lot, as it was stored
+    lot.m = 'a'
+  else
+    spread(lot)
+    if first + n - 1 > lot.z or table.concat(lot.i, ' ', first, first + n - 1) ~= ids then return false end
+    for j = first, first + n - 1 do
+      if lot.m[j] then return false end
+    end
+    for j = first, first + n - 1 do lot.m[j] = 'a' end
   end
-  for j = first, first + n - 1 do lot.m[j] = 'a' end
   lot.k = lot.k - n
   owe(g, lot.c, lot.q, -n)
   gone = gone + n
@@ -93,7 +99,7 @@ end
 -- even lets a lot have one end for all that it still holds, if they have the same.
 local function even(lot)
   local ends
-  for j = 1, #lot.i do
+  for j = 1, lot.z do
     if not lot.m[j] then
       local u = lot.o[j] or lot.u
       if ends and u ~= ends then return end
@@ -110,7 +116,8 @@ while ARGV[arg] do
   delay, n, first, arg = tonumber(delay), tonumber(n), tonumber(first) + 1, arg + 8
   local lot = inc == g.inc and lots[base]
   if lot == nil then
-    lot = getlot(g, base)
+    lot = call('HGET', keys.lots, base)
+    lot = lot and unpacked(lot)
     lots[base] = lot
   end
   if not lot then
@@ -119,6 +126,7 @@ while ARGV[arg] do
     answer[#answer + 1] = string.rep('k', n)
     changed[base] = true
   else
+    spread(lot)
     local j = first
     for id in string.gmatch(ids, '%S+') do
       local said, touched = apply(lot, base, j, id, verdict, delay, reason)
@@ -132,7 +140,7 @@ answer = table.concat(answer)
 
 for base, lot in pairs(lots) do
   if lot then
-    if lot.o then even(lot) end
+    if lot.o and lot.k > 0 then even(lot) end
     if changed[base] then keeplot(g, base, lot, now) end
   end
 end

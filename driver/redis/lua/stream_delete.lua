@@ -3,6 +3,7 @@
 -- worth nothing without it.
 -- KEYS  1 the stream  2 its m; beside it groups, dead and what group_lib names
 -- ARGV  1 the channel of the stream
+settled()
 local function drop(main, tag)
   for _, name in ipairs(call('SMEMBERS', tag .. 'groups')) do
     for _, kind in ipairs({'g:', 'gl:', 'gd:', 'gr:', 'gw:', 'gk:', 'gc:', 'gs:'}) do call('UNLINK', tag .. kind .. name) end

@@ -1,21 +1,21 @@
 -- stream_lib: what all scripts about streams share. A stream is the key main and, in the same slot, tag .. suffix:
---   m         hash: e epoch, a entries-added as rpw last knew it, t tc id and count of the newest event that retention took,
---             r how many events rpw has removed, ke ka retention (events; age in ms), w how many heard of the newest publish, z the greatest base
---             of a deleted group
---   p:<id>    string, expires: the last batch of a producer, "epoch seq answer"
+--   m         hash: e epoch, t tc id and count of the newest event that retention took, r how many events rpw has removed, ke ka retention (events; age
+--             in ms), n what rpw's newest publish has left: "count id heard seq producer" of its last event, of how many heard of it, and of the batch,
+--             pa the answer to it, z the greatest base of a deleted group
+--   p:<id>    string, expires: the last batch of a producer, if it is not that one, "epoch seq answer"
 --   k:<key>   string, expires: where the event of a key went, "epoch id count"
 --   l:<lane>  string, expires: the last answer of a lane
 --   dead      set: the groups that have a dead-letter stream, {main}:dead:<group>, whose tag is {main}:of-dead:<length of group>:<group>:
 --   groups    set: names; for the keys of a group see group_lib
--- An entry is "type data rpw meta", then its headers; meta is "offset", "offset key", or of a dead letter "offset/epoch/count key", where the
+-- An entry is "type data rpw meta", then its headers; meta is "=count", "offset", "offset key", or of a dead letter "offset/epoch/count key", where the
 -- latter two are its origin's. Its count is offset + the second half of its id: all that a script adds has one offset, which is written out once.
 -- Entries without the second pair are of others.
 local call = redis.call
 
--- While a slot of a cluster moves, keys that are not among KEYS may be on the other node, and it would seem that there are none. Here the
--- script ends then, before it has done anything: the node that a slot leaves refuses to look for a key that is not there, the one that it comes to,
+-- While a slot of a cluster moves, keys that are not among KEYS may be on the other node, and it would seem that there are none. settled ends a
+-- script then, before it has done anything: the node that a slot leaves refuses to look for a key that is not there, the one that it comes to,
 -- for two.
-call('EXISTS', KEYS[2] .. '-', KEYS[2] .. '+')
+local function settled() call('EXISTS', KEYS[2] .. '-', KEYS[2] .. '+') end
 
 -- fail ends the script with an error of a kind of rpw. Nothing may have been written.
 local function fail(code, text) error({err = 'RPW ' .. code .. ' ' .. text}) end
@@ -57,14 +57,22 @@ local function less(a, b) return #a < #b or #a == #b and a < b end
 local function countof(entry)
   local f = entry[2]
   if f[3] ~= 'rpw' then return nil end
+  local count = string.match(f[4], '^=(%d+)')
+  if count then return tonumber(count) end
   local _, seq = split(entry[1])
   return string.match(f[4], '^%-?%d+') + seq
+end
+
+-- leave notes that the newest event is that of an id with a count; "": others may have added more.
+local function leave(st, count, id)
+  call('HSET', st.meta, 'n', count .. ' ' .. id .. ' ' .. st.heard .. ' ' .. st.seq .. ' ' .. st.producer)
 end
 
 -- open looks at a stream. If there is no history of it, or the key holds another one than rpw knew (it was deleted by
 -- others), a new one begins: as "epoch keep", an epoch that the caller has drawn and how many events it keeps if nobody says otherwise.
 local function open(main, tag, begin)
-  local st = {main = main, tag = tag, meta = tag .. 'm', length = 0, added = 0, last = '0-0', deleted = '0-0'}
+  settled()
+  local st = {main = main, tag = tag, meta = tag .. 'm', length = 0, added = 0, last = '0-0', deleted = '0-0', first = false}
   local info = redis.pcall('XINFO', 'STREAM', main)
   if info.err then
     if not string.find(info.err, 'no such key', 1, true) then error(info) end
@@ -72,26 +80,39 @@ local function open(main, tag, begin)
     local f = {}
     for i = 1, #info, 2 do f[info[i]] = info[i + 1] end
     st.length, st.added, st.last, st.deleted = f.length, f['entries-added'], f['last-generated-id'], f['max-deleted-entry-id']
-    st.first = f['first-entry'] or nil
+    st.first = f['first-entry']
   end
-  local m = call('HMGET', st.meta, 'e', 'a', 't', 'tc', 'r', 'ke', 'ka', 'w')
-  if m[1] and st.added >= tonumber(m[2]) then
-    st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[3], tonumber(m[4]), tonumber(m[5])
-    st.keep, st.age, st.heard = tonumber(m[6]), tonumber(m[7]), m[8]
-  else
-    local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
-    if PEEKS then -- what is absent has no history, and needs none
-      if st.added > 0 then fail('permission', 'nobody who may write has looked at this stream yet, so its history has no epoch; that takes HSET on ' .. st.meta) end
-      epoch = '0'
+  local m = call('HMGET', st.meta, 'e', 't', 'tc', 'r', 'ke', 'ka', 'n')
+  local added, newest, heard, seq, producer = string.match(m[7] or '', '^(%d+) (%S*) (%d+) (%d*) (.*)$')
+  if added and st.added >= tonumber(added) then
+    st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[2], tonumber(m[3]), tonumber(m[4])
+    st.keep, st.age, st.heard, st.seq, st.producer = tonumber(m[5]), tonumber(m[6]), tonumber(heard), seq, producer
+    if st.last == newest then
+      st.added = tonumber(added) -- without what others have added and deleted before it
+    elseif newest ~= '' and not PEEKS then
+      leave(st, added, '')
     end
-    st.epoch, st.trimmed, st.tcount, st.removed = epoch, '0-0', st.added - st.length, st.added - st.length
-    st.keep, st.age = tonumber(m[6] or keep), tonumber(m[7] or 0)
-    if PEEKS then return st end
-    call('HSET', st.meta, 'e', epoch, 'a', text(st.added), 't', '0-0', 'tc', text(st.tcount), 'r', text(st.removed), 'ke', text(st.keep), 'ka', text(st.age))
-    local parent, group = string.match(tag, '^(%b{}:)of%-dead:%d+:(.*):$')
-    if parent then call('SADD', parent .. 'dead', group) end
+    return st
   end
+  local epoch, keep = string.match(begin, '^(%d+) (%S+)$')
+  if PEEKS then -- what is absent has no history, and needs none
+    if st.added > 0 then fail('permission', 'nobody who may write has looked at this stream yet, so its history has no epoch; that takes HSET on ' .. st.meta) end
+    epoch = '0'
+  end
+  st.epoch, st.trimmed, st.tcount, st.removed = epoch, '0-0', st.added - st.length, st.added - st.length
+  st.keep, st.age, st.heard, st.seq, st.producer = tonumber(m[5] or keep), tonumber(m[6] or 0), 0, '', ''
+  if PEEKS then return st end
+  call('HSET', st.meta, 'e', epoch, 't', '0-0', 'tc', text(st.tcount), 'r', text(st.removed), 'ke', text(st.keep), 'ka', text(st.age))
+  leave(st, text(st.added), '')
+  local parent, group = string.match(tag, '^(%b{}:)of%-dead:%d+:(.*):$')
+  if parent then call('SADD', parent .. 'dead', group) end
   return st
+end
+
+-- head is the oldest entry, false if there is none.
+local function head(st)
+  if st.first == nil then st.first = call('XRANGE', st.main, '-', '+', 'COUNT', 1)[1] or false end
+  return st.first
 end
 
 -- at is a place in the text form "epoch id count".
@@ -105,8 +126,9 @@ local function foreign(st) return st.added - st.length > st.removed end
 -- oldest is the place before the oldest event.
 local function oldest(st)
   if not foreign(st) then return at(st.epoch, st.trimmed, st.tcount) end
-  if not st.first then return ending(st) end
-  return at(st.epoch, pred(st.first[1]), (countof(st.first) or st.tcount + 1) - 1)
+  local entry = head(st)
+  if not entry then return ending(st) end
+  return at(st.epoch, pred(entry[1]), (countof(entry) or st.tcount + 1) - 1)
 end
 
 -- resume looks whether history is missing between a place and the first event that is there after it. entries are those from the
@@ -186,7 +208,7 @@ local function removes(st, entry, n)
   st.removed = st.removed + n
   st.trimmed = entry[1]
   st.tcount = countof(entry) or st.added - st.length
-  st.first = call('XRANGE', st.main, '-', '+', 'COUNT', 1)[1]
+  st.first = nil
   call('HSET', st.meta, 't', st.trimmed, 'tc', text(st.tcount), 'r', text(st.removed))
 end
 
@@ -230,7 +252,7 @@ local function retain(st, keep, age)
   local most, horizon
   if keep == 0 then keep = DEFAULT_KEEP end
   if keep >= 0 and st.length > keep + math.max(100, math.floor(keep / 100)) then most = keep end
-  if age > 0 and st.first then
+  if age > 0 and head(st) then
     horizon = clock() - age
     if (split(st.first[1])) >= horizon then horizon = nil end
   end
@@ -249,7 +271,7 @@ local function recall(key, scope, seq)
 end
 
 -- WINDOW is how long answers are remembered, in ms.
-local WINDOW = 120000
+local WINDOW <const> = 120000
 
 local function remember(key, scope, seq, answer)
   call('SET', key, scope .. ' ' .. seq .. ' ' .. answer, 'PX', WINDOW)

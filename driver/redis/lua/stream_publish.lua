@@ -1,17 +1,16 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
 -- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_lib names
--- ARGV  1 how a history begins, see open  2 the channel  3 whether the message carries the events: "": no, readers read them; "1": it does; "2": if
---       somebody has heard the one before  4 the number of batches; for each of them
+-- ARGV  1 how a history begins, see open  2 the channel  3 whether the message carries the events, so that readers need not read them: if at least so
+--       many have heard the one before ("": never)  4 the number of batches; for each of them
 --       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all
 --       of them are plain, without key and headers; then for each event: type  data, and if not all are plain:
 --       more ("": this one is; else how many arguments follow)  key  headers
 -- Answers for each batch "epoch id count n [id count n ...]": runs of n events that follow one another, the first at id, count; or
 -- "!code text".
 local st = open(KEYS[1], string.sub(KEYS[2], 1, -2), ARGV[1])
-local was = st.added
+local was, begin = st.added, ending(st)
 local arg = 5
-local begin = ending(st)
 local whole = 0 -- how many events the batches have that were not answered before
 
 -- admit reads a batch, and finds the places of events whose keys are stored.
@@ -105,12 +104,14 @@ local function publish()
   arg = arg + 8
   local from = arg
   admit(b)
+  local record = producer ~= '' and producer ~= st.producer and st.tag .. 'p:'
   if producer ~= '' then
-    local last = call('GET', st.tag .. 'p:' .. producer)
-    local epoch, n, answer = string.match(last or '', '^(%d+) (%d+) (.*)$')
+    local epoch, n, answer = st.epoch, st.seq, nil
+    if record then epoch, n, answer = string.match(call('GET', record .. producer) or '', '^(%d+) (%d+) (.*)$') end
     if epoch == st.epoch and not less(n, seq) then
       if n ~= seq then return '!conflict batch ' .. seq .. ' came after batch ' .. n .. ' of the same producer was answered' end
-      call('PEXPIRE', st.tag .. 'p:' .. producer, WINDOW)
+      if not record then return call('HGET', st.meta, 'pa') end
+      call('PEXPIRE', record .. producer, WINDOW)
       return answer
     end
   end
@@ -119,7 +120,14 @@ local function publish()
   end
   whole = whole + b.n
   local answer = b.plain and writeplain(b, from) or write(b, from)
-  if producer ~= '' then call('SET', st.tag .. 'p:' .. producer, st.epoch .. ' ' .. seq .. ' ' .. answer, 'PX', WINDOW) end
+  if record and st.producer ~= '' then
+    call('SET', record .. st.producer, st.epoch .. ' ' .. st.seq .. ' ' .. call('HGET', st.meta, 'pa'), 'PX', WINDOW)
+  end
+  if producer ~= '' then
+    st.producer, st.seq = producer, seq
+    call('HSET', st.meta, 'pa', answer)
+    leave(st, text(st.added), '')
+  end
   if keep ~= '' then
     st.keep, st.age = tonumber(keep), tonumber(age)
     call('HSET', st.meta, 'ke', keep, 'ka', age)
@@ -131,11 +139,12 @@ end
 local answers = {}
 for i = 1, tonumber(ARGV[4]) do answers[i] = publish() end
 if st.added > was then
-  local channel, message, carry = ARGV[2], ending(st), ARGV[3]
-  if (carry == '1' or carry == '2' and st.heard and st.heard ~= '0') and st.added - was == whole then
+  local channel, message, least = ARGV[2], ending(st), tonumber(ARGV[3])
+  if least and st.heard >= least and st.added - was == whole then
     ARGV[1], ARGV[2], ARGV[5] = message, begin, '' -- the places around it, and no name of a producer
     message = cmsgpack.pack(ARGV)
   end
-  call('HSET', st.meta, 'a', text(st.added), 'w', call('PUBLISH', channel, message))
+  st.heard = call('PUBLISH', channel, message)
+  leave(st, text(st.added), st.last)
 end
 return answers

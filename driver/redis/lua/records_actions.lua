@@ -1,0 +1,383 @@
+-- Records that are more than plain, and what time does to all of them.
+
+local ids = {}               -- by record
+local stood = {}             -- by record: its state as it is stored
+local keys = {}              -- unique key → id, as far as they were read; false: free
+local touched, removed = {}, {} -- records
+local is_touched, is_removed = {}, {}
+local log, forget = {}, {}   -- fields of LOG to set and to delete
+
+-- begin is what a claim makes of a record.
+local function begin(r, at, worker, lease, token)
+  r[STATE], r[ATTEMPT], r[STARTED], r[UNTIL], r[WORKER], r[LEASE], r[TOKEN] = RUNNING, r[ATTEMPT] + 1, at, at + lease, worker, lease, token
+end
+
+local function decode(blob)
+  local mark, size = blob:byte(-1), #blob
+  if mark == WRITTEN then
+    local r = {struct.unpack(FORMAT, blob)}
+    r[HISTORY] = blob:sub(r[HISTORY], -2)
+    return r
+  end
+  local created, run_at, grace, completed, failed, cancelled, attempts = struct.unpack(PLAIN_FORMAT, blob)
+  local r = {created, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
+    cmsgpack.pack({'request', run_at, PENDING, 0, '', run_at})}
+  if mark == PLAIN then return r end
+  local finished, output = 0, ''
+  if mark == ENDED_PLAINLY then
+    local length
+    finished, length = struct.unpack(END_FORMAT, blob, size - END_SIZE + 1)
+    size = size - END_SIZE - length
+    output = blob:sub(size + 1, size + length)
+  end
+  local token, at, lease, _, length = struct.unpack(LEASE_FORMAT, blob, size - LEASE_SIZE + 1)
+  size = size - LEASE_SIZE
+  local worker = blob:sub(size - length + 1, size)
+  begin(r, at, worker, lease, token)
+  r[IS_READY], r[SEQ] = 0, 2
+  r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'claimed', at, RUNNING, 1, worker})
+  if mark == ENDED_PLAINLY then
+    r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'completed', finished, COMPLETED, 1, worker, 0, '', output})
+    r[STATE], r[SEQ], r[FINISHED], r[UNTIL], r[ENDED], r[ENDED_TOKEN] = COMPLETED, 3, finished, 0, ENDED_COMPLETED, token
+  end
+  return r
+end
+
+-- record returns the record of an id that was loaded; false: there is none.
+local function record(id)
+  local r = records[id]
+  if r == nil then
+    local blob = blobs[id]
+    if not blob then return false end
+    r = decode(blob)
+    records[id], ids[r], stood[r] = r, id, r[STATE]
+  end
+  return r
+end
+
+local function touch(r)
+  if not is_touched[r] then
+    is_touched[r] = true
+    touched[#touched + 1] = r
+  end
+end
+
+local function set_log(field, value)
+  log[#log + 1] = field
+  log[#log + 1] = value
+end
+
+-- spill moves the history of a record from within it to the log.
+local function spill(r)
+  local history, id, seq, from = r[HISTORY], ids[r], r[FIRST], 0
+  while from >= 0 do
+    local to = cmsgpack.unpack_one(history, from)
+    set_log(id .. '/' .. seq, history:sub(from + 1, to >= 0 and to or -1))
+    seq, from = seq + 1, to
+  end
+  r[FIRST], r[HISTORY] = seq, ''
+end
+
+-- note adds a change to the history. After the state and attempt come: worker, run-at, failure, output, progress, event, data, as
+-- far as there are any; "" and 0 stand for none.
+local function note(r, kind, at, ...)
+  touch(r)
+  local id, seq = ids[r], r[SEQ] + 1
+  r[SEQ] = seq
+  r[HISTORY] = r[HISTORY] .. cmsgpack.pack({kind, at, r[STATE], r[ATTEMPT], ...})
+  if #r[HISTORY] > INLINE then spill(r) end
+  if seq > KEPT then forget[#forget + 1] = id .. '/' .. seq - KEPT end
+  changed[#changed + 1], is_over[id] = id, r[STATE] > RUNNING
+end
+
+local function enter(r, state)
+  touch(r)
+  local was = COUNT + r[STATE]
+  queue[was] = queue[was] - 1
+  queue[COUNT + state] = queue[COUNT + state] + 1
+  r[STATE] = state
+end
+
+-- finish moves a record to a terminal state. Its unique key is free again.
+local function finish(r, state, at)
+  enter(r, state)
+  r[FINISHED], r[UNTIL] = at, 0
+  if r[KEY] ~= '' then keys[r[KEY]] = false end
+end
+
+-- pend lets a record wait for a time.
+local function pend(r, run_at)
+  enter(r, PENDING)
+  r[RUN_AT], r[UNTIL] = run_at, 0
+end
+
+-- fail ends an attempt: another one follows, or the action has failed.
+local function fail(r, message, permanent, stack, at, again)
+  local id, n = ids[r], r[FAILURES] + 1
+  local failure = {message, r[ATTEMPT], at, r[WORKER], permanent, stack}
+  r[FAILURES] = n
+  set_log(id .. '/f' .. n, cmsgpack.pack(failure))
+  if n > KEPT then forget[#forget + 1] = id .. '/f' .. n - KEPT end
+  if permanent == 1 or r[ATTEMPT] >= r[MAX_ATTEMPTS] then
+    finish(r, FAILED, at)
+    note(r, 'failed', at, r[WORKER], 0, failure)
+  else
+    pend(r, again)
+    note(r, 'retry', at, r[WORKER], again, failure)
+  end
+end
+
+-- cancel_failure is why an action was cancelled.
+local function cancel_failure(r)
+  return {r[REASON] ~= '' and r[REASON] or 'cancelled', r[ATTEMPT], r[CANCEL_AT], '', 0, ''}
+end
+
+-- end_cancelled ends a record whose cancel was requested.
+local function end_cancelled(r, at)
+  finish(r, CANCELLED, at)
+  note(r, 'cancelled', at, r[WORKER], 0, cancel_failure(r))
+end
+
+-- lease_end is when a running record changes if nothing happens.
+local function lease_end(r)
+  if r[CANCEL_AT] > 0 then return math.min(r[UNTIL], r[CANCEL_AT] + r[GRACE]) end
+  return r[UNTIL]
+end
+
+-- settle does to a record what time has done, as of the moment it happened.
+local function settle(r)
+  if r[STATE] == PENDING then
+    if r[START_BY] > 0 and r[ATTEMPT] == 0 and r[START_BY] <= now then
+      local at = r[START_BY]
+      finish(r, FAILED, at)
+      note(r, 'failed', at, '', 0, {string.format('not started within %gs', r[WITHIN] / SECOND), 0, at, '', 0, ''})
+    elseif r[IS_READY] == 0 and r[RUN_AT] <= now then
+      touch(r)
+    end
+  elseif r[STATE] == RUNNING then
+    local at = lease_end(r)
+    if at > now then return end
+    if r[CANCEL_AT] > 0 then
+      end_cancelled(r, at)
+    else
+      fail(r, 'worker lost: lease ended', 0, '', at, at)
+    end
+  end
+end
+
+-- handle is a member of READY: those of one time are in order of creation. struct.pack writes big-endian.
+local function handle(r) return struct.pack('>I8', r[CREATED]) .. ids[r] end
+
+-- remove deletes a record with all its traces.
+local function remove(r)
+  if is_removed[r] then return end
+  is_removed[r] = true
+  removed[#removed + 1] = r
+  queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] - 1
+  if r[STATE] == PENDING and r[KEY] ~= '' then keys[r[KEY]] = false end
+  local id = ids[r]
+  records[id], blobs[id] = false, false
+  changed[#changed + 1], is_over[id] = id, true
+end
+
+-- find returns the record of an id that was loaded, as of now; nil if there is none.
+local function find(id)
+  local r = record(id)
+  if not r then return nil end
+  settle(r)
+  if r[STATE] > RUNNING then
+    local over = kept_until(r[STATE], r[FINISHED], r[KEEP + r[STATE]])
+    if over and over <= now then
+      remove(r)
+      return nil
+    end
+  end
+  return r
+end
+
+-- after is the first time in a set that is still to come, or 0.
+local function after(set)
+  local head = redis.call('ZRANGE', set, '(' .. text(now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  return tonumber(head[2] or 0)
+end
+
+-- due_slice settles what a set holds up to now; true if there is more.
+local function due_slice(set)
+  local list = redis.call('ZRANGE', set, '-inf', now, 'BYSCORE', 'LIMIT', 0, SLICE)
+  load(list)
+  for _, id in ipairs(list) do
+    local r = record(id)
+    if r then
+      settle(r)
+    else
+      redis.call('ZREM', set, id)
+    end
+  end
+  local at = after(set)
+  if at > 0 then sooner(NEXT, at) end
+  return #list == SLICE
+end
+
+-- retire removes up to most records past their retention; true if there are more.
+local function retire(most)
+  if queue[RETIRE] == 0 or queue[RETIRE] > now then return false end
+  dirty = true
+  local list = redis.call('ZRANGE', DONE, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
+  load(list)
+  for _, id in ipairs(list) do
+    local r = record(id)
+    if r and r[STATE] > RUNNING then
+      remove(r)
+    else
+      redis.call('ZREM', DONE, id)
+    end
+  end
+  if #list == most then return true end
+  queue[RETIRE] = after(DONE)
+  return false
+end
+
+-- shorten answers a clock that fell back: no lease ends later than a new one would.
+local function shorten()
+  dirty = true
+  local list = redis.call('ZRANGE', RUN, now + MIN_LEASE, '+inf', 'BYSCORE')
+  load(list)
+  for _, id in ipairs(list) do
+    local r = record(id)
+    if r and r[UNTIL] > now + r[LEASE] then
+      r[UNTIL] = now + r[LEASE]
+      touch(r)
+    end
+  end
+end
+
+-- catch_up does the work of advance.
+local function catch_up(thorough)
+  if now < queue[NOW] then shorten() end
+  local behind = false
+  if queue[NEXT] > 0 and queue[NEXT] <= now then
+    dirty = true
+    queue[NEXT] = 0
+    behind = due_slice(DUE)
+    behind = due_slice(RUN) or behind
+    if behind then queue[NEXT] = now end
+  end
+  local more = retire(thorough and SLICE or RETIRED)
+  if PEEKS then return false end -- it would never get any nearer
+  return behind or thorough and more
+end
+
+-- erase deletes what remove has marked.
+local function erase()
+  local gone, ready = {}, {}
+  for i, r in ipairs(removed) do
+    local id = ids[r]
+    gone[i] = id
+    if r[IS_READY] == 1 then
+      ready[#ready + 1] = handle(r)
+      queue[READY_COUNT] = queue[READY_COUNT] - 1
+    end
+    for seq = math.max(1, r[SEQ] - KEPT + 1), r[FIRST] - 1 do forget[#forget + 1] = id .. '/' .. seq end
+    for n = math.max(1, r[FAILURES] - KEPT + 1), r[FAILURES] do forget[#forget + 1] = id .. '/f' .. n end
+    if r[HAS_DATA] == 1 then forget[#forget + 1] = id .. '/d' end
+  end
+  each('HDEL', RECORDS, gone)
+  each('HDEL', SPECS, gone)
+  each('ZREM', INDEX, gone)
+  each('ZREM', READY, ready)
+  each('ZREM', DUE, gone)
+  each('ZREM', DONE, gone)
+  each('HDEL', LOG, forget)
+  forget = {}
+end
+
+-- write stores what was touched, and puts each record where its state and times say it stands.
+local function write()
+  local hset, ready, unready, due, undue, run, unrun, done, undone, indexed = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+  for _, r in ipairs(touched) do
+    if not is_removed[r] then
+      local id, state, was = ids[r], r[STATE], stood[r]
+      local is_ready, is_due = 0, 0
+      if state == PENDING then
+        if r[RUN_AT] <= now then
+          is_ready = 1
+          ready[#ready + 1] = r[RUN_AT]
+          ready[#ready + 1] = handle(r)
+        else
+          is_due = r[RUN_AT]
+        end
+        local by = r[START_BY]
+        if by > 0 and r[ATTEMPT] == 0 and (is_due == 0 or by < is_due) then is_due = by end
+        if is_due > 0 then
+          due[#due + 1] = is_due
+          due[#due + 1] = id
+          sooner(NEXT, is_due)
+        end
+      elseif state == RUNNING then
+        local at = lease_end(r)
+        run[#run + 1] = at
+        run[#run + 1] = id
+        sooner(NEXT, at)
+      else
+        local at = kept_until(state, r[FINISHED], r[KEEP + state])
+        if at then
+          done[#done + 1] = at
+          done[#done + 1] = id
+          sooner(RETIRE, at)
+        end
+      end
+      if r[IS_READY] == 1 and is_ready == 0 then unready[#unready + 1] = handle(r) end
+      if r[IS_DUE] > 0 and is_due == 0 then undue[#undue + 1] = id end
+      if not was then
+        indexed[#indexed + 1] = r[CREATED]
+        indexed[#indexed + 1] = id
+      elseif was ~= state then
+        if was == RUNNING then
+          unrun[#unrun + 1] = id
+        elseif was > RUNNING then
+          undone[#undone + 1] = id
+        end
+      end
+      queue[READY_COUNT] = queue[READY_COUNT] + is_ready - r[IS_READY]
+      r[IS_READY], r[IS_DUE], r[HISTORY_SIZE] = is_ready, is_due, #r[HISTORY]
+      local blob = struct.pack(FORMAT, unpack(r, 1, HISTORY_SIZE)) .. r[HISTORY] .. string.char(WRITTEN)
+      blobs[id], stood[r] = blob, state
+      hset[#hset + 1] = id
+      hset[#hset + 1] = blob
+    end
+  end
+  each('HSET', RECORDS, hset)
+  each('ZADD', INDEX, indexed)
+  each('ZADD', READY, ready)
+  each('ZREM', READY, unready)
+  each('ZADD', DUE, due)
+  each('ZREM', DUE, undue)
+  each('ZADD', RUN, run)
+  each('ZREM', RUN, unrun)
+  each('ZADD', DONE, done)
+  each('ZREM', DONE, undone)
+end
+
+-- store writes the records that were changed, so that the sets can be read.
+local function store()
+  if #touched == 0 and #removed == 0 then return end
+  dirty = true
+  if #removed > 0 then erase() end
+  if #touched > 0 then write() end
+  each('HSET', LOG, log)
+  each('HDEL', LOG, forget)
+  local taken, free = {}, {}
+  for key, id in pairs(keys) do
+    if id then
+      taken[#taken + 1] = key
+      taken[#taken + 1] = id
+    else
+      free[#free + 1] = key
+    end
+  end
+  each('HSET', UNIQUE, taken)
+  each('HDEL', UNIQUE, free)
+  touched, is_touched, removed, log, forget, keys = {}, {}, {}, {}, {}, {}
+end
+
+made = {catch_up = catch_up, store = store, find = find}
