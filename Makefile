@@ -10,6 +10,8 @@ FUZZTIME   ?= 60s
 SEEDS      ?= 2000
 CHECKS     ?= 100
 STEPS      ?= 50
+# tests at a time in a package: more than processors, as they mostly wait
+PARALLEL   ?= $(shell echo $$((2 + $$(getconf _NPROCESSORS_ONLN))))
 LOADTIME   ?= 120
 SOAK       ?= 30m
 OUT        ?= bench/out
@@ -39,7 +41,7 @@ check:
 
 unit: deps
 	@rm -f $(SUMMARY)
-	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -race -count=1 -timeout 20m $(PKG)
+	RPW_CONFORMANCE_SUMMARY=$(SUMMARY) RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -race -count=1 -parallel $(PARALLEL) -timeout 20m $(PKG)
 	@set -e; for module in $(NESTED); do (cd $$module && $(GO) test -race -count=1 ./...); done
 	@cat $(SUMMARY) && rm -f $(SUMMARY)
 
@@ -57,7 +59,7 @@ flake: ## the concurrent packages COUNT times over, with the race detector
 	$(GO) test -race -count=$(COUNT) -timeout 60m ./driver/memory ./conformance ./actions ./workers ./logs
 
 mutants: ## promises broken one at a time, in the root, both drivers and the socket: the tests must notice (part of test)
-	$(GO) test -count=1 -timeout 20m ./conformance/mutants ./driver/redis/mutants ./socket/mutants
+	$(GO) test -count=1 -parallel $(PARALLEL) -timeout 20m ./conformance/mutants ./driver/redis/mutants ./socket/mutants
 
 model: deps ## CHECKS random sequences of about STEPS verbs on every driver, each beside a model (100 of 50 are part of test)
 	RAPID_CHECKS=$(CHECKS) RAPID_STEPS=$(STEPS) $(GO) test -count=1 -timeout 600m -run '^TestModel' ./driver/memory ./driver/redis ./socket

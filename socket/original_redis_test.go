@@ -82,6 +82,7 @@ func TestOriginalWrongKinds(t *testing.T) {
 
 // TestOriginalRangesAreThoseOfRedis compares getStreamValues with XRANGE.
 func TestOriginalRangesAreThoseOfRedis(t *testing.T) {
+	t.Parallel()
 	url, redis := originalRedis(t)
 	c := connectOriginal(t, url)
 	for _, id := range []string{"5-1", "5-2", "5-10", "6-0", "6-18446744073709551615", "7-0", "1795399404210-0", "1795399404210-3"} {
@@ -107,6 +108,7 @@ func TestOriginalRangesAreThoseOfRedis(t *testing.T) {
 
 // TestOriginalSurvivesAnOutage: listens go on after Redis was away, which ended the original's process (K5).
 func TestOriginalSurvivesAnOutage(t *testing.T) {
+	t.Parallel()
 	url, redis := originalRedis(t)
 	c := connectOriginal(t, url)
 	events := c.listen("st")

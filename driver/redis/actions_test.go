@@ -96,6 +96,7 @@ func TestActionsInAFullServer(t *testing.T) {
 
 // TestActionsCatchUpInSlices: however much time has brought about, no script does all of it, and the verb that asks sees it done.
 func TestActionsCatchUpInSlices(t *testing.T) {
+	t.Parallel()
 	s := testStore(t)
 	a := s.actions()
 	const n = 1200 // more than two slices

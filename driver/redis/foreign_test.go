@@ -105,6 +105,7 @@ func TestForeignLooksCostLittle(t *testing.T) {
 
 // TestLinkThatIsMute: a link that is up and hears nothing is made again.
 func TestLinkThatIsMute(t *testing.T) {
+	t.Parallel()
 	s := testStore(t)
 	w, err := s.waker.watch(t.Context(), "x")
 	require.NoError(t, err)

@@ -158,6 +158,7 @@ func (o observer) Notify(n rpw.Notice)                                      { o.
 // TestOpenTLS is B33.
 // TestOpenTLS protects E4, as the suites on one server and on a cluster, the tests of URLs, of permissions and of Sentinels do.
 func TestOpenTLS(t *testing.T) {
+	t.Parallel()
 	certs := redistest.NewCertificates(t)
 	server := redistest.StartTLS(t, certs.CA, certs.Cert, certs.Key)
 	_, port, err := net.SplitHostPort(server.Addr)

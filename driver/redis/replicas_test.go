@@ -44,6 +44,7 @@ func TestReplicatedWaits(t *testing.T) {
 
 // TestSentinelFailover is F20: after the master died, calls and wake-ups go on with the new one.
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
 	servers := redistest.StartReplicated(t, 1, 3)
 	h, err := rpw.Open(t.Context(), "redis+sentinel://"+strings.Join(servers.SentinelAddrs(), ",")+"/mymaster?durability=replicated")
 	require.NoError(t, err)

@@ -311,11 +311,13 @@ func open(t *testing.T, url string, opts ...rpw.Option) *rpw.Hub {
 
 // TestRoles: with the documented rules each role can do what it is for, and what it is not for is refused, with nothing done.
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	testRoles(t, "", func(rules []string) []string { return rules })
 }
 
 // TestRolesOfTheOriginalsLayout: so it is with the prefix "p" and the original's layout, with the rules changed as documented.
 func TestRolesOfTheOriginalsLayout(t *testing.T) {
+	t.Parallel()
 	names := strings.NewReplacer("&rpw:", "&p^", "{rpw:s:", "{p:", "{rpw:a", "{p^a", "{rpw:w", "{p^w", "rpw:s:", "p:", "rpw:c:", "p:", "rpw:", "p:")
 	testRoles(t, "?layout=original&prefix=p", func(rules []string) (changed []string) {
 		for _, rule := range rules {
@@ -358,6 +360,7 @@ func testRoles(t *testing.T, params string, change func(rules []string) []string
 
 // TestRolesAreNarrow: each rule of a role is needed for something that it can do.
 func TestRolesAreNarrow(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	able := func(rules []string) int {
 		server.CLI(t, "SCRIPT", "FLUSH") // else what is known is not sent
@@ -477,6 +480,7 @@ func TestObserverOfForeignStreams(t *testing.T) {
 
 // TestRolesElsewhere: the rules hold in a cluster, by Sentinels and with replicas, with what the documentation adds.
 func TestRolesElsewhere(t *testing.T) {
+	t.Parallel()
 	node := redistest.StartCluster(t, 1).Nodes[0]
 	servers := redistest.StartReplicated(t, 1, 1)
 	for _, role := range roleOrder {
@@ -509,6 +513,7 @@ func TestRolesAreTold(t *testing.T) {
 
 // TestWritingCommands: the driver knows which commands of its scripts write.
 func TestWritingCommands(t *testing.T) {
+	t.Parallel()
 	server := shared.Server(t)
 	for _, v := range (keyspace{}).verbs() {
 		for _, sc := range v.scripts {

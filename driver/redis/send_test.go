@@ -42,6 +42,7 @@ func TestContextIsHeardWhileDialling(t *testing.T) {
 // TestContextIsHeardByWhoNeedsAnotherLink is E1: also when a link is needed for the first time long after the others were made, and the server is
 // silent by then, a call ends with its context, and so do those that need the same link.
 func TestContextIsHeardByWhoNeedsAnotherLink(t *testing.T) {
+	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
 	address, err := url.Parse("redis://" + proxy.Addr + "?connections=64")
 	require.NoError(t, err)
