@@ -71,7 +71,7 @@ func (b board) zoo() []rpw.Action {
 	for _, queue := range []string{"img/a", "img/b", "mail"} {
 		b.finish(queue)
 		b.spoil(queue)
-		b.next(queue)
+		b.nextFor(queue, rpw.MaxLease)
 		b.finish(queue)
 	}
 	b.commanded(rpw.Cancel, refs[29])

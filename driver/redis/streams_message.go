@@ -73,13 +73,60 @@ func (w *waker) hear(to *topic, message string) bool {
 	if err == nil && c.end.Epoch == to.own.Epoch && c.end.Epoch != 0 && c.end.Count <= to.own.Count {
 		return false
 	}
-	to.newest, to.mine = newest, false
+	if c.message == "" && message != "" && to.flying > 0 {
+		if to.early == "" {
+			time.AfterFunc(earlyMost, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.hearEarly(to)
+			})
+		}
+		to.early = message
+		return false
+	}
+	to.newest, to.mine, to.early = newest, false, ""
 	if c.message == "" || err != nil {
 		w.forget(to)
 	} else {
 		w.keep(to, c)
 	}
 	return true
+}
+
+// earlyMost is how long a message waits for the answer to the publish that it may be of, which comes by another connection.
+const earlyMost = 5 * time.Millisecond
+
+// hearEarly takes in a message that has waited, unless an answer has told the same. The waker's mu is held.
+func (w *waker) hearEarly(to *topic) {
+	message, flying := to.early, to.flying
+	if to.early, to.flying = "", 0; message != "" && w.hear(to, message) {
+		w.wake(to)
+	}
+	to.flying = flying
+}
+
+// takeoff reports whether what this process is about to publish to a channel will probably follow the newest event that is known, as that was its own, too:
+// then its events are kept when the answer comes, after which it has to land.
+func (w *waker) takeoff(channel string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to := w.topics[channel]
+	if to == nil || !to.mine {
+		return false
+	}
+	to.flying++
+	return true
+}
+
+// land ends what takeoff began, with whatever answer.
+func (w *waker) land(channel string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to := w.topics[channel]; to != nil && to.flying > 0 {
+		if to.flying--; to.flying == 0 {
+			w.hearEarly(to)
+		}
+	}
 }
 
 // published keeps batches of this process, as far as they follow the newest event that is known, and wakes those who wait for them.
@@ -114,14 +161,6 @@ func (w *waker) published(channel string, batch *rpw.Batch, positions []rpw.Posi
 		w.keep(to, c)
 	}
 	w.wake(to)
-}
-
-// ahead reports whether what this process publishes to a channel will probably follow the newest event that is known: that was its own, too.
-func (w *waker) ahead(channel string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	to := w.topics[channel]
-	return to != nil && to.mine
 }
 
 // keep keeps a batch, as far as there is room. The waker's mu is held.

@@ -2,7 +2,10 @@ package redis
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -11,7 +14,7 @@ import (
 
 // carriedBatch is the message of a publish at a place.
 func carriedBatch(b *streamBus, begin, end rpw.Position, events ...rpw.NewEvent) string {
-	args := b.publishArgs([]rpw.Batch{{Stream: "s", Events: events}})
+	args, _ := b.publishArgs([]rpw.Batch{{Stream: "s", Events: events}})
 	args[0], args[1] = wire(end), wire(begin)
 	p := packed(nil).array(len(args))
 	for _, arg := range args {
@@ -83,13 +86,14 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	}
 	line := func(count uint64, text string) string { return at(count).String() + " t " + text + " " + text }
 
-	assert.False(t, w.ahead("c"))
+	assert.False(t, w.takeoff("c"))
 	first := batch("a", rpw.NewEvent{Type: "t", Data: []byte("b"), Header: map[string]string{"h": "b"}})
 	w.published("c", first, []rpw.Position{at(4), at(5)})
 	first.Events[0].Data[0] = 'x' // the caller's again
 	assert.Equal(t, wire(at(5)), <-waiting.c)
-	assert.True(t, w.ahead("c"))
+	assert.True(t, w.takeoff("c"))
 	w.published("c", batch("c"), []rpw.Position{at(6)})
+	w.land("c")
 	<-waiting.c
 	assert.Equal(t, []string{line(4, "a"), line(5, "b"), line(6, "c")}, texts(at(3), 9))
 	assert.Equal(t, []string{line(5, "b"), line(6, "c")}, texts(at(4), 9))
@@ -102,7 +106,7 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	assert.Len(t, texts(at(3), 9), 3)
 
 	assert.True(t, w.hear(to, wire(at(7))), "of another process")
-	assert.False(t, w.ahead("c"))
+	assert.False(t, w.takeoff("c"))
 	w.published("c", batch("i"), []rpw.Position{at(9)})
 	assert.Equal(t, wire(at(7)), to.newest, "what comes before it is not known yet")
 	w.published("c", batch("h"), []rpw.Position{{Epoch: 8, ID: at(8).ID, Count: 8}})
@@ -118,4 +122,59 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	assert.Zero(t, w.size)
 	w.published("c", batch("z"), []rpw.Position{at(8)})
 	assert.Empty(t, to.newest)
+}
+
+// TestAMessageMayComeBeforeTheAnswer: they come by two connections. Readers are not sent to the store for what this process itself has published, nor kept
+// from what others have.
+func TestAMessageMayComeBeforeTheAnswer(t *testing.T) {
+	at := func(count uint64) rpw.Position {
+		return rpw.Position{Epoch: 7, ID: rpw.ID{MS: 5, Seq: count}, Count: count}
+	}
+	batch := &rpw.Batch{Events: []rpw.NewEvent{{Type: "t"}}}
+	for name, c := range map[string]struct {
+		answered uint64 // 0: not at all
+		newest   uint64
+		kept     int
+	}{
+		"it is of this process":                 {4, 4, 1},
+		"it is of another, and came first":      {5, 4, 0},
+		"it is of another, and the call failed": {0, 4, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				waiting := &watch{c: make(chan string, 1)}
+				to := &topic{channel: "c", newest: wire(at(3)), own: at(3), mine: true, watches: []*watch{waiting}}
+				w := &waker{topics: map[string]*topic{"c": to}}
+				require.True(t, w.takeoff("c"))
+				w.deliver(rueidis.PubSubMessage{Channel: "c", Message: wire(at(4))})
+				require.Empty(t, waiting.c, "the answer is to come")
+				if c.answered > 0 {
+					w.published("c", batch, []rpw.Position{at(c.answered)})
+				}
+				w.land("c")
+				assert.Equal(t, wire(at(c.newest)), <-waiting.c)
+				_, batches := w.after("c", at(3))
+				assert.Len(t, eventsOf(batches, at(3), 9), c.kept)
+				time.Sleep(earlyMost)
+				synctest.Wait()
+				assert.Empty(t, waiting.c, "told once")
+			})
+		})
+	}
+	t.Run("the answer is late", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			waiting := &watch{c: make(chan string, 1)}
+			to := &topic{channel: "c", newest: wire(at(3)), own: at(3), mine: true, watches: []*watch{waiting}}
+			w := &waker{topics: map[string]*topic{"c": to}}
+			require.True(t, w.takeoff("c"))
+			w.deliver(rueidis.PubSubMessage{Channel: "c", Message: wire(at(4))})
+			began := time.Now()
+			assert.Equal(t, wire(at(4)), <-waiting.c)
+			assert.Equal(t, earlyMost, time.Since(began))
+			w.published("c", batch, []rpw.Position{at(4)})
+			w.land("c")
+			assert.Empty(t, waiting.c, "told once")
+			assert.Zero(t, to.flying)
+		})
+	})
 }

@@ -15,7 +15,9 @@ import (
 // Publish implements rpw.StreamBus: one script for each stream of the call.
 func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Published, error) {
 	if len(batches) == 1 && !b.keys.flat { // the usual call
-		m, err := b.exec(ctx, publishScript, b.keysOf(batches[0].Stream), b.publishArgs(batches))
+		args, landed := b.publishArgs(batches)
+		defer landed()
+		m, err := b.exec(ctx, publishScript, b.keysOf(batches[0].Stream), args)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +48,9 @@ func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Pub
 		for _, j := range of[stream] {
 			own = append(own, batches[j])
 		}
-		calls[i] = scriptCall{b.keysOf(stream), b.publishArgs(own)}
+		args, landed := b.publishArgs(own)
+		defer landed()
+		calls[i] = scriptCall{b.keysOf(stream), args}
 	}
 	for i, answer := range b.execAll(ctx, publishScript, calls) {
 		err := answer.err
@@ -86,19 +90,24 @@ const (
 	batchHead = 8
 )
 
-// publishArgs are the ARGV of the script for batches of one stream.
-func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
+// publishArgs are the ARGV of the script for batches of one stream; landed is to be called when it is over.
+func (b *streamBus) publishArgs(batches []rpw.Batch) (args []string, landed func()) {
 	n := callHead
 	for i := range batches {
 		n += batchHead + 3*len(batches[i].Events)
 	}
-	args := make([]string, 0, n)
+	args = make([]string, 0, n)
 	channel := b.keys.channel(streamChannel, batches[0].Stream)
-	args = append(args, b.begin(), channel, carries(batches, b.waker.ahead(channel)), strconv.Itoa(len(batches)))
+	own := b.waker.takeoff(channel)
+	args = append(args, b.begin(), channel, carries(batches, own), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}
-	return args
+	return args, func() {
+		if own {
+			b.waker.land(channel)
+		}
+	}
 }
 
 func appendBatch(args []string, batch *rpw.Batch) []string {
