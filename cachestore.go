@@ -21,6 +21,13 @@ type Cache interface {
 	Scan(ctx context.Context, req ScanRequest) (ScanPage, error)
 }
 
+// NearCache is what a Cache can be beside the contract: one that holds values in this process. A Hub asks it first, since
+// what takes no time needs none of what a call to a backend does. It goes without where an observer is to see each call.
+type NearCache interface {
+	// GetNear is a Get with MaxStale that asks no server; false: it would have to.
+	GetNear(req GetRequest) ([]Value, bool)
+}
+
 // How long a cache value lives, beside positive durations: whole milliseconds (a fraction is rounded up) up to MaxTTL.
 const (
 	NoTTL   time.Duration = -1 // until deleted

@@ -35,7 +35,21 @@ func (g guardedCache) Get(ctx context.Context, req GetRequest) ([]Value, error) 
 		}
 		req.Keys = inward
 	}
+	if values, ok := g.near(ctx, req); ok {
+		return values, nil
+	}
 	return invoke(ctx, c, g.h.parts.Cache, Cache.Get, req)
+}
+
+// near answers a Get from this process, if it allows that and a call would be let through.
+func (g guardedCache) near(ctx context.Context, req GetRequest) (values []Value, ok bool) {
+	if req.MaxStale == 0 || g.h.observer != nil || ctx == nil || ctx.Err() != nil || g.h.closed.Load() {
+		return nil, false
+	}
+	if near, is := g.h.parts.Cache.(NearCache); is {
+		return near.GetNear(req)
+	}
+	return nil, false
 }
 
 func (g guardedCache) Set(ctx context.Context, items []CacheSet) ([]error, error) {

@@ -373,3 +373,53 @@ func TestGuardBounds(t *testing.T) {
 	_, err = hub.Actions().Enqueue(ctx, []rpw.ActionSpec{{Ref: rpw.ActionRef{Queue: "q", ID: "1"}, Name: "n", Backoff: rpw.Backoff{Jitter: math.NaN()}}})
 	assert.ErrorIs(t, err, rpw.ErrInvalid)
 }
+
+// nearCache is a Cache that has the values of keys but one in this process.
+type nearCache struct{ fakeCache }
+
+func (*nearCache) GetNear(req rpw.GetRequest) ([]rpw.Value, bool) {
+	if req.Keys[0] == "ns:far" {
+		return nil, false
+	}
+	return []rpw.Value{{Found: true, Data: []byte("near")}}, true
+}
+
+// TestNearValuesNeedNoCall: a Hub asks what holds values in this process first, where that is allowed and nobody watches.
+func TestNearValuesNeedNoCall(t *testing.T) {
+	get := func(ctx context.Context, hub *rpw.Hub, key string, maxStale time.Duration) (string, error) {
+		values, err := hub.Cache().Get(ctx, rpw.GetRequest{Keys: []string{key}, MaxStale: maxStale})
+		if err != nil {
+			return "", err
+		}
+		return string(values[0].Data), nil
+	}
+	far := map[string][]byte{"ns:k": []byte("far"), "ns:far": []byte("far")}
+	hub := newHub(t, rpw.Parts{Cache: &nearCache{fakeCache{values: far}}}, rpw.WithNamespace("ns"))
+	for _, c := range []struct {
+		key      string
+		maxStale time.Duration
+		want     string
+	}{{"k", time.Second, "near"}, {"far", time.Second, "far"}, {"k", 0, "far"}} {
+		got, err := get(t.Context(), hub, c.key, c.maxStale)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, got, "%s, %v", c.key, c.maxStale)
+	}
+	_, err := get(t.Context(), hub, "", time.Second)
+	require.ErrorIs(t, err, rpw.ErrInvalid)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = get(ended, hub, "k", time.Second)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = get(nil, hub, "k", time.Second)
+	require.ErrorIs(t, err, rpw.ErrInvalid)
+	require.NoError(t, hub.Close())
+	_, err = get(t.Context(), hub, "k", time.Second)
+	require.ErrorIs(t, err, rpw.ErrClosed)
+
+	var log []string
+	watched := newHub(t, rpw.Parts{Cache: &nearCache{fakeCache{values: far}}}, rpw.WithNamespace("ns"), rpw.WithObserver(observer{"a", &log}))
+	got, err := get(t.Context(), watched, "k", time.Second)
+	require.NoError(t, err)
+	assert.Equal(t, "far", got)
+	assert.Equal(t, []string{"a begin get", "a end get "}, log)
+}

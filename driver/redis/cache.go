@@ -21,10 +21,21 @@ var (
 // cache implements rpw.Cache: one string for each key.
 type cache struct{ *store }
 
-var _ rpw.Cache = cache{}
+var (
+	_ rpw.Cache     = cache{}
+	_ rpw.NearCache = cache{}
+)
 
 // readTogether is how many values one script reads: few enough not to hold up the server.
 const readTogether = 100
+
+// GetNear implements rpw.NearCache.
+func (c cache) GetNear(req rpw.GetRequest) ([]rpw.Value, bool) {
+	if c.near == nil {
+		return nil, false
+	}
+	return c.near.hits(req.Keys, req.MaxStale)
+}
 
 // Get implements rpw.Cache.
 func (c cache) Get(ctx context.Context, req rpw.GetRequest) ([]rpw.Value, error) {

@@ -97,7 +97,7 @@ func classifyReply(text string) error {
 	case strings.HasPrefix(text, "unknown command"), strings.HasPrefix(text, "unknown subcommand"):
 		return rpw.Errorf(errors.ErrUnsupported, "the server says: %s", text)
 	case strings.HasPrefix(text, "max number of clients"),
-		strings.HasPrefix(text, "Script attempted to access a non local key"): // its slot moves: see lua/stream_lib.lua
+		strings.HasPrefix(text, "Script attempted to access a non local key"): // its slot moves: see lua/stream_core.lua
 		return rpw.Errorf(rpw.ErrUnavailable, "the server says: %s", text)
 	case strings.HasPrefix(text, "DB index"), strings.HasPrefix(text, "invalid DB"), strings.HasPrefix(text, "No such master"):
 		return rpw.Errorf(rpw.ErrInvalid, "the server says: %s", text)

@@ -15,12 +15,13 @@ import (
 
 // The scripts about groups.
 var (
-	ensureScript     = newScript("group_ensure.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua", "groupinfo_lib.lua")
-	groupsScript     = newReader("group_list.lua", "stream_lib.lua", "group_lib.lua", "groupinfo_lib.lua")
-	pendingScript    = newScript("group_pending.lua", "stream_lib.lua", "group_lib.lua")
-	fetchScript      = newScript("group_fetch.lua", "stream_lib.lua", "group_lib.lua")
-	settleScript     = newScript("group_settle.lua", "stream_lib.lua", "group_lib.lua")
-	administerScript = newScript("group_administer.lua", "stream_lib.lua", "group_lib.lua", "locate_lib.lua")
+	groupLibs        = []string{"stream_core.lua", "group_core.lua", "stream_lib.lua", "group_lib.lua"}
+	ensureScript     = newScript("group_ensure.lua", append(groupLibs, "locate_lib.lua", "groupinfo_lib.lua")...)
+	groupsScript     = newReader("group_list.lua", append(groupLibs, "groupinfo_lib.lua")...)
+	pendingScript    = newScript("group_pending.lua", groupLibs...)
+	fetchScript      = newScript("group_fetch.lua", "stream_core.lua", "group_core.lua", "fetch_quick.lua", "stream_lib.lua", "group_lib.lua")
+	settleScript     = newScript("group_settle.lua", "stream_core.lua", "group_core.lua", "settle_quick.lua", "stream_lib.lua", "group_lib.lua")
+	administerScript = newScript("group_administer.lua", append(groupLibs, "locate_lib.lua")...)
 )
 
 // keysWithDead are the KEYS of scripts that may move events to the group's dead-letter stream, and that stream's channel. A

@@ -55,6 +55,18 @@ func (n *near) close(ctx context.Context) error {
 	return ended(ctx, &n.tasks)
 }
 
+// hits gives the values of cache keys that are all here, not older than maxStale.
+func (n *near) hits(keys []string, maxStale time.Duration) (values []rpw.Value, all bool) {
+	values = make([]rpw.Value, len(keys))
+	now := time.Now()
+	for i, key := range keys {
+		if !n.node(key).find(key, now, maxStale, &values[i]) {
+			return nil, false
+		}
+	}
+	return values, true
+}
+
 // get reads the values of cache keys: from here what is not older than maxStale, the rest from the server.
 func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) ([]rpw.Value, error) {
 	values := make([]rpw.Value, len(keys))
@@ -69,9 +81,6 @@ func (n *near) get(ctx context.Context, keys []string, maxStale time.Duration) (
 			missing = make(map[*nearNode][]int)
 		}
 		missing[node] = append(missing[node], i)
-	}
-	if missing == nil { // as nearly always
-		return values, nil
 	}
 	for node, places := range missing {
 		asked := make([]string, len(places))

@@ -13,7 +13,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// streamBus implements rpw.StreamBus. What has to be atomic is one script; see the heads of lua/stream_lib.lua and lua/group_lib.lua for
+// streamBus implements rpw.StreamBus. What has to be atomic is one script; see the heads of lua/stream_core.lua and lua/group_core.lua for
 // what is stored.
 type streamBus struct {
 	*store
@@ -35,13 +35,14 @@ func (s *store) streams() rpw.StreamBus {
 
 // The scripts about streams. Trimming rescues what groups hold, so those that trim have the groups' functions, too.
 var (
-	publishScript      = newScript("stream_publish.lua", "stream_quick.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	resumeScript       = newReader("stream_resume.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	locateScript       = newReader("stream_locate.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua", "locate_lib.lua")
-	infoScript         = newReader("stream_info.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	trimScript         = newScript("stream_trim.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	deleteEventsScript = newScript("stream_delete_events.lua", "stream_lib.lua", "lazy_begin.lua", "group_lib.lua", "lazy_end.lua")
-	deleteStreamScript = newScript("stream_delete.lua", "stream_lib.lua")
+	streamLibs         = []string{"stream_core.lua", "stream_lib.lua", "lazy_begin.lua", "group_core.lua", "group_lib.lua", "lazy_end.lua"}
+	publishScript      = newScript("stream_publish.lua", append([]string{"publish_quick.lua"}, streamLibs...)...)
+	resumeScript       = newReader("stream_resume.lua", streamLibs...)
+	locateScript       = newReader("stream_locate.lua", append(streamLibs, "locate_lib.lua")...)
+	infoScript         = newReader("stream_info.lua", streamLibs...)
+	trimScript         = newScript("stream_trim.lua", streamLibs...)
+	deleteEventsScript = newScript("stream_delete_events.lua", streamLibs...)
+	deleteStreamScript = newScript("stream_delete.lua", "stream_core.lua")
 )
 
 // streamKeys are the KEYS of all scripts about a stream: itself and its meta hash.

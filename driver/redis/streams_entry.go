@@ -10,7 +10,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// metaField is the name of the second field of an entry. Its value is what lua/stream_lib.lua says.
+// metaField is the name of the second field of an entry. Its value is what lua/stream_core.lua says.
 const metaField = "rpw"
 
 // bytesOf and stringOf are conversions without a copy, of what nobody writes to.

@@ -130,7 +130,7 @@ func sentinel(t testing.TB, most time.Duration) *backend {
 	b.add([]load.Fault{
 		leave("master killed", (*redistest.Server).Kill, func(s *redistest.Server) { s.Restart(t) }),
 		leave("master frozen", (*redistest.Server).Freeze, (*redistest.Server).Thaw),
-		leave("failover asked for", func(*redistest.Server) { r.Sentinels[0].CLI(t, "SENTINEL", "FAILOVER", "mymaster") }, func(*redistest.Server) {}),
+		leave("failover asked for", func(*redistest.Server) { r.Failover(t) }, func(*redistest.Server) {}),
 		{Kind: "replica killed", Do: func(random *rand.Rand) {
 			s := replica(random)
 			s.Kill()

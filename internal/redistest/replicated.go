@@ -94,6 +94,15 @@ func (r *Replicated) AwaitMaster(t testing.TB, old *Server) {
 	waitFor(t, "the Sentinels name no other master", func() bool { named := r.Named(); return named != nil && named != old })
 }
 
+// Failover asks the Sentinels to make another server the master, until one begins to or they are at it by themselves.
+func (r *Replicated) Failover(t testing.TB) {
+	t.Helper()
+	waitFor(t, "no Sentinel begins a failover", func() bool {
+		_, err := r.Sentinels[0].cli("SENTINEL", "FAILOVER", "mymaster")
+		return err == nil || strings.Contains(err.Error(), "INPROG")
+	})
+}
+
 // AwaitReplicas waits until all servers but the master that is named are its replicas, and connected.
 func (r *Replicated) AwaitReplicas(t testing.TB) {
 	t.Helper()

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- group_administer: one command on a group, or several that remove consumers of it.
--- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_lib names, and l:<lane>
+-- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_core names, and l:<lane>
 -- ARGV  1 how a history begins, see open  2 the group  3 lane ("": none)  4 its seq  5 which command of the lane's call  6 the channel of the group
 --       7 redrive, reset, delete or remove; then
 --       redrive: how many  ids (none: the oldest)    reset: a place, or a kind for locate  the value of the kind    remove: consumers

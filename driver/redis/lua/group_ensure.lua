@@ -1,6 +1,6 @@
 #!lua
 -- group_ensure: creates a group, or confirms that it has these settings.
--- KEYS  1 the stream  2 its m; beside it groups and what group_lib names
+-- KEYS  1 the stream  2 its m; beside it groups and what group_core names
 -- ARGV  1 how a history begins, see open  2 the group  3 lease (ms)  4 deliveries (-1: no bound)  5 dead letters kept (events)  6 and how long (ms)
 --       7 "1": take these settings  8 where it begins, as its creator said it  9 that place, or a kind for locate  10 the value of the kind
 -- Answers what groupinfo_lib says.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- group_fetch: leases events to a consumer: what is due again, then what is new.
--- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_lib names, and l:<lane>
+-- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: "") ; beside them what group_core names, and l:<lane>
 -- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
 --       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15 how many events had been removed,
@@ -9,11 +9,6 @@
 -- Answers {"none", ms until something is due ("": nothing)}, {"over"}, which ends the wait of a repeat whose answer holds nothing any more,
 -- {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms), epoch, count before the first new event, entries ("": those
 -- that the caller has read), attempts, the place of the group}.
-local tag = string.sub(KEYS[2], 1, -2)
-local g = load(tag, ARGV[2])
-if not g then fail('not_found', NO_GROUP) end
-local keys, consumer, room = g.keys, ARGV[3], tonumber(ARGV[5])
-local now, us = clock()
 local MOST = 8388608 -- bytes of an answer
 
 local function attempts(lot)
@@ -36,27 +31,10 @@ local function again(answer)
   return {'lot', rest, g.inc, text(lot.u), g.epoch, text(0), entries, attempts(lot), at(g.epoch, g.id, g.count)}
 end
 
-local lane = ARGV[8] ~= '' and tag .. 'l:' .. ARGV[8]
-if lane then
-  local answer = recall(lane, g.inc, ARGV[9])
-  if answer then return again(answer) end
-end
+if recalled then return again(recalled) end
 
--- A caller who has read what follows has seen the stream, so it is looked at only if something is amiss.
-local st
-local function look()
-  if not st then
-    st = open(KEYS[1], tag, ARGV[1])
-    retain(st, -1, st.age)
-  end
-  return st
-end
-
-local epoch, removed, age = unpack(call('HMGET', KEYS[2], 'e', 'r', 'ka'))
-local ahead = epoch == g.epoch and ARGV[12] == at(g.epoch, g.id, g.count)
-if ahead and age ~= '0' then removed = text(look().removed) end
-ahead = ahead and removed == ARGV[15]
-if not ahead then look() end
+local st = open(KEYS[1], tag, ARGV[1])
+retain(st, -1, st.age)
 
 local function told(gap)
   if lane then remember(lane, g.inc, ARGV[9], 'gap ' .. pack(gap)) end
@@ -64,11 +42,10 @@ local function told(gap)
 end
 
 if ARGV[4] ~= '0' and ARGV[4] ~= g.inc then
-  return told({'gap', 'reset', '0', '0 0-0 0', at(g.epoch, g.id, g.count), oldest(look())})
+  return told({'gap', 'reset', '0', '0 0-0 0', at(g.epoch, g.id, g.count), oldest(st)})
 end
 
 -- The consumer is one of the group from now on; those that have been away for an hour, and hold nothing, are not.
-local seen, gap = unpack(call('HMGET', keys.members, 's:' .. consumer, 'g:' .. consumer))
 if not seen or now - seen > 1000 then
   call('HSET', keys.members, 's:' .. consumer, text(now))
   if call('SET', tag .. 'swept:' .. g.name, '1', 'NX', 'PX', 60000) then
@@ -84,13 +61,13 @@ end
 
 -- Is history missing after the cursor? An average event tells how many to read at once.
 local step = g.size > 0 and math.max(1, math.floor(MOST / g.size)) or 16
-local asked = ahead and 1 or math.min(room, step) + 1
+local asked = math.min(room, step) + 1
 local page = call('XRANGE', KEYS[1], g.id, '+', 'COUNT', asked)
 local next = 1 -- of page
-if (ahead or g.epoch == st.epoch) and page[1] and page[1][1] == g.id then
+if g.epoch == st.epoch and page[1] and page[1][1] == g.id then
   next = 2
 else
-  local kind, missed = resume(look(), g.epoch, g.id, g.count, page)
+  local kind, missed = resume(st, g.epoch, g.id, g.count, page)
   if kind then
     local from = oldest(st)
     leaveword(g, kind, missed, at(g.epoch, g.id, g.count), from, from)
@@ -105,7 +82,7 @@ end
 -- lost is told of events that were delivered before, and that others have removed from the stream.
 local function lost(n)
   local here = at(g.epoch, g.id, g.count)
-  leaveword(g, 'trimmed', n, here, here, oldest(look()))
+  leaveword(g, 'trimmed', n, here, here, oldest(st))
 end
 
 if gap then
@@ -155,16 +132,12 @@ local function promote(member)
   keeplot(g, member, lot, now)
 end
 
-local first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
 while first[2] and tonumber(first[2]) <= now do
   for _, member in ipairs(call('ZRANGEBYSCORE', keys.due, '-inf', text(now), 'LIMIT', 0, 100)) do promote(member) end
   first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
 end
 
-g.base = math.max(g.base + 1, us)
-local base = text(g.base)
-local ends = now + (ARGV[6] ~= '' and tonumber(ARGV[6]) or g.lease)
-local lot = {c = consumer, u = ends, d = now, i = {}, z = 0, k = 0, m = {}}
+local lot = begin({})
 local entries, size = {}, 0
 
 local function fits(entry)
@@ -204,7 +177,7 @@ while not full and lot.k < room do
       call('ZREM', keys.ready, member)
       owe(g, record.h, record.q, -1)
       lease(entry)
-      record.n, record.h, record.q, record.b = record.n + 1, consumer, nil, base
+      record.n, record.h, record.q, record.b = record.n + 1, consumer, nil, text(g.base)
       lot.a = lot.a or {}
       lot.a[lot.k] = record.n
       call('HSET', keys.waits, id, pack(record))
@@ -215,12 +188,6 @@ if missing > 0 then lost(missing) end
 
 -- New events. Of those ahead of the cursor some may be pending: what was redriven after the group had been set back.
 local counted, cursor, fresh, passed = g.count, nil, 0, 0
-ahead = ahead and next == 2 and lot.k == 0 and (not g.held or g.held == '' or before(g.held, ARGV[17]))
-if ahead then
-  lot.i, lot.k = ARGV[19], tonumber(ARGV[16])
-  size, fresh, cursor, full = tonumber(ARGV[13]), lot.k, {ARGV[18]}, true
-  if g.n == 0 or not g.low or g.low == '' then call('HSET', keys.state, 'low', ARGV[17]) end
-end
 while not full and lot.k < room do
   local entry = page[next]
   if not entry then
@@ -242,25 +209,11 @@ while not full and lot.k < room do
   passed = passed + 1
   next = next + 1
 end
-if ahead then
-  g.id, g.count = cursor[1], tonumber(ARGV[14])
-elseif cursor then
-  g.epoch, g.id, g.count = look().epoch, cursor[1], countof(cursor) or g.count + passed
-end
+if cursor then g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed end
 lastrites(g, dead)
-if gone > 0 or lot.k > 0 or cursor then
-  g.n = g.n - gone + fresh
-  owe(g, consumer, false, lot.k)
-  payoff(g)
-  call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count), 'n', text(g.n), 'dn', text(g.done))
-end
+if gone > 0 or lot.k > 0 or cursor then moves(fresh - gone, lot.k) end
 if lot.k == 0 then
   if lane and ARGV[7] == '1' then remember(lane, g.inc, ARGV[9], 'none') end
   return {'none', first[2] and text(first[2] - now) or ''}
 end
-call('HSET', keys.state, 'base', base, 'size', text(math.ceil(size / lot.k)))
-lot.z = lot.k
-call('HSET', keys.lots, base, flat(lot))
-call('ZADD', keys.due, text(ends), base)
-if lane then remember(lane, g.inc, ARGV[9], 'lot ' .. base) end
-return {'lot', base, g.inc, text(ends), g.epoch, text(counted), ahead and '' or entries, attempts(lot), at(g.epoch, g.id, g.count)}
+return grant(lot, size, counted, entries, attempts(lot))

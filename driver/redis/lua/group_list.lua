@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- group_list: describes the groups of a stream.
--- KEYS  1 the stream  2 its m; beside it groups and what group_lib names
+-- KEYS  1 the stream  2 its m; beside it groups and what group_core names
 -- ARGV  1 how a history begins, see open
 -- Answers what groupinfo_lib says, of each.
 local tag = string.sub(KEYS[2], 1, -2)

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- group_pending: lists what a group has delivered and not settled.
--- KEYS  1 the stream  2 its m; beside it what group_lib names
+-- KEYS  1 the stream  2 its m; beside it what group_core names
 -- ARGV  1 the group  2 the consumer ("": all)  3 the id after which to begin  4 how many
 -- Answers {"1" if there is more, then for each event: id, consumer, attempt, "1" if leased, until (ms), reason}.
 local g = load(string.sub(KEYS[2], 1, -2), ARGV[1])

@@ -1,25 +1,13 @@
 #!lua flags=allow-oom
 -- group_settle: applies verdicts, each fenced by its receipt.
--- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_lib names, and l:<lane>
+-- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_core names, and l:<lane>
 -- ARGV  1 how a history begins, see open  2 the group  3 lane ("": none)  4 its seq  5 the channel of the dead-letter stream  6 the channel of the
 --       group; then runs of receipts of one lot, with places that follow one another, that get one verdict:
 --       verdict (a ack, n nack, e extend, r reject, l release)  incarnation  base  delay (ms)  reason  how many  the first place  ids, with spaces
 --       between them
 -- Answers a letter for each: k done, now or before; o settled with another verdict before; x the lease is lost; d no dead letters here.
-local tag = string.sub(KEYS[2], 1, -2)
-local g = load(tag, ARGV[2])
-if not g then fail('not_found', NO_GROUP) end
-local lane = ARGV[3] ~= '' and tag .. 'l:' .. ARGV[3]
-if lane then
-  local answer = recall(lane, g.inc, ARGV[4])
-  if answer then return answer end
-end
-local keys = g.keys
-local now = clock()
 local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[5]}
 local hasdead = dead.main and dead.main ~= ''
-local haskept = call('EXISTS', keys.kept) == 1
-local gone = 0
 local wake -- in ms: the soonest that something given back is due
 
 local function giveback(id, record, delay)
@@ -79,17 +67,13 @@ end
 
 -- ackall acknowledges a run of events that were delivered once and that no one has settled. Otherwise it does nothing and returns false.
 local function ackall(lot, first, n, ids)
-  if lot.a or haskept then return false end
-  if first == 1 and n == lot.z and n == lot.k and ids == lot.i then -- a whole lot, as it was stored
-    lot.m = 'a'
-  else
-    spread(lot)
-    if first + n - 1 > lot.z or table.concat(lot.i, ' ', first, first + n - 1) ~= ids then return false end
-    for j = first, first + n - 1 do
-      if lot.m[j] then return false end
-    end
-    for j = first, first + n - 1 do lot.m[j] = 'a' end
+  if acklot(lot, first, n, ids) then return true end
+  spread(lot)
+  if lot.a or haskept or first + n - 1 > lot.z or table.concat(lot.i, ' ', first, first + n - 1) ~= ids then return false end
+  for j = first, first + n - 1 do
+    if lot.m[j] then return false end
   end
+  for j = first, first + n - 1 do lot.m[j] = 'a' end
   lot.k = lot.k - n
   owe(g, lot.c, lot.q, -n)
   gone = gone + n
@@ -136,7 +120,6 @@ while ARGV[arg] do
     end
   end
 end
-answer = table.concat(answer)
 
 for base, lot in pairs(lots) do
   if lot then
@@ -145,8 +128,6 @@ for base, lot in pairs(lots) do
   end
 end
 lastrites(g, dead)
-payoff(g)
-call('HSET', keys.state, 'n', text(g.n - gone), 'dn', text(g.done))
-if lane then remember(lane, g.inc, ARGV[4], answer) end
+local all = finish(table.concat(answer))
 if wake then call('PUBLISH', ARGV[6], text(wake)) end
-return answer
+return all

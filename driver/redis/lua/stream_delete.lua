@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- stream_delete: removes a stream with its groups and dead letters. What expires by itself (p:, k:, l:) belongs to an epoch and is
 -- worth nothing without it.
--- KEYS  1 the stream  2 its m; beside it groups, dead and what group_lib names
+-- KEYS  1 the stream  2 its m; beside it groups, dead and what group_core names
 -- ARGV  1 the channel of the stream
 settled()
 local function drop(main, tag)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- stream_delete_events: removes single events. Groups keep those that they have delivered.
--- KEYS  1 the stream  2 its m; beside it what group_lib names
+-- KEYS  1 the stream  2 its m; beside it what group_core names
 -- ARGV  1 how a history begins, see open  2 the channel, where it is told that what messages have carried is out of date  3... ids
 -- Answers how many were there.
 if call('EXISTS', KEYS[1]) == 0 then return 0 end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- stream_info: describes a stream.
--- KEYS  1 the stream  2 its m; beside it groups, and what trimming needs, see group_lib
+-- KEYS  1 the stream  2 its m; beside it groups, and what trimming needs, see group_core
 -- ARGV  1 how a history begins, see open
 -- Answers {events, added, first, last, groups, keep (events), keep (ms)}, or nothing if the stream does not exist.
 local tag = string.sub(KEYS[2], 1, -2)

@@ -1,6 +1,6 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
--- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_lib names
+-- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_core names
 -- ARGV  1 how a history begins, see open  2 the channel  3 whether the message carries the events, so that readers need not read them: if at least so
 --       many have heard the one before ("": never)  4 the number of batches; for each of them
 --       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- stream_trim: removes the oldest events.
--- KEYS  1 the stream  2 its m; beside it what group_lib names
+-- KEYS  1 the stream  2 its m; beside it what group_core names
 -- ARGV  1 how a history begins, see open  2 how many events stay ("": all)  3 how old they may be (ms; "": any age)  4 the channel,
 --       where it is told that what messages have carried is out of date
 -- Answers how many went.

@@ -1,10 +1,10 @@
--- stream_quick: the usual publish: one batch of plain events, without expectation, to a stream that ends where rpw's newest publish has left it. What m
+-- publish_quick: the usual publish: one batch of plain events, without expectation, to a stream that ends where rpw's newest publish has left it. What m
 -- says of it and two short looks are enough then. It stands before all functions, since to make them costs as much as the rest; what it does not
 -- do is left to stream_publish, which says what KEYS and ARGV are.
 if ARGV[4] == '1' and ARGV[12] == '1' and ARGV[10] == '' then
   local call, ARGV = redis.call, ARGV
   local stream, meta, producer, seq, n = KEYS[1], KEYS[2], ARGV[5], ARGV[6], tonumber(ARGV[11])
-  call('EXISTS', meta .. '-', meta .. '+') -- see settled in stream_lib
+  call('EXISTS', meta .. '-', meta .. '+') -- see settled in stream_core
   local m = call('HMGET', meta, 'e', 'r', 'ke', 'ka', 'n')
   local epoch, keep, age = m[1], m[3], m[4]
   local added, last, heard, known, by = string.match(m[5] or '', '^(%d+) (%d+%-%d+) (%d+) (%d*) (.*)$')
