@@ -159,74 +159,48 @@ func wakeCases() []testCase {
 				_, err := await(e, left)
 				require.ErrorIs(e, err, context.Canceled)
 				e.soon(began)
-				const n = 20
-				var leave [n]context.CancelFunc
-				var leaving [n]<-chan answer[[]rpw.Claimed]
-				wait := func(i int) {
-					var ctx context.Context
-					ctx, leave[i] = context.WithCancel(e.Context())
-					leaving[i] = claim(ctx, fmt.Sprint("race", i))
-				}
-				for i := range n / 2 {
-					wait(i)
-				}
-				e.idle()
-				var lost []string
-				for i := range n { // leaving and arriving meet in every order
-					if i >= n/2 {
-						wait(i)
+				for i := range 20 { // leaving and arriving meet in every order
+					id := fmt.Sprint(i)
+					ctx, cancel := context.WithCancel(e.Context())
+					left := claim(ctx, "race")
+					if i%2 == 0 {
+						e.idle()
 					}
-					queue := fmt.Sprint("race", i)
 					var wg sync.WaitGroup
-					wg.Go(leave[i])
-					other.add(job(queue, "1"))
-					claimed, err := await(e, leaving[i])
+					wg.Go(cancel)
+					other.add(job("race", id))
+					claimed, err := await(e, left)
 					wg.Wait()
 					if err != nil {
 						require.ErrorIs(e, err, context.Canceled)
-						lost = append(lost, queue)
-						continue
+						claimed = []rpw.Claimed{other.next("race")} // at the latest when the lease that nobody got ends
 					}
-					require.Equal(e, []string{"1"}, claimedIDs(claimed))
+					require.Equal(e, []string{id}, claimedIDs(claimed))
 					other.moved(claimed[0].Lease, rpw.Move{Kind: rpw.Complete})
-				}
-				for _, queue := range lost { // at the latest when the lease that nobody got ends
-					require.Equal(e, "1", other.next(queue).Ref.ID)
 				}
 			}},
 		{"Actions/Wake/WhoLeavesPassesTheCallOn", []string{"A6", "E1"},
 			"When the context of a waiting claim ends just as work arrives, another waiting claim gets that work at once.", func(e *env) {
 				b, other := e.board(), e.boardOf(e.peer())
-				const n = 20
-				var leave [n]context.CancelFunc
-				var leaving, staying [n]<-chan answer[[]rpw.Claimed]
-				for i := range n {
-					var ctx context.Context
-					ctx, leave[i] = context.WithCancel(e.Context())
-					leaving[i] = start(func() ([]rpw.Claimed, error) {
-						return b.Claim(ctx, rpw.ClaimRequest{Queues: []string{fmt.Sprint(i)}, Worker: "w", Wait: rpw.Forever})
+				for i := range 20 {
+					ctx, cancel := context.WithCancel(e.Context())
+					leaving := start(func() ([]rpw.Claimed, error) {
+						return b.Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever})
 					})
-				}
-				e.idle()
-				for i := range n {
-					staying[i] = start(func() ([]rpw.Claimed, error) {
-						return other.await(rpw.ClaimRequest{Queues: []string{fmt.Sprint(i)}, Worker: "worker"}, 2*e.patience())
-					})
-				}
-				e.idle()
-				for i := range n {
-					queue := fmt.Sprint(i)
-					leave[i]()
-					b.add(job(queue, "1"))
+					e.idle()
+					staying := other.claim(rpw.ClaimRequest{Queues: []string{"q"}})
+					e.idle()
+					cancel()
+					b.add(job("q", fmt.Sprint(i)))
 					began := time.Now()
-					left, err := await(e, leaving[i])
+					left, err := await(e, leaving)
 					if err != nil {
 						require.ErrorIs(e, err, context.Canceled)
 					} else { // it was quicker than its end
 						require.Len(e, left, 1)
-						b.add(job(queue, "2"))
+						b.add(job("q", fmt.Sprint(i, "again")))
 					}
-					got, err := await(e, staying[i])
+					got, err := await(e, staying)
 					require.NoError(e, err)
 					require.Len(e, got, 1)
 					e.soon(began)
