@@ -27,6 +27,9 @@ type Parts struct {
 	Cache   Cache
 	Logs    LogSink
 	Actions ActionStore
+	// Local says that the backend is in this process: a call that does not wait takes no time worth bounding, so the Hub does not
+	// look at the clock for it.
+	Local bool
 
 	// Health asks the backend for a sign of life; nil means it is always well.
 	Health func(ctx context.Context) error

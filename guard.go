@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// opTimeout is how long a call takes with its repeats, when ctx gives it more and the driver ends its first try in that time; of a call that waits, how
-// long it is repeated from its first failure on. It is also how long a call takes at most while the backend is silent.
+// opTimeout is how long a call takes with its repeats, when ctx gives it more and the driver ends its first try in that time; of a call that waits, and of one to a
+// backend in this process, how long it is repeated from its first failure on. It is also how long a call takes at most while the backend is silent.
 const opTimeout = 5 * time.Second
 
 // Back-off between repeats of a call: full jitter, doubled from the base up to the cap.
@@ -125,8 +125,8 @@ func (c call) do(ctx context.Context, verb func(context.Context) error) error {
 // passage is a call that was let through.
 type passage struct {
 	call
-	start   time.Duration // since the Hub began; only of a call that does not wait, or for an observer
-	since   time.Duration // opTimeout counts from here: the start, or the first failure of a call that waits; negative: not yet
+	start   time.Duration // since the Hub began; only of a call that is timed, or for an observer
+	since   time.Duration // opTimeout counts from here: the start of a call that is timed, the first failure of others; negative: not yet
 	release func()        // of what a wait holds; nil if the call does not wait
 }
 
@@ -146,12 +146,13 @@ func (p *passage) begin(ctx context.Context, supported bool) (context.Context, e
 	if p.waits { // a closing Hub ends waits
 		waiting, cancel := context.WithCancelCause(ctx)
 		stop := context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })
-		ctx, p.release, p.since = waiting, func() { stop(); cancel(nil) }, -1
+		ctx, p.release = waiting, func() { stop(); cancel(nil) }
 	}
-	if !p.waits || h.observer != nil {
+	timed := !p.waits && !h.parts.Local
+	if timed || h.observer != nil {
 		p.start = h.age()
 	}
-	if !p.waits {
+	if p.since = -1; timed {
 		p.since = p.start
 	}
 	if h.observer != nil {

@@ -78,30 +78,34 @@ func TestRetryRule(t *testing.T) {
 
 // TestRetryIsBounded: a call gives up after 5 s, with the last error; ctx ends it sooner.
 func TestRetryIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(context.Context, string) error {
-			calls++
-			return rpw.ErrUnavailable
-		}}})
-		start := time.Now()
-		_, _, err := rpw.Get[int](t.Context(), hub, "k")
-		require.ErrorIs(t, err, rpw.ErrUnavailable)
-		assert.EqualError(t, err, `rpw: get "k" (fake): unavailable`)
-		assert.InDelta(t, 4.5, time.Since(start).Seconds(), 0.5)
-		assert.Greater(t, calls, 5)
-		assert.Less(t, calls, 60)
+	for _, local := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) { testRetryIsBounded(t, local) })
+	}
+}
 
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start = time.Now()
-		_, _, err = rpw.Get[int](ctx, hub, "k")
-		require.Error(t, err)
-		assert.LessOrEqual(t, time.Since(start), time.Second)
+func testRetryIsBounded(t *testing.T, local bool) {
+	calls := 0
+	hub := newHub(t, rpw.Parts{Local: local, Cache: &fakeCache{do: func(context.Context, string) error {
+		calls++
+		return rpw.ErrUnavailable
+	}}})
+	start := time.Now()
+	_, _, err := rpw.Get[int](t.Context(), hub, "k")
+	require.ErrorIs(t, err, rpw.ErrUnavailable)
+	assert.EqualError(t, err, `rpw: get "k" (fake): unavailable`)
+	assert.InDelta(t, 4.5, time.Since(start).Seconds(), 0.5)
+	assert.Greater(t, calls, 5)
+	assert.Less(t, calls, 60)
 
-		_, _, err = rpw.Get[int](ctx, hub, "k")
-		assert.Equal(t, context.DeadlineExceeded, err, "a ctx that is done passes through, nothing is asked")
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	start = time.Now()
+	_, _, err = rpw.Get[int](ctx, hub, "k")
+	require.Error(t, err)
+	assert.LessOrEqual(t, time.Since(start), time.Second)
+
+	_, _, err = rpw.Get[int](ctx, hub, "k")
+	assert.Equal(t, context.DeadlineExceeded, err, "a ctx that is done passes through, nothing is asked")
 }
 
 // TestRepeatsAreWithinTheBound: a call to a backend that fails slowly takes no longer than 5 s with its repeats, and the bound is not taken for the caller's. F2, F39.

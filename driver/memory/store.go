@@ -44,7 +44,7 @@ func New(opts Options) *Store {
 // Parts returns the store as one Hub takes it: rpw.New(store.Parts()). Closing that Hub ends the calls that wait
 // through it, and nothing else: the data stays, for the other Hubs and for new ones.
 func (s *Store) Parts() rpw.Parts {
-	return rpw.Parts{Name: "memory", Streams: s.streams, Cache: s.cache, Actions: s.actions, Native: s}
+	return rpw.Parts{Name: "memory", Streams: s.streams, Cache: s.cache, Actions: s.actions, Local: true, Native: s}
 }
 
 // Flush drops all data, as Redis' FLUSHALL does: streams begin again with new epochs, so that their readers get a
