@@ -81,7 +81,7 @@ const lateness = 20 * time.Millisecond
 func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) (f fetched, err error) {
 	late, cancel := outlive(ctx, lateness)
 	defer cancel()
-	ahead, err := b.readAhead(late, req)
+	ahead, next, err := b.readAhead(late, req)
 	if err != nil {
 		return f, err
 	}
@@ -97,7 +97,6 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 	args := make([]string, 0, 19)
 	args = append(args, b.begin(), req.Group, req.Consumer, strconv.FormatUint(req.Incarnation, 10), strconv.Itoa(req.Max), lease, over, lane, seq,
 		letters, b.groupChannelOf(req.Stream, req.Group))
-	next := b.readNext(ctx, req, &ahead)
 	m, err := b.exec(late, fetchScript, keys, ahead.appendTo(args))
 	if err == nil {
 		f, err = readFetched(m, req, ahead.events)

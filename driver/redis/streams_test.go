@@ -722,7 +722,7 @@ func TestDeletedEventsAreNotTakenFromAMessage(t *testing.T) {
 // TestPageReadAheadKnowsWhatWasRemoved: a page of a group's backlog is read while the one before is leased; what is deleted then is not delivered.
 func TestPageReadAheadKnowsWhatWasRemoved(t *testing.T) {
 	b := newBus(t)
-	at := b.add(1, 100)
+	at := b.add(1, 160)
 	_, err := b.EnsureGroup(t.Context(), rpw.GroupConfig{Stream: "s", Group: "g", From: rpw.Oldest()})
 	require.NoError(t, err)
 	fetch := func() (got []string) {
@@ -733,20 +733,27 @@ func TestPageReadAheadKnowsWhatWasRemoved(t *testing.T) {
 		}
 		return got
 	}
-	read := func() *nextPage {
+	read := func(events int) time.Time {
 		next := b.cursors.byGroup[rpw.DeadLetter("s", "g")].next
 		require.NotNil(t, next)
 		<-next.done
-		require.Len(t, next.page.events, 20)
-		return next
+		require.Len(t, next.page.events, events)
+		size := 0
+		for i := range next.page.events {
+			size += sizeOf(&next.page.events[i])
+		}
+		require.Equal(t, size, next.page.size)
+		return next.read
 	}
 	require.Equal(t, texts(1, 20), fetch())
 	require.Equal(t, texts(21, 40), fetch())
-	read()
+	read(20)
 	require.Equal(t, texts(41, 60), fetch(), "from the page that was read")
-	read()
-	_, err = b.DeleteEvents(t.Context(), "s", []rpw.ID{at[65].ID})
+	began := read(80) // it is used at once, so more is read
+	require.Equal(t, texts(61, 80), fetch())
+	require.Equal(t, began, read(60), "what is left of it")
+	_, err = b.DeleteEvents(t.Context(), "s", []rpw.ID{at[85].ID})
 	require.NoError(t, err)
-	assert.Equal(t, append(texts(61, 65), texts(67, 81)...), fetch())
-	assert.Zero(t, b.cursors.pages, "the page does not follow")
+	assert.Equal(t, append(texts(81, 85), texts(87, 101)...), fetch())
+	assert.Zero(t, b.cursors.nexts, "the page does not follow")
 }

@@ -56,7 +56,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "G1", Name: "what is handed out is not on record", File: "lua/fetch_quick.lua",
 		Old: `call('HSET', keys.lots, base, flat(lot))`, New: ``, Test: suite + "Groups/Fetch/LapsedLeaseIsDeliveredAgain"},
 	{Promise: "G1", Name: "a fetch whose reply was lost leases anew", File: "lua/group_fetch.lua",
-		Old: `if answer then return again(answer) end`, New: ``, Test: suite + "Groups/Fetch/LostReplyLeasesToNobodyElse"},
+		Old: `if recalled then return again(recalled) end`, New: ``, Test: suite + "Groups/Fetch/LostReplyLeasesToNobodyElse"},
 	{Promise: "G1", Name: "a repeat waits for what was given back", File: "groups_fetch.go",
 		Old: "f.over = true", New: "", Test: suite + "Groups/Fetch/SameLaneLeavesOutWhatWasGivenBack"},
 	{Promise: "G2", Name: "who acknowledges is not looked at", File: "lua/group_settle.lua",
