@@ -87,12 +87,20 @@ func (a *actionStore) prepare(c queueCall) scriptCall {
 	}
 	seq := ""
 	if c.laneKind != noLane && c.lane != (rpw.Lane{}) {
-		keys = append(keys, of.side(c.laneKind+hex.EncodeToString(c.lane.ID[:])))
+		keys = append(keys, of.side(c.laneKind+laneText(c.lane)))
 		seq = strconv.FormatUint(c.lane.Seq, 10)
 	}
 	args := make([]string, 0, 3+len(c.args))
 	args = append(args, a.keys.channel(queueChannel, c.queue), a.keys.channel(actionChannel, c.queue+"/"), seq)
 	return scriptCall{keys, append(args, c.args...)}
+}
+
+// laneText is a lane in keys; none is "".
+func laneText(l rpw.Lane) string {
+	if l == (rpw.Lane{}) {
+		return ""
+	}
+	return hex.EncodeToString(l.ID[:])
 }
 
 // queueAnswer is what the script of a queue came back with.

@@ -23,11 +23,11 @@ func (a *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 	req.Max = pageSize(req.Max, 1)
 	req.Lease = cmp.Or(req.Lease, rpw.DefaultLease)
 	req.Queues = unique(req.Queues)
-	claimed, seen, err := a.claim(ctx, req)
-	if len(claimed) > 0 || err != nil || seen.over || req.Wait <= 0 {
-		return claimed, err
+	if req.Wait > 0 {
+		return a.awaitClaim(ctx, req, p)
 	}
-	return a.awaitClaim(ctx, req, p)
+	claimed, _, err := a.claim(ctx, req, noSeat)
+	return claimed, err
 }
 
 // unique returns a list without what comes in it a second time.
@@ -65,12 +65,13 @@ func (v *view) more(look bool, due time.Time) {
 
 // claim takes what is ready now. Several queues are looked at in one pipeline before any of them is claimed from, since the
 // call may be the repeat of one that was answered: then its answer is given again.
-func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, view, error) {
+// seat is the channel to tell it on, if it waits and nothing is ready.
+func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest, seat string) ([]rpw.Claimed, view, error) {
 	if len(req.Queues) == 1 {
-		one := a.claimFrom(ctx, req, req.Queues, []int{req.Max})[0]
+		one := a.claimFrom(ctx, req, req.Queues, []int{req.Max}, seat)[0]
 		return one.claimed, one.view, one.err
 	}
-	looks := a.claimFrom(ctx, req, req.Queues, make([]int, len(req.Queues)))
+	looks := a.claimFrom(ctx, req, req.Queues, make([]int, len(req.Queues)), noSeat)
 	var recalled []rpw.Claimed
 	var seen view
 	var queues []string
@@ -94,7 +95,7 @@ func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Cl
 	}
 	var claimed []rpw.Claimed
 	var failed error
-	for _, part := range a.claimFrom(ctx, req, queues, shares) {
+	for _, part := range a.claimFrom(ctx, req, queues, shares, noSeat) {
 		claimed = append(claimed, part.claimed...)
 		failed = cmp.Or(failed, part.err)
 	}
@@ -113,12 +114,12 @@ type claimAnswer struct {
 	err     error
 }
 
-// claimFrom claims from queues, at most so many of each; 0 only looks.
-func (a *actionStore) claimFrom(ctx context.Context, req rpw.ClaimRequest, queues []string, most []int) []claimAnswer {
+// claimFrom claims from queues, at most so many of each; 0 only looks, -1 withdraws.
+func (a *actionStore) claimFrom(ctx context.Context, req rpw.ClaimRequest, queues []string, most []int, seat string) []claimAnswer {
 	calls := make([]queueCall, len(queues))
-	lease := strconv.FormatInt(micros(req.Lease), 10)
+	lease, lane := strconv.FormatInt(micros(req.Lease), 10), laneText(req.Lane)
 	for i, queue := range queues {
-		calls[i] = queueCall{queue, claimLane, req.Lane, []string{req.Worker, strconv.Itoa(most[i]), lease}}
+		calls[i] = queueCall{queue, claimLane, req.Lane, []string{req.Worker, strconv.Itoa(most[i]), lease, lane, seat}}
 	}
 	answers := make([]claimAnswer, len(queues))
 	for i, got := range a.runAll(ctx, claimScript, calls) {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (a *actionStore) leave(d *desk) {
 	}
 }
 
-// awaitClaim waits for its turn and then for something to claim.
+// awaitClaim claims, waiting for its turn and then for something to claim.
 func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p patience) ([]rpw.Claimed, error) {
 	d := a.sit(req.Queues)
 	defer a.leave(d)
@@ -58,23 +59,48 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 	var seen view
 	select {
 	case seen = <-d.turn:
-	case <-over:
-		return nil, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+		seen.look = true
+	default: // others wait: a look before the wait for the turn
+		if claimed, now, err := a.claim(ctx, req, noSeat); len(claimed) > 0 || err != nil || now.over {
+			return claimed, err
+		}
+		select {
+		case seen = <-d.turn:
+		case <-over:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	defer func() { d.turn <- seen }()
 	if d.watch == nil {
-		w, err := a.waker.watch(ctx, a.queueChannels(req.Queues)...)
+		channels := a.queueChannels(req.Queues)
+		if !a.waker.listens(channels...) { // a look before that is waited for
+			if claimed, now, err := a.claim(ctx, req, noSeat); len(claimed) > 0 || err != nil || now.over {
+				return claimed, err
+			}
+		}
+		w, err := a.waker.watch(ctx, channels...)
 		if err != nil {
 			return nil, err
 		}
 		d.watch, seen.look = w, true
 	}
+	seat := a.seatOf(req)
+	if seat != noSeat {
+		lane := laneText(req.Lane)
+		a.waker.sit(lane, d.watch)
+		defer a.waker.rise(lane)
+	}
+	var looked time.Time
 	for {
 		if seen.look {
-			claimed, now, err := a.claim(ctx, req)
+			looked = time.Now()
+			claimed, now, err := a.claim(ctx, req, seat)
 			if err != nil {
+				if !errors.Is(err, rpw.ErrUnavailable) { // else the call is repeated
+					a.withdraw(req, seat)
+				}
 				return nil, err
 			}
 			seen = now
@@ -86,8 +112,18 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 			}
 		}
 		news, ended, err := d.watch.until(ctx, seen.due, over)
-		if ended {
+		switch {
+		case err != nil:
+			a.withdraw(req, seat)
 			return nil, err
+		case ended && seat != noSeat:
+			claimed, _, err := a.claim(ctx, req, noSeat) // what it was given meanwhile, and it leaves its seat
+			return claimed, err
+		case ended:
+			return nil, nil
+		}
+		if given, ok := readGiven(req, news); ok && age(time.Now(), looked) < warm+maxGivenAge {
+			return given, nil
 		}
 		if len(req.Queues) > 1 || !seen.hear(news) { // the news of one queue may have taken the place of another's
 			seen.look = true

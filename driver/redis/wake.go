@@ -41,7 +41,7 @@ type waker struct {
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	kick   chan struct{} // there is something to subscribe, or a suspect
-	echo   string        // channel on which the link is tried
+	echo   string        // channel on which the link is tried, and claims are told what they were given
 	mute   atomic.Bool   // it was published to, and nothing came yet
 	tasks  sync.WaitGroup
 	others *foreign // nil: nobody but rpw is heard
@@ -54,6 +54,7 @@ type waker struct {
 	events   map[string]*topic // by the channel of the server's events for their key; nil if it tells none
 	began    bool              // the goroutines run
 	closed   bool
+	seats    map[string]*watch // of claims that may be given an action, by their lane
 }
 
 // topic is a channel that is, or was lately, watched.
@@ -85,7 +86,7 @@ type watch struct {
 
 func newWaker(client rueidis.Client, keys keyspace, opt Options) *waker {
 	w := &waker{
-		client: client, opt: opt, echo: keys.channel(echoChannel, crand.Text()), topics: make(map[string]*topic),
+		client: client, opt: opt, echo: keys.channel(echoChannel, crand.Text()), topics: make(map[string]*topic), seats: make(map[string]*watch),
 		kick: make(chan struct{}, 1),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -144,6 +145,26 @@ func (w *waker) join(channel string, t *watch) *topic {
 	}
 	to.watches = append(to.watches, t)
 	return to
+}
+
+// listens says whether all the channels are subscribed now.
+func (w *waker) listens(channels ...string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !slices.ContainsFunc(channels, func(channel string) bool { return w.topics[channel] == nil || !w.topics[channel].subscribed })
+}
+
+// sit lets a watch hear what the claim of a lane is given, until rise.
+func (w *waker) sit(lane string, t *watch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seats[lane] = t
+}
+
+func (w *waker) rise(lane string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.seats, lane)
 }
 
 func (w *waker) nudge() {
@@ -407,12 +428,17 @@ func (w *waker) unsubscribe(conn rueidis.DedicatedClient) error {
 
 // deliver runs on the connection's reader, so it is quick.
 func (w *waker) deliver(m rueidis.PubSubMessage) {
-	if m.Channel == w.echo {
-		w.mute.Store(false)
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if m.Channel == w.echo {
+		w.mute.Store(false)
+		if len(m.Message) > laneSize {
+			if t := w.seats[m.Message[:laneSize]]; t != nil {
+				t.wake(m.Message)
+			}
+		}
+		return
+	}
 	if to := w.topics[m.Channel]; to != nil {
 		to.heard++
 		if w.hear(to, m.Message) {

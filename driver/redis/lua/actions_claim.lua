@@ -1,15 +1,18 @@
 #!lua flags=allow-oom
 -- Claim: leases what is ready.
--- ARGV: 4 the worker, 5 how many at most, 6 the lease; 0 at most only looks.
+-- ARGV: 4 the worker, 5 how many at most, 6 the lease, 7 the lane, or "", 8 the channel to tell it on if it waits, or "". 0 at most only looks; -1 withdraws
+-- a claim that waited: it has no seat any more, and was given nothing.
 -- Answer: how many are ready still, in how many µs to look again (-1: not at all), whether this is the answer to a call that
 -- was answered before, then the actions, see describe.
+
+local WARM <const> = 2000000 -- how long a claim counts as awake after it has looked
 
 if advance() then
   save()
   return 'behind'
 end
 if made then made.store() end
-local worker, most, lease = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local worker, most, lease, lane, channel = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 
 -- claim leases the records that stand in READY as members, and returns their ids and tokens.
 local function claim(members)
@@ -45,6 +48,27 @@ end
 
 local last, refused = recall()
 if refused then return refused end
+local given -- at the seat
+local free = 0 -- since when somebody else may have it
+if seat ~= '' then
+  local ends, seq, token, of, is_waiting, id = struct.unpack(SEAT_FORMAT, seat)
+  if of == lane then
+    if not last and is_waiting == '' and seq == tonumber(ARGV[3]) then given = {{id}, {token}} end
+    seat, dirty = '', true
+  else
+    free = ends
+  end
+end
+if most < 0 then
+  if given then careful().give_back(given[1][1], given[2][1]) end
+  if not last then remember({{}, {}}) end
+  save()
+  return {0, -1, 0}
+end
+if given then
+  last = given
+  remember(last)
+end
 local taken = {}
 if last then
   taken = careful().held(last[1], last[2])
@@ -52,6 +76,8 @@ elseif most > 0 and queue[PAUSED] == 0 and queue[READY_COUNT] > 0 then
   local tokens
   taken, tokens = claim(redis.call('ZRANGE', READY, 0, most - 1))
   remember({taken, tokens})
+elseif channel ~= '' and most > 0 and queue[PAUSED] == 0 and free <= now and not is_new then
+  seat, dirty = struct.pack(SEAT_FORMAT, now + WARM, tonumber(ARGV[3]), lease, lane, channel, worker), true
 end
 save()
 local answer = {queue[PAUSED] == 1 and 0 or queue[READY_COUNT], wait_for(queue[NEXT]), last and 1 or 0}

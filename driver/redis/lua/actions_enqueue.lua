@@ -9,6 +9,30 @@ if advance() then
   return 'behind'
 end
 
+-- A plain action that comes alone while nothing is ready is given to the claim that has the seat, if that is heard there.
+if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 and ARGV[6]:byte(1) < 128 then
+  local ends, seq, lease, lane, channel, worker = struct.unpack(SEAT_FORMAT, seat)
+  local id, spec = ARGV[5], ARGV[7]
+  if channel ~= '' and ends > now and redis.call('HEXISTS', RECORDS, id) == 0 then
+    local created, token = math.max(queue[LAST_CREATED] + 1, now), math.max(queue[LAST_TOKEN] + 1, now)
+    local blob = struct.pack('>I8I8', created, now) .. ARGV[6]
+    blob = blob .. worker .. struct.pack(LEASE_FORMAT, token, now, lease, struct.unpack('>i8', blob, KEEP_COMPLETED_AT), #worker, LEASED)
+    seat, dirty = '', true
+    if redis.call('PUBLISH', channel, lane .. struct.pack('>I8I2I4', seq, #id, #blob) .. id .. blob .. spec) > 0 then
+      ends = now + lease
+      seat = struct.pack(SEAT_FORMAT, ends, seq, token, lane, '', id)
+      queue[LAST_CREATED], queue[LAST_TOKEN], queue[COUNT + RUNNING] = created, token, queue[COUNT + RUNNING] + 1
+      redis.call('HSET', RECORDS, id, blob)
+      redis.call('HSET', SPECS, id, spec)
+      redis.call('ZADD', INDEX, created, id)
+      redis.call('ZADD', RUN, text(ends), id)
+      sooner(NEXT, ends)
+      save()
+      return {is_new and 1 or 0}
+    end
+  end
+end
+
 local specs, plain, indexed, ready = {}, {}, {}, {} -- to be stored
 local now_text, now_bytes = text(now), struct.pack('>I8', now)
 

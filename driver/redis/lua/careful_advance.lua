@@ -43,17 +43,6 @@ local function renew(r, lease)
   touch(r)
 end
 
--- give_back undoes an attempt.
-local function give_back(r, wait)
-  r[ATTEMPT] = r[ATTEMPT] - 1
-  if r[ATTEMPT] == 0 then -- none has begun
-    r[STARTED] = 0
-    if r[START_BY] > 0 and r[START_BY] < now then r[START_BY] = now end -- it expires now, not in the past
-  end
-  pend(r, now + wait)
-  note(r, 'released', now, r[WORKER], r[RUN_AT])
-end
-
 -- give_up lets the holder end its lease.
 local function give_up(r, m)
   local kind, code = m[M_KIND], OK

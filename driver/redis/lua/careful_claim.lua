@@ -17,3 +17,14 @@ function made.held(list, tokens)
   end
   return held
 end
+
+-- give_back undoes the claim of an action, if its token still holds.
+function made.give_back(id, token)
+  if #made.held({id}, {token}) == 0 then return end
+  local r = record(id)
+  if r[CANCEL_AT] > 0 then
+    end_cancelled(r, now)
+  else
+    give_back(r, 0)
+  end
+end

@@ -47,6 +47,12 @@ local NEXT <const> = 11            -- nothing in DUE and RUN is before; 0: nothi
 local RETIRE <const> = 12          -- nothing in DONE is before; 0: nothing is there
 local WATCHED_UNTIL <const> = 13   -- nobody is in WATCHED after
 
+-- Behind these fields stands the seat, or nothing: of a claim that waits and has looked a moment ago, or that was given an action since. Enqueue gives it an action that
+-- comes alone while nothing is ready, and tells it. Its fields: until when it counts, the number of the claim in its lane, its lease, or the token, the
+-- lane, the channel to tell it on, or "" once it was given one, and its worker, or the id.
+local QUEUE_SIZE <const> = 104
+local SEAT_FORMAT <const> = '>I8I8I8sss'
+
 -- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
 -- is shorter, and is added to what is there; decode makes of it what would have been written. By the mark:
 --   PLAIN   new, ready, and with nothing that needs care later: created, run-at, grace, retention by outcome, attempts
@@ -101,6 +107,7 @@ local now = clock[1] * SECOND + clock[2]
 
 local queue = redis.call('GET', QUEUE)
 local is_new = not queue
+local seat = is_new and '' or queue:sub(QUEUE_SIZE + 1)
 queue = is_new and {now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} or {struct.unpack(QUEUE_FORMAT, queue)}
 local ready_before, next_before = queue[READY_COUNT], queue[NEXT]
 
@@ -191,7 +198,7 @@ local function save()
   if total == 0 then
     redis.call('DEL', QUEUE)
   else
-    redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)))
+    redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)) .. seat)
   end
   local ready, at = queue[READY_COUNT], queue[NEXT]
   if queue[PAUSED] == 0 and ready > 0 and ready_before == 0 or at > 0 and (next_before == 0 or at < next_before) then

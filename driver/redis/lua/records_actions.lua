@@ -138,6 +138,17 @@ local function end_cancelled(r, at)
   note(r, 'cancelled', at, r[WORKER], 0, cancel_failure(r))
 end
 
+-- give_back undoes an attempt.
+local function give_back(r, wait)
+  r[ATTEMPT] = r[ATTEMPT] - 1
+  if r[ATTEMPT] == 0 then -- none has begun
+    r[STARTED] = 0
+    if r[START_BY] > 0 and r[START_BY] < now then r[START_BY] = now end -- it expires now, not in the past
+  end
+  pend(r, now + wait)
+  note(r, 'released', now, r[WORKER], r[RUN_AT])
+end
+
 -- lease_end is when a running record changes if nothing happens.
 local function lease_end(r)
   if r[CANCEL_AT] > 0 then return math.min(r[UNTIL], r[CANCEL_AT] + r[GRACE]) end

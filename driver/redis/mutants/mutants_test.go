@@ -85,6 +85,10 @@ var mutants = []mutate.Mutant{
 		Old: `if r[STATE] ~= RUNNING or r[TOKEN] ~= m[M_TOKEN] then`, New: `if r[TOKEN] ~= m[M_TOKEN] then`, Test: suite + "Actions/Advance/RepeatedEndIsNil"},
 	{Promise: "A4", Name: "lapsed leases are forgotten", File: "lua/records_actions.lua",
 		Old: `behind = due_slice(RUN) or behind`, New: ``, Test: suite + "Actions/Claim/LapsedIsClaimable"},
+	{Promise: "A1", Name: "a claim that was not told forgets what it was given", File: "lua/actions_claim.lua",
+		Old: "if given then\n  last = given", New: "if false then\n  last = given", Test: "TestWhatAClaimWasGivenIsItsAnswer", With: []string{"actions_test.go", "wake_test.go"}},
+	{Promise: "A6", Name: "who left keeps what he was given", File: "lua/actions_claim.lua",
+		Old: "if given then careful().give_back", New: "if false then careful().give_back", Test: "TestWhoLeavesHisSeatGivesBack", With: []string{"actions_test.go", "wake_test.go"}},
 
 	{Promise: "E1", Name: "a call waits for a silent server", File: "script.go",
 		Old: `WithTimeoutCause(ctx, s.opt.Timeout, rpw.ErrUnavailable)`, New: `WithTimeoutCause(ctx, 1000*s.opt.Timeout, rpw.ErrUnavailable)`, Test: "TestExecKeepsToItsTime"},
