@@ -87,9 +87,10 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 		d.watch, seen.look = w, true
 	}
 	seat := a.seatOf(req)
+	var given <-chan string
 	if seat != noSeat {
 		lane := laneText(req.Lane)
-		a.waker.sit(lane, d.watch)
+		given = a.waker.sit(lane)
 		defer a.waker.rise(lane)
 	}
 	var looked time.Time
@@ -111,7 +112,7 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 				continue
 			}
 		}
-		news, ended, err := d.watch.until(ctx, seen.due, over)
+		news, ended, err := d.watch.until(ctx, given, seen.due, over)
 		switch {
 		case err != nil:
 			a.withdraw(req, seat)

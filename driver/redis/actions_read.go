@@ -100,7 +100,7 @@ func (a *actionStore) Changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 		if look := time.Now().Add(peekEvery); a.rights.refuse(changesScript) && (due.IsZero() || look.Before(due)) {
 			due = look
 		}
-		if _, ended, err := w.until(ctx, due, over); ended {
+		if _, ended, err := w.until(ctx, nil, due, over); ended {
 			return nil, err
 		}
 	}
@@ -109,8 +109,9 @@ func (a *actionStore) Changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 // peekEvery is how often a user looks who may not put himself among the watchers, so that nobody tells him.
 const peekEvery = time.Second
 
-// until waits for news, for a time (zero: none), and for the time to look again in any case; ended: the call's time is over.
-func (w *watch) until(ctx context.Context, due time.Time, over <-chan time.Time) (news string, ended bool, err error) {
+// until waits for news, for something given (nil: nothing will be), for a time (zero: none), and for the time to look again in any case; ended: the
+// call's time is over.
+func (w *watch) until(ctx context.Context, given <-chan string, due time.Time, over <-chan time.Time) (news string, ended bool, err error) {
 	patience := w.waker.patience()
 	if !due.IsZero() {
 		patience = min(patience, max(0, time.Until(due)))
@@ -118,6 +119,8 @@ func (w *watch) until(ctx context.Context, due time.Time, over <-chan time.Time)
 	look, stop := timer(patience)
 	defer stop()
 	select {
+	case news = <-given:
+		return news, false, nil
 	case news = <-w.C:
 		return news, false, nil
 	case <-look:

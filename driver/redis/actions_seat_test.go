@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -133,4 +134,19 @@ func TestNobodyIsGivenWhatHeDoesNotHear(t *testing.T) {
 		require.Len(t, claimed, 1)
 		assert.Equal(t, specs[i].Ref, claimed[0].Ref)
 	}
+}
+
+// TestNewsLeaveWhatWasGiven: A6: both come at once, in the order of the script, and a claim that does not listen yet hears of both.
+func TestNewsLeaveWhatWasGiven(t *testing.T) {
+	news := &watch{c: make(chan string, 1)}
+	w := &waker{echo: "e", topics: map[string]*topic{"q": {channel: "q", watches: []*watch{news}}}, seats: make(map[string]chan<- string)}
+	lane := laneText(rpw.Lane{ID: [16]byte{1}, Seq: 7})
+	given := w.sit(lane)
+	w.deliver(rueidis.PubSubMessage{Channel: "e", Message: lane + "given"})
+	w.deliver(rueidis.PubSubMessage{Channel: "q", Message: "0 5"})
+	assert.Equal(t, lane+"given", <-given)
+	assert.Equal(t, "0 5", <-news.c)
+	w.rise(lane)
+	w.deliver(rueidis.PubSubMessage{Channel: "e", Message: lane + "late"})
+	assert.Empty(t, given)
 }

@@ -55,7 +55,7 @@ func (a *actionStore) Heartbeat(ctx context.Context, hb rpw.Heartbeat) ([]rpw.Si
 	over, stop := timer(p.left())
 	defer stop()
 	for there && len(signals) == 0 && hb.Wait > 0 {
-		_, ended, err := w.until(ctx, time.Time{}, over)
+		_, ended, err := w.until(ctx, nil, time.Time{}, over)
 		if ended {
 			return nil, err
 		}

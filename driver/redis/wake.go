@@ -54,7 +54,7 @@ type waker struct {
 	events   map[string]*topic // by the channel of the server's events for their key; nil if it tells none
 	began    bool              // the goroutines run
 	closed   bool
-	seats    map[string]*watch // of claims that may be given an action, by their lane
+	seats    map[string]chan<- string // of claims that may be given an action, by their lane
 }
 
 // topic is a channel that is, or was lately, watched.
@@ -86,7 +86,7 @@ type watch struct {
 
 func newWaker(client rueidis.Client, keys keyspace, opt Options) *waker {
 	w := &waker{
-		client: client, opt: opt, echo: keys.channel(echoChannel, crand.Text()), topics: make(map[string]*topic), seats: make(map[string]*watch),
+		client: client, opt: opt, echo: keys.channel(echoChannel, crand.Text()), topics: make(map[string]*topic), seats: make(map[string]chan<- string),
 		kick: make(chan struct{}, 1),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -154,11 +154,13 @@ func (w *waker) listens(channels ...string) bool {
 	return !slices.ContainsFunc(channels, func(channel string) bool { return w.topics[channel] == nil || !w.topics[channel].subscribed })
 }
 
-// sit lets a watch hear what the claim of a lane is given, until rise.
-func (w *waker) sit(lane string, t *watch) {
+// sit returns where the claim of a lane hears what it is given, until rise. News of its queue cannot take the place of that.
+func (w *waker) sit(lane string) <-chan string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seats[lane] = t
+	given := make(chan string, 1)
+	w.seats[lane] = given
+	return given
 }
 
 func (w *waker) rise(lane string) {
@@ -433,8 +435,9 @@ func (w *waker) deliver(m rueidis.PubSubMessage) {
 	if m.Channel == w.echo {
 		w.mute.Store(false)
 		if len(m.Message) > laneSize {
-			if t := w.seats[m.Message[:laneSize]]; t != nil {
-				t.wake(m.Message)
+			select {
+			case w.seats[m.Message[:laneSize]] <- m.Message:
+			default: // it has risen, or was given two: it looks
 			}
 		}
 		return
