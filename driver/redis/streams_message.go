@@ -11,8 +11,8 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// A message on the channel of a stream is the place after its newest event, in the form of wire; or, if one batch was published that is not too
-// large, the arguments of lua/stream_publish.lua in MessagePack, with the places after and before the batch in front. What was carried is kept for a
+// A message on the channel of a stream is the place after its newest event, in the form of wire, perhaps with a seq and its producer behind it; or, if one
+// batch was published that is not too large, the arguments of lua/stream_publish.lua in MessagePack, with the places after and before the batch in front. What was carried is kept for a
 // moment, so that who follows the stream need not read it. A batch of this process is kept when its answer comes, and its message tells nothing new.
 
 // Bounds of what is carried and kept, in bytes.
@@ -36,7 +36,7 @@ type carried struct {
 }
 
 // carries says how many must have heard the message before, so that the message of a publish carries it; "": it never does. What it costs the server is
-// seen where nobody hears it. own: this process itself will keep the batch.
+// seen where nobody hears it. own: this process itself will keep the batch, see takesOff.
 func carries(batches []rpw.Batch, own bool) string {
 	if len(batches) > 1 {
 		return ""
@@ -60,6 +60,13 @@ func carries(batches []rpw.Batch, own bool) string {
 func (w *waker) hear(to *topic, message string) bool {
 	newest, c := message, carried{message: message, size: len(message), heard: time.Now()}
 	var err error
+	if place, by, ok := cutProducer(message); ok {
+		if message = place; by == to.flying {
+			to.told = true
+			return false
+		}
+		newest = place
+	}
 	if message != "" && message[0] >= 0x80 {
 		u := unpacker{rest: message}
 		u.array()
@@ -102,7 +109,7 @@ func (w *waker) published(channel string, batch *rpw.Batch, positions []rpw.Posi
 		}
 		c.size += 16 + batch.Events[i].Size()
 	}
-	to.newest, to.own, to.mine = wire(end), end, true
+	to.newest, to.own, to.mine, to.told = wire(end), end, true, false
 	if c.size > carryMost {
 		w.forget(to)
 	} else {
@@ -116,12 +123,47 @@ func (w *waker) published(channel string, batch *rpw.Batch, positions []rpw.Posi
 	w.wake(to)
 }
 
-// ahead reports whether what this process publishes to a channel will probably follow the newest event that is known: that was its own, too.
-func (w *waker) ahead(channel string) bool {
+// takesOff reports whether what this process is about to publish to a channel will probably follow the newest event that is known, since that was its
+// own, too. Then its message is left to published, until it has landed.
+func (w *waker) takesOff(channel string, batches []rpw.Batch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	to := w.topics[channel]
-	return to != nil && to.mine
+	if to == nil || !to.mine || to.flying != "" || len(batches) > 1 || batches[0].Producer.ID == [16]byte{} {
+		return false
+	}
+	to.flying = flight(&batches[0])
+	return true
+}
+
+// landed ends what takesOff began. If there was a message and no answer that could be used, who waits looks into the store.
+func (w *waker) landed(channel string, batch *rpw.Batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if to := w.topics[channel]; to != nil && to.flying != "" && to.flying == flight(batch) {
+		if to.told {
+			w.lookAgain(to)
+		}
+		to.flying, to.told = "", false
+	}
+}
+
+// flight is how a message names a batch.
+func flight(batch *rpw.Batch) string {
+	return strconv.FormatUint(batch.Producer.Seq, 10) + " " + string(batch.Producer.ID[:])
+}
+
+// cutProducer cuts a message that names its batch.
+func cutProducer(message string) (place, by string, ok bool) {
+	at := 0
+	for range 3 {
+		i := strings.IndexByte(message[at:], ' ')
+		if i < 0 {
+			return "", "", false
+		}
+		at += i + 1
+	}
+	return message[:at-1], message[at:], message[0] < 0x80
 }
 
 // keep keeps a batch, as far as there is room. The waker's mu is held.

@@ -83,14 +83,20 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	}
 	line := func(count uint64, text string) string { return at(count).String() + " t " + text + " " + text }
 
-	assert.False(t, w.ahead("c"))
+	assert.False(t, w.takesOff("c", []rpw.Batch{*batch("a")}))
 	first := batch("a", rpw.NewEvent{Type: "t", Data: []byte("b"), Header: map[string]string{"h": "b"}})
 	w.published("c", first, []rpw.Position{at(4), at(5)})
 	first.Events[0].Data[0] = 'x' // the caller's again
 	assert.Equal(t, wire(at(5)), <-waiting.c)
-	assert.True(t, w.ahead("c"))
-	w.published("c", batch("c"), []rpw.Position{at(6)})
-	<-waiting.c
+	assert.False(t, w.takesOff("c", []rpw.Batch{*batch("c")}), "it has no producer")
+	third := batch("c")
+	third.Producer = rpw.Producer{ID: [16]byte{1, ' ', 2}, Seq: 9}
+	assert.True(t, w.takesOff("c", []rpw.Batch{*third}))
+	assert.False(t, w.hear(to, wire(at(6))+" "+flight(third)), "its message comes before its answer")
+	w.published("c", third, []rpw.Position{at(6)})
+	assert.Equal(t, wire(at(6)), <-waiting.c)
+	w.landed("c", third)
+	assert.Empty(t, waiting.c)
 	assert.Equal(t, []string{line(4, "a"), line(5, "b"), line(6, "c")}, texts(at(3), 9))
 	assert.Equal(t, []string{line(5, "b"), line(6, "c")}, texts(at(4), 9))
 	assert.Equal(t, []string{line(4, "a")}, texts(at(3), 1))
@@ -102,7 +108,7 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	assert.Len(t, texts(at(3), 9), 3)
 
 	assert.True(t, w.hear(to, wire(at(7))), "of another process")
-	assert.False(t, w.ahead("c"))
+	assert.False(t, w.takesOff("c", []rpw.Batch{*third}))
 	w.published("c", batch("i"), []rpw.Position{at(9)})
 	assert.Equal(t, wire(at(7)), to.newest, "what comes before it is not known yet")
 	w.published("c", batch("h"), []rpw.Position{{Epoch: 8, ID: at(8).ID, Count: 8}})
@@ -112,6 +118,17 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	w.published("c", keyed, []rpw.Position{at(8)})
 	assert.Equal(t, wire(at(7)), to.newest, "another event may be stored under its key")
 	assert.Empty(t, waiting.c)
+
+	w.published("c", batch("h"), []rpw.Position{at(8)})
+	assert.Equal(t, wire(at(8)), <-waiting.c)
+	third.Producer.Seq++
+	assert.True(t, w.takesOff("c", []rpw.Batch{*third}))
+	assert.False(t, w.hear(to, wire(at(9))+" "+flight(third)))
+	w.landed("c", third) // without an answer
+	assert.Empty(t, <-waiting.c, "who waits has to look")
+	assert.Empty(t, to.newest)
+	assert.True(t, w.hear(to, wire(at(9))+" "+flight(third)), "it has landed")
+	assert.Equal(t, wire(at(9)), to.newest)
 
 	assert.True(t, w.hear(to, ""), "events were removed")
 	assert.Empty(t, texts(at(3), 9))

@@ -14,6 +14,11 @@ import (
 
 // Publish implements rpw.StreamBus: one script for each stream of the call.
 func (b *streamBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Published, error) {
+	defer func() {
+		for i := range batches {
+			b.waker.landed(b.channelOf(batches[i].Stream), &batches[i])
+		}
+	}()
 	if len(batches) == 1 && !b.keys.flat { // the usual call
 		m, err := b.exec(ctx, publishScript, b.keysOf(batches[0].Stream), b.publishArgs(batches))
 		if err != nil {
@@ -93,8 +98,8 @@ func (b *streamBus) publishArgs(batches []rpw.Batch) []string {
 		n += batchHead + 3*len(batches[i].Events)
 	}
 	args := make([]string, 0, n)
-	channel := b.keys.channel(streamChannel, batches[0].Stream)
-	args = append(args, b.begin(), channel, carries(batches, b.waker.ahead(channel)), strconv.Itoa(len(batches)))
+	channel := b.channelOf(batches[0].Stream)
+	args = append(args, b.begin(), channel, carries(batches, b.waker.takesOff(channel, batches)), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}
@@ -156,7 +161,7 @@ func (b *streamBus) readPublished(m *rueidis.RedisMessage, batches []rpw.Batch, 
 			return err
 		}
 		answers[at].Positions = positions
-		b.waker.published(b.keys.channel(streamChannel, batches[at].Stream), &batches[at], positions)
+		b.waker.published(b.channelOf(batches[at].Stream), &batches[at], positions)
 	}
 	return nil
 }

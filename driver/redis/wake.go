@@ -55,6 +55,8 @@ type topic struct {
 	newest     string        // the payload of the newest message on this link; of one that carries a batch, its end
 	own        rpw.Position  // the end of the newest batch of this process that was known before its message
 	mine       bool          // which is the newest
+	flying     string        // the batch of this process that is expected to follow it
+	told       bool          // by a message of that one
 	recent     []carried     // the newest batches that messages carried, each the one that follows the one before
 	size       int           // of them, in bytes
 	heard      uint64        // counts messages
