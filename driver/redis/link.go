@@ -18,6 +18,7 @@ type link struct {
 	addr    string
 	stage   atomic.Int32
 	leaving atomic.Bool // an UNSUBSCRIBE was written, and its PONG did not come yet
+	tail    []byte      // the end of what came since: an answer may come in parts
 	settled func()      // is called once, when it is greeted or over
 	listen  func() bool // ends that it listens to the context for which it is made
 	made    time.Time
@@ -53,6 +54,8 @@ var (
 	notLeft     = [][]byte{[]byte("-BUSY "), []byte("-MISCONF "), []byte("-MASTERDOWN ")}
 )
 
+const tailSize = len("-MASTERDOWN ") - 1 // as much of the longest may have come
+
 // Read tells that the connection is over before rueidis hears of it, which then makes another for the next call.
 func (l *link) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
@@ -80,11 +83,13 @@ func (l *link) Read(b []byte) (int, error) {
 		}
 	}
 	if n > 0 && l.leaving.Load() {
-		if slices.ContainsFunc(notLeft, func(answer []byte) bool { return bytes.Contains(b[:n], answer) }) {
+		came := append(l.tail, b[:n]...)
+		if slices.ContainsFunc(notLeft, func(answer []byte) bool { return bytes.Contains(came, answer) }) {
 			return 0, errNotLeft
 		}
-		if bytes.Contains(b[:n], pong) {
+		if l.tail = bytes.Clone(came[max(0, len(came)-tailSize):]); bytes.Contains(came, pong) {
 			l.leaving.Store(false)
+			l.tail = nil
 		}
 	}
 	return n, l.explain(err)

@@ -39,3 +39,37 @@ func TestASilentLinkEnds(t *testing.T) {
 	assert.ErrorIs(t, hear(conn), net.ErrClosed)
 	assert.GreaterOrEqual(t, time.Since(asked), silence)
 }
+
+// TestABusyServerIsHeardInParts: F29, F4, E1: of the answer that rueidis must not hear, also when it comes byte by byte.
+func TestABusyServerIsHeardInParts(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	conn, err := (&links{silence: time.Minute}).dial(context.Background(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
+	require.NoError(t, err)
+	defer conn.Close()
+	peer, err := listener.Accept()
+	require.NoError(t, err)
+	defer peer.Close()
+	answer := func(text string) (n int, err error) {
+		for i := range text {
+			_, err := peer.Write([]byte{text[i]})
+			require.NoError(t, err)
+			if _, err = conn.Read(make([]byte, 1)); err != nil {
+				return i + 1, err
+			}
+		}
+		return len(text), nil
+	}
+	leave := func() {
+		_, err := conn.Write([]byte("*2\r\n$11\r\nUNSUBSCRIBE\r\n$1\r\nx\r\n*1\r\n$4\r\nPING\r\n"))
+		require.NoError(t, err)
+	}
+	leave()
+	_, err = answer(">3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n+PONG\r\n-BUSY of another command\r\n")
+	require.NoError(t, err, "it has left")
+	leave()
+	n, err := answer("-BUSY Redis is busy")
+	assert.ErrorIs(t, err, errNotLeft)
+	assert.Equal(t, len("-BUSY "), n)
+}

@@ -302,8 +302,8 @@ func (w *waker) link() (ok bool) {
 			if w.mute.Load() {
 				return true
 			}
-			err = w.unsubscribe(conn)
 			if n++; n%2 == 0 {
+				err = w.unsubscribe(conn)
 				w.tryLink()
 			}
 		}
