@@ -21,12 +21,13 @@ var wake = area{
 		"are subscribed to in the process. Measured " +
 		"once the subscriptions have settled: with 1,000 and more, after three times as long as is measured. Memory is what a waiting subscription takes of it, its goroutine included.",
 	contestants: []contestant{
-		{name: "rpw, 10,000", redis: true, run: wakeRPW(10_000)},
-		{name: "rpw, 1", redis: true, run: wakeRPW(1)},
+		{name: "rpw, 10,000", redis: true, run: wakeRPW(10_000, false)},
+		{name: "rpw, 1", redis: true, run: wakeRPW(1, false), about: "its own Hub publishes, which hands it over with the answer"},
 		{name: "raw XREAD BLOCK, 1", redis: true, run: wakeRaw(1)},
-		{name: "rpw, 10", redis: true, run: wakeRPW(10)},
-		{name: "rpw, 100", redis: true, run: wakeRPW(100)},
-		{name: "rpw, 1,000", redis: true, run: wakeRPW(1_000)},
+		{name: "rpw, 1, other Hub", redis: true, run: wakeRPW(1, true), about: "another Hub publishes, so the event comes with the message"},
+		{name: "rpw, 10", redis: true, run: wakeRPW(10, false)},
+		{name: "rpw, 100", redis: true, run: wakeRPW(100, false)},
+		{name: "rpw, 1,000", redis: true, run: wakeRPW(1_000, false)},
 		{name: "raw XREAD BLOCK, 10", redis: true, run: wakeRaw(10)},
 		{name: "raw XREAD BLOCK, 100", redis: true, run: wakeRaw(100)},
 		{name: "raw XREAD BLOCK, 1,000", redis: true, run: wakeRaw(1_000)},
@@ -47,13 +48,21 @@ var wake = area{
 // breath is the pause before each event: the reader waits again.
 const breath = 200 * time.Microsecond
 
-func wakeRPW(subscriptions int) func(context.Context, *trial) (Sample, error) {
+// wakeRPW is the subscriptions of one Hub; other: another one publishes.
+func wakeRPW(subscriptions int, other bool) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
 		hub, err := t.open(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer hub.Close()
+		publisher := hub
+		if other {
+			if publisher, err = t.open(ctx); err != nil {
+				return nil, err
+			}
+			defer publisher.Close()
+		}
 		before := inUse()
 		if err := subscribeSilent(ctx, hub, subscriptions-1); err != nil {
 			return nil, err
@@ -65,7 +74,7 @@ func wakeRPW(subscriptions int) func(context.Context, *trial) (Sample, error) {
 		}
 		defer stop()
 		once := func() (time.Time, error) {
-			if _, err := events.PublishBatch(ctx, hub, rpw.NewEvent{Type: "t", Data: payload}); err != nil {
+			if _, err := events.PublishBatch(ctx, publisher, rpw.NewEvent{Type: "t", Data: payload}); err != nil {
 				return time.Time{}, err
 			}
 			return <-got, nil
