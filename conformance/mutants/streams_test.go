@@ -37,7 +37,7 @@ var streamMutants = []mutant{
 	{"S3", "an earlier try is forgotten", "../../guard.go",
 		`doubt = doubt || errors.Is(err, ErrUncertain)`, ``, "Streams/Producer/DoubtStays"},
 	{"S4", "a position is ahead of what was handed out", "../../subscription.go",
-		`s.at = e.Position()`, `s.at = e.Position()
+		`s.at = m.Position()`, `s.at = m.Position()
 	if n := len(s.page); n > 0 {
 		s.at = s.page[n-1].Position()
 	}`, "Streams/Subscribe/ResumesFromAStoredPosition"},
