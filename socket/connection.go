@@ -187,13 +187,14 @@ func (c *connection) Ping(ctx context.Context) error { return c.ws.Ping(ctx) }
 
 // Close sends a close frame and waits for the client's, both within lingerTime.
 func (c *connection) Close(code websocket.StatusCode, reason string) error {
+	c.tcp.telling.Store(true)
 	c.tcp.finish(lingerTime)
 	return c.ws.Close(code, closeReason(reason))
 }
 
 // CloseNow drops the connection.
 func (c *connection) CloseNow() error {
-	c.tcp.Close() // so that whoever holds a lock of ws lets it go
+	c.tcp.drop() // so that whoever holds a lock of ws lets it go
 	return c.ws.CloseNow()
 }
 
@@ -232,6 +233,7 @@ type tcp struct {
 	net.Conn
 	writeTime time.Duration
 	finishing atomic.Bool
+	telling   atomic.Bool // the client is told why the connection ends
 }
 
 // Write gives up when nothing could be written for writeTime, however much there is to write.
@@ -251,6 +253,18 @@ func (c *tcp) Write(p []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// Close waits until a client that is told why has heard it and closes, within the time that finish gives: what it sends meanwhile, if nobody takes it, would
+// make the kernel reset the connection, and what is on its way to the client could be lost with it.
+func (c *tcp) Close() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.telling.Load() && half.CloseWrite() == nil {
+		io.Copy(io.Discard, c.Conn)
+	}
+	return c.Conn.Close()
+}
+
+// drop closes at once.
+func (c *tcp) drop() error { return c.Conn.Close() }
 
 // finish bounds all that is still to come.
 func (c *tcp) finish(d time.Duration) {

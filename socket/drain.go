@@ -95,7 +95,7 @@ func (s *Server) finish(ctx context.Context) error {
 	}
 	s.cancel(errRestart)
 	for _, c := range s.connected() {
-		c.tcp.Close()
+		c.tcp.drop()
 	}
 	if s.isOver(context.Background(), lingerTime/4) {
 		return nil

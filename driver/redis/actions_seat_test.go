@@ -80,7 +80,7 @@ func TestAClaimIsGivenWhatIsEnqueued(t *testing.T) {
 	assert.NoError(t, advanced[0].Err)
 }
 
-// TestWhatAClaimWasGivenIsItsAnswer: G1, A1: when it is not told, it finds out like from a lost answer.
+// TestWhatAClaimWasGivenIsItsAnswer: F12, G1, A1: when it is not told, it finds out like from a lost answer.
 func TestWhatAClaimWasGivenIsItsAnswer(t *testing.T) {
 	a := testStore(t).actions()
 	s := sitDown(t, a)
