@@ -234,6 +234,7 @@ type tcp struct {
 	writeTime time.Duration
 	finishing atomic.Bool
 	telling   atomic.Bool // the client is told why the connection ends
+	failed    atomic.Bool // a write stopped in the midst of a frame: the client can be told nothing any more
 }
 
 // Write gives up when nothing could be written for writeTime, however much there is to write.
@@ -248,6 +249,7 @@ func (c *tcp) Write(p []byte) (n int, err error) {
 		}
 		m, err := c.Conn.Write(p[n:min(len(p), n+chunk)])
 		if n += m; err != nil {
+			c.failed.Store(true)
 			return n, err
 		}
 	}
@@ -257,7 +259,7 @@ func (c *tcp) Write(p []byte) (n int, err error) {
 // Close waits until a client that is told why has heard it and closes, within the time that finish gives: what it sends meanwhile, if nobody takes it, would
 // make the kernel reset the connection, and what is on its way to the client could be lost with it.
 func (c *tcp) Close() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.telling.Load() && half.CloseWrite() == nil {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.telling.Load() && !c.failed.Load() && half.CloseWrite() == nil {
 		io.Copy(io.Discard, c.Conn)
 	}
 	return c.Conn.Close()
