@@ -300,13 +300,20 @@ func (m *member) start(ctx context.Context, d Delivery, granted time.Time) {
 	m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {
 		cancel(ErrLeaseLost)
 	})
-	m.tasks.Go(func() {
-		m.call(handling, d, func(err error) {
-			cause := context.Cause(handling)
-			cancel(nil)
-			m.finish(d, err, cause)
-			m.slots <- struct{}{}
-		})
+	m.tasks.Go(func() { m.begin(handling, cancel, d) })
+}
+
+// begin runs the handler of a delivery, unless it was handed back, or lost, before it could begin, and frees its slot.
+func (m *member) begin(handling context.Context, cancel context.CancelCauseFunc, d Delivery) {
+	defer func() { m.slots <- struct{}{} }()
+	if handling.Err() != nil {
+		m.keeper.Drop(d.Receipt)
+		return
+	}
+	m.call(handling, d, func(err error) {
+		cause := context.Cause(handling)
+		cancel(nil)
+		m.finish(d, err, cause)
 	})
 }
 

@@ -80,8 +80,12 @@ func (a *attempt) context(ctx context.Context) context.Context {
 	}, a.report)
 }
 
-// run calls the handler and ends the attempt with what came of it: a result, an error, a panic, or runtime.Goexit.
+// run calls the handler and ends the attempt with what came of it: a result, an error, a panic, or runtime.Goexit. An attempt that was handed back before
+// it could begin, on a busy machine, is none.
 func (a *attempt) run(ctx context.Context, handle handler) {
+	if a.ending.Load() {
+		return
+	}
 	inTime := func() {}
 	if d := a.claimed.Timeout; d > 0 {
 		var cancel context.CancelFunc

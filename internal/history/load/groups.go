@@ -109,7 +109,7 @@ func (a *actor) settle(ctx context.Context, d rpw.Delivery, verdict rpw.Verdict,
 }
 
 // startMember starts a Consume, again and again. It settles by itself: what the handler returns is recorded as a verdict whose outcome is
-// unknown.
+// unknown, and so is that it may have handed back, at its end, what the handler had not finished.
 func (r *run) startMember(ctx context.Context) {
 	a := &actor{run: r, name: "member", Rand: r.random(), process: r.processes[0]}
 	r.serving.Go(func() { a.consume(ctx) })
@@ -117,12 +117,14 @@ func (r *run) startMember(ctx context.Context) {
 
 func (a *actor) consume(ctx context.Context) {
 	for ctx.Err() == nil {
+		var last []history.Item
 		rpw.Consume(ctx, a.hub(), groupStream, rpw.Consumer{Group: autoGroup, From: rpw.Oldest(), Lease: a.Lease, MaxDeliveries: rpw.Unlimited,
 			OnGap: rpw.GapContinue, Grace: a.Pause}, func(ctx context.Context, d rpw.Delivery) error {
 			rec := a.record(history.OpFetch)
 			rec.Stream, rec.Group = groupStream, autoGroup
 			a.Call(rec)(func(rec *history.Record) { rec.Items, rec.Outcome = []history.Item{a.lent(d)}, history.OK })
-			rec.Op, rec.Kind, rec.Items = history.OpSettle, history.Ack, []history.Item{a.lent(d)}
+			last = []history.Item{a.lent(d)}
+			rec.Op, rec.Kind, rec.Items = history.OpSettle, history.Ack, last
 			var err error
 			if d.Attempt == 1 && d.Count%10 == 0 {
 				rec.Kind, err = history.Nack, rpw.RetryIn(errors.New("again"), a.Pause)
@@ -130,6 +132,11 @@ func (a *actor) consume(ctx context.Context) {
 			a.Call(rec)
 			return err
 		})
+		if last != nil {
+			rec := a.record(history.OpSettle)
+			rec.Stream, rec.Group, rec.Kind, rec.Items = groupStream, autoGroup, history.Release, last
+			a.Call(rec)
+		}
 		sleep(ctx, a.Rand, a.Pause)
 	}
 }
