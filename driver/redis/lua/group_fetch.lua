@@ -118,7 +118,7 @@ local function promote(member)
     if not lot.m[j] and (lot.o and lot.o[j] or lot.u) <= now then
       local record = lot.a and lot.a[j] and call('HGET', keys.waits, id)
       record = record and unpacked(record) or {n = 1, d = lot.d}
-      record.h, record.q, record.b, record.l = lot.c, lot.q, member, lot.o and lot.o[j] or lot.u
+      record.h, record.q, record.b, record.l = lot.c, lot.q or record.q, member, lot.o and lot.o[j] or lot.u
       lot.m[j] = 'w'
       lot.k = lot.k - 1
       if exhausted(g, record) then
