@@ -132,6 +132,22 @@ local function promote(member)
   keeplot(g, member, lot, now)
 end
 
+-- shorten answers a clock that fell back: no lease ends later than a new one would.
+local function shorten()
+  for _, base in ipairs(call('ZRANGE', keys.due, 0, -1)) do
+    local lot = not string.find(base, '-', 1, true) and getlot(g, base)
+    if lot then
+      local most = now + (lot.l or g.lease)
+      lot.u = math.min(lot.u, most)
+      for j, ends in pairs(lot.o or {}) do lot.o[j] = math.min(ends, most) end
+      keeplot(g, base, lot, now)
+    end
+  end
+  call('HSET', keys.state, 'at', text(us))
+  first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
+end
+
+if us < g.at then shorten() end
 while first[2] and tonumber(first[2]) <= now do
   for _, member in ipairs(call('ZRANGEBYSCORE', keys.due, '-inf', text(now), 'LIMIT', 0, 100)) do promote(member) end
   first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')

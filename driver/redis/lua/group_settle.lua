@@ -33,7 +33,9 @@ local function apply(lot, base, j, id, verdict, delay, reason)
   local removed = lot.q or record and record.q
   if verdict == 'e' then
     lot.o = lot.o or {}
-    lot.o[j] = now + (delay > 0 and delay or g.lease)
+    delay = delay > 0 and delay or g.lease
+    lot.o[j] = now + delay
+    if delay > (lot.l or g.lease) then lot.l = delay end
     if mark then
       local _, member = inorder(id)
       call('ZREM', keys.ready, member)
