@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -38,4 +39,22 @@ func TestWhoLeavesALateFetchTakesNoLeaseAlong(t *testing.T) {
 		assert.Equal(t, 1, ds[0].Attempt)
 		b.settle(ds, rpw.Settlement{Verdict: rpw.Ack})
 	}
+
+	// A gap that came too late is told to the next fetch of the same consumer.
+	b.add(1, 300)
+	_, err = b.Trim(t.Context(), "s", rpw.Retention{Events: 50})
+	require.NoError(t, err)
+	proxy.Slow(redistest.Poor{Delay: 200 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	_, err = hub.Streams().Fetch(ctx, req)
+	cancel()
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	proxy.Slow(redistest.Poor{})
+	_, err = hub.Streams().Fetch(t.Context(), req)
+	gap, ok := errors.AsType[*rpw.GapError](err)
+	require.True(t, ok, "no gap, but %v", err)
+	assert.EqualValues(t, 250, gap.Missed)
+	ds, err := hub.Streams().Fetch(t.Context(), req)
+	require.NoError(t, err)
+	assert.Equal(t, texts(251, 251), dataOf(ds))
 }
