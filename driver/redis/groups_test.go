@@ -58,3 +58,40 @@ func TestWhoLeavesALateFetchTakesNoLeaseAlong(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, texts(251, 251), dataOf(ds))
 }
+
+// TestResetForgetsOldVerdicts: a reset settles many lots at once, so that older ones are forgotten on the way. Nothing of them is left.
+func TestResetForgetsOldVerdicts(t *testing.T) {
+	b := newBus(t)
+	b.group()
+	for n := range 15 {
+		b.add(1000*n, 1000*n+999)
+	}
+	for range 20 { // as many events as verdicts are remembered of
+		b.settle(b.fetch(500), rpw.Settlement{Verdict: rpw.Ack})
+	}
+	for range 10 {
+		require.Len(t, b.fetch(500), 500)
+	}
+	answers, err := b.Administer(t.Context(), rpw.GroupCommands{Commands: []rpw.GroupCommand{{Stream: "s", Group: "g", Verb: rpw.ResetGroup, From: rpw.Newest()}}})
+	require.NoError(t, err)
+	require.NoError(t, answers[0].Err)
+	lots, done := b.bare("HLEN", "{%s}:gl:g"), b.bare("LLEN", "{%s}:gs:g")
+	remembered, err := done.AsInt64()
+	require.NoError(t, err)
+	stored, err := lots.AsInt64()
+	require.NoError(t, err)
+	assert.Equal(t, remembered, stored)
+}
+
+// TestAPoisonedEventThatOthersRemoved: S5, G4: an event that is to go to the dead-letter stream is not there any more. It is told as missing.
+func TestAPoisonedEventThatOthersRemoved(t *testing.T) {
+	b := newBus(t)
+	b.group(func(cfg *rpw.GroupConfig) { cfg.MaxDeliveries = 1 })
+	at := b.add(1, 2)
+	b.settle(b.fetch(1), rpw.Settlement{Verdict: rpw.Nack})
+	b.bare("XDEL", "%s", at[0].ID.String())
+	assert.Equal(t, texts(2, 2), dataOf(b.fetch(1)))
+	assert.EqualValues(t, 1, b.fetchGap().Missed)
+	assert.EqualValues(t, 1, b.info().Pending)
+	assert.Empty(t, b.fetch(1))
+}

@@ -78,7 +78,11 @@ local function keeplot(g, base, lot, now)
     return
   end
   local finished = not lot.e
-  if finished then lot.e = base .. ' ' .. lot.z .. ' ' .. text(now) end
+  if finished then
+    lot.e = base .. ' ' .. lot.z .. ' ' .. text(now)
+  elseif call('HEXISTS', g.keys.lots, base) == 0 then -- another lot of this script was one too many
+    return
+  end
   call('HSET', g.keys.lots, base, flat(lot))
   if not finished then return end
   call('ZREM', g.keys.due, base)

@@ -92,10 +92,10 @@ if gap then
 end
 
 local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[10]}
-local gone = 0 -- pending events that are no more
+local gone, missing = 0, 0 -- pending events that are no more; those of them that others have removed
 
 local function buried(id, record)
-  bury(KEYS[1], g, dead, id, record, failure(record))
+  if not bury(KEYS[1], g, dead, id, record, failure(record)) then missing = missing + 1 end
   forget(g, id)
   owe(g, record.h, record.q, -1)
   gone = gone + 1
@@ -172,7 +172,6 @@ local function lease(entry)
 end
 
 local full = false
-local missing = 0
 while not full and lot.k < room do
   local members = call('ZRANGE', keys.ready, 0, room - lot.k - 1)
   if #members == 0 then break end
