@@ -2,6 +2,7 @@ package rpw
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -59,12 +60,22 @@ func (g guardedStreams) Fetch(ctx context.Context, req FetchRequest) ([]Delivery
 		return nil, c.wrap(err)
 	}
 	req.Stream = g.h.inward(req.Stream)
+	if err := g.hear(ctx, c, req.fetcher()); err != nil {
+		return nil, err
+	}
+	own := req.Lane == Lane{}
 	back := g.h.lane(&req.Lane)
 	deliveries, err := invoke(ctx, c, g.h.parts.Streams, StreamBus.Fetch, req)
-	if abandoned(ctx, err) {
-		return nil, g.h.handBack(ctx, err, func(ctx context.Context) { handBackEvents(ctx, g.h.parts.Streams, req) })
+	var missed *unheardFetch
+	if own && errors.Is(err, ErrUncertain) {
+		missed = g.h.unheard.add(req)
 	}
-	back()
+	switch {
+	case abandoned(ctx, err):
+		return nil, g.h.handBack(ctx, err, func(ctx context.Context) { g.handBackEvents(ctx, c, req, missed) })
+	case missed == nil:
+		back()
+	}
 	return deliveries, err
 }
 

@@ -49,15 +49,27 @@ func handBackActions(ctx context.Context, store ActionStore, req ClaimRequest) {
 	store.Advance(ctx, AdvanceRequest{Moves: moves}) // what this misses is claimed when its lease ends
 }
 
-func handBackEvents(ctx context.Context, bus StreamBus, req FetchRequest) {
+// handBackEvents hands back what a fetch has leased. A gap that it was told is for the next fetch of its consumer; missed is nil if that makes the call again itself.
+func (g guardedStreams) handBackEvents(ctx context.Context, c call, req FetchRequest, missed *unheardFetch) {
+	ask := func() error { return c.wrap(release(ctx, g.h.parts.Streams, req)) }
+	if missed == nil {
+		_ = ask()
+	} else if err := missed.hear(ctx, ask); err == nil && missed.gap == nil {
+		g.h.unheard.remove(missed)
+	}
+}
+
+// release makes a fetch again, without waiting, and releases what it leased.
+func release(ctx context.Context, bus StreamBus, req FetchRequest) error {
 	req.Wait = 0
-	deliveries, _ := bus.Fetch(ctx, req)
+	deliveries, err := bus.Fetch(ctx, req)
 	if len(deliveries) == 0 {
-		return
+		return err
 	}
 	verdicts := make([]Settlement, len(deliveries))
 	for i, d := range deliveries {
 		verdicts[i] = Settlement{Receipt: d.Receipt, Verdict: Release}
 	}
-	bus.Settle(ctx, SettleRequest{Stream: req.Stream, Group: req.Group, Settlements: verdicts}) // the same
+	_, _ = bus.Settle(ctx, SettleRequest{Stream: req.Stream, Group: req.Group, Settlements: verdicts}) // what this misses is delivered when its lease ends
+	return nil
 }

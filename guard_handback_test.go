@@ -153,3 +153,58 @@ func TestCloseWaitsForWhatIsHandedBack(t *testing.T) {
 		assert.Equal(t, []rpw.Lease{someLease}, f.back)
 	})
 }
+
+// TestAGapIsHeardThoughTheAnswerWasLost: S5: a fetch of unknown outcome was told a gap, which a store tells once. The next fetch of the same consumer tells it, and no
+// other one.
+func TestAGapIsHeardThoughTheAnswerWasLost(t *testing.T) {
+	for name, leaves := range map[string]bool{"the caller has left": true, "the caller goes on": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var told rpw.Lane // of the fetch that was told
+				away := true
+				bus := &fakeBus{fetch: func(ctx context.Context, req rpw.FetchRequest) ([]rpw.Delivery, error) {
+					switch {
+					case req.Consumer != "c":
+					case told == (rpw.Lane{}):
+						told = req.Lane
+						if leaves {
+							<-ctx.Done()
+						}
+						return nil, uncertain(context.DeadlineExceeded)
+					case away:
+						return nil, uncertain(context.DeadlineExceeded)
+					case req.Lane == told:
+						time.Sleep(time.Second)
+						return nil, &rpw.GapError{Stream: req.Stream, Group: "g", Kind: rpw.GapTrimmed, Missed: 3}
+					}
+					return []rpw.Delivery{{Receipt: someReceipt}}, nil
+				}}
+				hub := newHub(t, rpw.Parts{Streams: bus}, rpw.WithNamespace("n"))
+				fetch := func(consumer string) ([]rpw.Delivery, error) {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					defer cancel()
+					return hub.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: consumer, Wait: rpw.Forever})
+				}
+				_, err := fetch("c")
+				if leaves {
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+				} else {
+					require.ErrorIs(t, err, rpw.ErrUncertain)
+					_, err = fetch("c")
+					require.ErrorIs(t, err, rpw.ErrUncertain, "it is not known yet")
+				}
+				away = false
+				got, err := fetch("other")
+				require.NoError(t, err)
+				require.Len(t, got, 1)
+				_, err = fetch("c")
+				gap, ok := errors.AsType[*rpw.GapError](err)
+				require.True(t, ok, "no gap, but %v", err)
+				assert.Equal(t, "s", gap.Stream)
+				got, err = fetch("c")
+				require.NoError(t, err, "it is told once")
+				require.Len(t, got, 1)
+			})
+		})
+	}
+}

@@ -22,11 +22,12 @@ type Hub struct {
 	observer  Observer
 	parts     Parts
 
-	id    [16]byte // of the Hub as a producer
-	born  time.Time
-	lanes lanePool
-	lines lines
-	loads flights
+	id      [16]byte // of the Hub as a producer
+	born    time.Time
+	lanes   lanePool
+	lines   lines
+	loads   flights
+	unheard unheard
 
 	ctx      context.Context // ends, with cause ErrClosed, when the Hub closes
 	cancel   context.CancelCauseFunc

@@ -207,6 +207,37 @@ func groupAdminCases() []testCase {
 					assert.Equal(e, []string{"a"}, dataOf(e.fetch(stream, "g", "d", 1)))
 				}
 			}},
+		{"Groups/Administer/WhatARemovedOneSettlesIsNotCounted", []string{"G6"},
+			"What a removed consumer still settles is none of the events of one that comes under its name.",
+			func(e *env) {
+				for _, lapsed := range []bool{false, true} {
+					for _, late := range []rpw.Verdict{rpw.Ack, rpw.Nack, rpw.Release, rpw.Extend} {
+						stream := fmt.Sprint("s", lapsed, late)
+						e.group(stream, "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
+						e.publish(stream, numbers(1, 3)...)
+						e.verdict(stream, "g", e.fetch(stream, "g", "c", 2)[1], rpw.Settlement{Verdict: rpw.Nack})
+						held := append(e.fetch(stream, "g", "c", 1), e.fetch(stream, "g", "c", 1)...) // the second event again, and the third
+						if lapsed {
+							for _, d := range held {
+								e.verdict(stream, "g", d, rpw.Settlement{Verdict: rpw.Extend, Delay: e.lease()})
+							}
+							e.pass(e.lease())
+							require.Equal(e, []string{"2"}, dataOf(e.fetch(stream, "g", "d", 1)), "the third can be had, too, and nobody has it")
+						}
+						e.administer(rpw.GroupCommand{Stream: stream, Group: "g", Verb: rpw.RemoveConsumer, Consumer: "c"})
+						for _, d := range held {
+							e.settle(stream, "g", rpw.Settlement{Receipt: d.Receipt, Verdict: late})
+						}
+						e.fetch(stream, "g", "d", 3)
+						e.settle(stream, "g", rpw.Settlement{Receipt: held[1].Receipt, Verdict: rpw.Ack})
+						require.Empty(e, e.fetch(stream, "g", "c", 3), "it holds nothing")
+						info := e.groupInfo(stream, "g")
+						require.Len(e, info.Consumers, 2)
+						assert.Zero(e, info.Consumers[0].Pending, "lapsed: %v, then %v", lapsed, late)
+						assert.LessOrEqual(e, info.Consumers[1].Pending, info.Pending)
+					}
+				}
+			}},
 		{"Groups/Administer/ManyConsumersInOneCall", []string{"G6"},
 			"Consumers that are removed in one call are answered one by one, each with the events that it held.",
 			func(e *env) {

@@ -77,7 +77,8 @@ func (b *streamBus) Fetch(ctx context.Context, req rpw.FetchRequest) ([]rpw.Deli
 // lateness is how long a look whose caller has left may still take, so that what it leased can be given back.
 const lateness = 20 * time.Millisecond
 
-// look asks the store once. last: the caller waits no longer. If ctx ends in the meantime, what was leased is given back.
+// look asks the store once. last: the caller waits no longer. If ctx ends in the meantime, what was leased is given back; ErrUncertain: something may have
+// been leased, and the answer did not come.
 func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) (f fetched, err error) {
 	late, cancel := outlive(ctx, lateness)
 	defer cancel()
@@ -102,13 +103,17 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 		f, err = readFetched(m, req, ahead.events)
 		b.cursors.learn(req, &f, next)
 	}
-	if ctx.Err() == nil {
+	switch left := ctx.Err(); {
+	case left == nil, f.gap != nil: // a gap is told once
 		return f, err
-	}
-	if len(f.deliveries) > 0 {
+	case errors.Is(err, rpw.ErrUncertain):
+		return fetched{}, rpw.Errorf(rpw.ErrUncertain, "the call was cut before its answer: %w", left)
+	case len(f.deliveries) > 0:
 		b.giveBack(ctx, req, f.deliveries)
+		fallthrough
+	default:
+		return fetched{}, left
 	}
-	return fetched{}, ctx.Err()
 }
 
 // outlive is a context that ends some time after another one.

@@ -70,8 +70,8 @@ func (w *waker) hear(to *topic, message string) bool {
 	} else if c.message = ""; to.own.Epoch != 0 {
 		c.end, err = unwire(message)
 	}
-	if err == nil && c.end.Epoch == to.own.Epoch && c.end.Epoch != 0 && c.end.Count <= to.own.Count {
-		return false
+	if err == nil && c.end.Epoch == to.own.Epoch && c.end.Epoch != 0 && c.end.Count <= to.own.Count && c.end.ID.Compare(to.own.ID) <= 0 {
+		return false // a greater id with no greater count is of a server that has lost something
 	}
 	if c.message == "" && message != "" && to.flying > 0 {
 		if to.early == "" {

@@ -124,3 +124,29 @@ func TestChannelsAreLeftWhileTheServerIsBusy(t *testing.T) {
 		require.NoError(t, again.Do(t.Context(), again.B().Unsubscribe().Channel("x").Build()).Error())
 	}
 }
+
+// TestHistoryGoesBackUnderALink: F20, S5: after a failover to a replica that was behind, in a cluster, the link for messages may go on. What is published
+// then has counts that this process has seen before, and wakes all the same.
+func TestHistoryGoesBackUnderALink(t *testing.T) {
+	server := redistest.Start(t)
+	s, other := storeOn(t, server, "p"), storeOn(t, server, "p")
+	s.waker.others = nil // which would find it in time
+	b, o := busOf(t, s), busOf(t, other)
+	at := b.add(1, 3)
+	for _, key := range []string{"p:s:s", "{p:s:s}:m"} {
+		server.CLI(t, "COPY", key, "{p:s:s}:copy:"+key)
+	}
+	w, err := s.waker.watch(t.Context(), b.channelOf("s"))
+	require.NoError(t, err)
+	b.add(4, 4) // by message
+	told(t, w)
+	own := b.add(5, 6) // by the answers
+	assert.Equal(t, wire(own[1]), told(t, w))
+	for _, key := range []string{"p:s:s", "{p:s:s}:m"} {
+		server.CLI(t, "COPY", "{p:s:s}:copy:"+key, key, "REPLACE")
+	}
+	again := o.add(7, 7)[0]
+	require.Equal(t, at[2].Count+1, again.Count)
+	assert.Equal(t, wire(again), told(t, w))
+	assert.Equal(t, wire(b.add(8, 8)[0]), told(t, w))
+}

@@ -13,7 +13,8 @@ local first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
 -- begin is a lot with a base of its own, of ids that are to be counted.
 local function begin(ids)
   g.base = math.max(g.base + 1, us)
-  return {c = consumer, u = now + (ARGV[6] ~= '' and tonumber(ARGV[6]) or g.lease), d = now, i = ids, k = 0, m = {}}
+  local length = ARGV[6] ~= '' and tonumber(ARGV[6]) or g.lease
+  return {c = consumer, u = now + length, l = length ~= g.lease and length or nil, d = now, i = ids, k = 0, m = {}}
 end
 
 -- moves stores the place of the group, by how many more events are pending, and how many the consumer got.
@@ -21,7 +22,7 @@ local function moves(more, got)
   g.n = g.n + more
   owe(g, consumer, false, got)
   payoff(g)
-  call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count), 'n', text(g.n), 'dn', text(g.done))
+  call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count), 'n', text(g.n), 'dn', text(g.done), 'at', text(us))
 end
 
 -- grant stores a lot and returns the answer.
@@ -44,7 +45,7 @@ local function unchanged()
 end
 
 if ARGV[12] == at(g.epoch, g.id, g.count) and not recalled and (ARGV[4] == '0' or ARGV[4] == g.inc) and seen and now - seen <= 1000 and not gap and
-  not (first[2] and tonumber(first[2]) <= now) and call('EXISTS', keys.ready) == 0 and (g.held or '') == '' and unchanged() then
+  not (first[2] and tonumber(first[2]) <= now) and call('EXISTS', keys.ready) == 0 and (g.held or '') == '' and us >= g.at and unchanged() then
   local lot, counted = begin(ARGV[19]), g.count
   lot.k = tonumber(ARGV[16])
   if g.n == 0 or (g.low or '') == '' then call('HSET', keys.state, 'low', ARGV[17]) end

@@ -2,10 +2,11 @@
 -- ids in order; the token of an event is its lot's base and its place in the lot. Only what has to be delivered again gets a record of its
 -- own. The keys of group g, beside its stream:
 --   g:<g>   hash: inc lease max de da from settings; base of the newest lot; ce ci cc cursor; n pending; low below the ids of what is pending and
---           not kept; held the greatest id pending ahead of the cursor; size of an event; dn events in done
+--           not kept; held the greatest id pending ahead of the cursor; size of an event; dn events in done; at the newest time (us) when
+--           leases were given or renewed
 --   gl:<g>  hash: base -> lot {c consumer, u until, d delivered, i ids, z how many, k outstanding, m marks: index -> verdict or w, o index -> until
---           of its own, a index -> attempt, q its holder was removed, e its entry in done}. What is stored is flat: the ids are one text, and a for all
---           marks says that all were acknowledged at once
+--           of its own, l the longest of its leases (ms) if not the group's, a index -> attempt, q its holder was removed, e its entry in done}. What
+--           is stored is flat: the ids are one text, and a for all marks says that all were acknowledged at once
 --   gd:<g>  sorted set: when (ms) -> base of a lot whose lease may end, or id of an event that waits
 --   gr:<g>  sorted set of what can be delivered again, in order of ids
 --   gw:<g>  hash: id -> {n attempts, d first delivered, l when it could be delivered again, h holder, q he was removed, b its lot while its receipt
@@ -27,12 +28,12 @@ end
 local function load(tag, name)
   settled()
   local keys = groupkeys(tag, name)
-  local v = call('HMGET', keys.state, 'inc', 'lease', 'max', 'de', 'da', 'base', 'ce', 'ci', 'cc', 'n', 'held', 'size', 'dn', 'from', 'low')
+  local v = call('HMGET', keys.state, 'inc', 'lease', 'max', 'de', 'da', 'base', 'ce', 'ci', 'cc', 'n', 'held', 'size', 'dn', 'from', 'low', 'at')
   if not v[1] then return nil end
   return {
     name = name, tag = tag, keys = keys, inc = v[1], lease = tonumber(v[2]), max = tonumber(v[3]), deadkeep = tonumber(v[4]), deadage = tonumber(v[5]),
     base = tonumber(v[6]), epoch = v[7], id = v[8], count = tonumber(v[9]), n = tonumber(v[10]), held = v[11], size = tonumber(v[12] or 0),
-    done = tonumber(v[13] or 0), from = v[14], low = v[15],
+    done = tonumber(v[13] or 0), from = v[14], low = v[15], at = tonumber(v[16] or 0),
   }
 end
 
@@ -77,7 +78,11 @@ local function keeplot(g, base, lot, now)
     return
   end
   local finished = not lot.e
-  if finished then lot.e = base .. ' ' .. lot.z .. ' ' .. text(now) end
+  if finished then
+    lot.e = base .. ' ' .. lot.z .. ' ' .. text(now)
+  elseif call('HEXISTS', g.keys.lots, base) == 0 then -- another lot of this script was one too many
+    return
+  end
   call('HSET', g.keys.lots, base, flat(lot))
   if not finished then return end
   call('ZREM', g.keys.due, base)

@@ -92,10 +92,10 @@ if gap then
 end
 
 local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[10]}
-local gone = 0 -- pending events that are no more
+local gone, missing = 0, 0 -- pending events that are no more; those of them that others have removed
 
 local function buried(id, record)
-  bury(KEYS[1], g, dead, id, record, failure(record))
+  if not bury(KEYS[1], g, dead, id, record, failure(record)) then missing = missing + 1 end
   forget(g, id)
   owe(g, record.h, record.q, -1)
   gone = gone + 1
@@ -118,7 +118,7 @@ local function promote(member)
     if not lot.m[j] and (lot.o and lot.o[j] or lot.u) <= now then
       local record = lot.a and lot.a[j] and call('HGET', keys.waits, id)
       record = record and unpacked(record) or {n = 1, d = lot.d}
-      record.h, record.q, record.b, record.l = lot.c, lot.q, member, lot.o and lot.o[j] or lot.u
+      record.h, record.q, record.b, record.l = lot.c, lot.q or record.q, member, lot.o and lot.o[j] or lot.u
       lot.m[j] = 'w'
       lot.k = lot.k - 1
       if exhausted(g, record) then
@@ -132,6 +132,22 @@ local function promote(member)
   keeplot(g, member, lot, now)
 end
 
+-- shorten answers a clock that fell back: no lease ends later than a new one would.
+local function shorten()
+  for _, base in ipairs(call('ZRANGE', keys.due, 0, -1)) do
+    local lot = not string.find(base, '-', 1, true) and getlot(g, base)
+    if lot then
+      local most = now + (lot.l or g.lease)
+      lot.u = math.min(lot.u, most)
+      for j, ends in pairs(lot.o or {}) do lot.o[j] = math.min(ends, most) end
+      keeplot(g, base, lot, now)
+    end
+  end
+  call('HSET', keys.state, 'at', text(us))
+  first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
+end
+
+if us < g.at then shorten() end
 while first[2] and tonumber(first[2]) <= now do
   for _, member in ipairs(call('ZRANGEBYSCORE', keys.due, '-inf', text(now), 'LIMIT', 0, 100)) do promote(member) end
   first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
@@ -156,7 +172,6 @@ local function lease(entry)
 end
 
 local full = false
-local missing = 0
 while not full and lot.k < room do
   local members = call('ZRANGE', keys.ready, 0, room - lot.k - 1)
   if #members == 0 then break end

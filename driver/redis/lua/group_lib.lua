@@ -79,10 +79,11 @@ rescue = function(st, goes, anywhere)
   end
 end
 
--- bury moves a pending event to the dead-letter stream. dead is that stream: main, tag, begin and channel, opened with the first burial.
+-- bury moves a pending event to the dead-letter stream, and reports whether it was there. dead is that stream: main, tag, begin and channel, opened with the
+-- first burial.
 local function bury(main, g, dead, id, record, reason)
   local entry = entryof(main, g, id)
-  if not entry then return end
+  if not entry then return false end
   if not dead.st then dead.st = open(dead.main, dead.tag, dead.begin) end
   local f = entry[2]
   local origin, key = '', ''
@@ -106,6 +107,7 @@ local function bury(main, g, dead, id, record, reason)
   header('rpw-dead-id', id)
   if record.h then header('rpw-dead-consumer', record.h) end
   append(dead.st, f[1], f[2], origin .. key, headers)
+  return true
 end
 
 -- lastrites ends the burials of a script: the dead-letter stream keeps what it should, and its readers are woken.

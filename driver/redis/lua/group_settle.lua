@@ -30,9 +30,12 @@ local function apply(lot, base, j, id, verdict, delay, reason)
     if not record or record.b ~= base then return 'x' end
   end
   if verdict == 'r' and not hasdead then return 'd' end
+  local removed = lot.q or record and record.q
   if verdict == 'e' then
     lot.o = lot.o or {}
-    lot.o[j] = now + (delay > 0 and delay or g.lease)
+    delay = delay > 0 and delay or g.lease
+    lot.o[j] = now + delay
+    if delay > (lot.l or g.lease) then lot.l = delay end
     if mark then
       local _, member = inorder(id)
       call('ZREM', keys.ready, member)
@@ -46,13 +49,13 @@ local function apply(lot, base, j, id, verdict, delay, reason)
   if not mark then lot.k = lot.k - 1 end
   lot.m[j] = verdict
   if verdict == 'n' then
-    record = record or {n = 1, d = lot.d, h = lot.c, q = lot.q}
-    record.r, record.k = reason, record.n
+    record = record or {n = 1, d = lot.d, h = lot.c}
+    record.q, record.r, record.k = removed, reason, record.n
     giveback(id, record, delay)
     return 'k', true
   elseif verdict == 'l' then
-    record = record or {n = 1, d = lot.d, h = lot.c, q = lot.q}
-    record.n = record.n - 1
+    record = record or {n = 1, d = lot.d, h = lot.c}
+    record.q, record.n = removed, record.n - 1
     giveback(id, record, 0)
     return 'k', true
   end
@@ -60,7 +63,7 @@ local function apply(lot, base, j, id, verdict, delay, reason)
     bury(KEYS[1], g, dead, id, record or {n = 1, h = lot.c}, reason ~= '' and reason or 'rejected')
   end
   if record then forget(g, id) elseif haskept then call('HDEL', keys.kept, id) end
-  owe(g, lot.c, lot.q, -1)
+  owe(g, lot.c, removed, -1)
   gone = gone + 1
   return 'k', true
 end

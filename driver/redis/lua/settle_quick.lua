@@ -9,14 +9,14 @@ if lane then
   if answer then return answer end
 end
 local keys = g.keys
-local now = clock()
+local now, us = clock()
 local haskept = call('EXISTS', keys.kept) == 1
 local gone = 0
 
 -- finish ends the script with an answer.
 local function finish(answer)
   payoff(g)
-  call('HSET', keys.state, 'n', text(g.n - gone), 'dn', text(g.done))
+  call('HSET', keys.state, 'n', text(g.n - gone), 'dn', text(g.done), 'at', text(math.max(us, g.at)))
   if lane then remember(lane, g.inc, ARGV[4], answer) end
   return answer
 end
