@@ -206,6 +206,28 @@ func wakeCases() []testCase {
 					e.soon(began)
 				}
 			}},
+		{"Actions/Wake/WhoLeavesHandsBackWhatHeWasGiven", []string{"A6", "E1"},
+			"When the context of a claim ends before the reply comes, another claim gets at once what the store had leased, without the cost of an attempt.", func(e *env) {
+				b, other := e.board(), e.boardOf(e.peer())
+				b.add(job("q", "1"))
+				h, faults := e.faulty()
+				faults.spoil("Actions.Claim", unheard)
+				ctx, cancel := context.WithCancel(e.Context())
+				leaving := start(func() ([]rpw.Claimed, error) {
+					return h.Actions().Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "leaving", Lease: rpw.MaxLease, Wait: rpw.Forever})
+				})
+				e.eventually(func() bool { return b.get(job("q", "1").Ref).State == rpw.Running }, "the store leases the action")
+				staying := other.claim(rpw.ClaimRequest{Queues: []string{"q"}})
+				began := time.Now()
+				cancel()
+				_, err := await(e, leaving)
+				require.ErrorIs(e, err, context.Canceled)
+				got, err := await(e, staying)
+				require.NoError(e, err)
+				require.Equal(e, []string{"1"}, claimedIDs(got))
+				require.Equal(e, 1, got[0].Attempt)
+				e.soon(began)
+			}},
 		{"Actions/Wake/NothingIsNoError", []string{"E1"},
 			"A claim that found nothing in its time is empty, and not late.", func(e *env) {
 				b := e.board()

@@ -20,6 +20,7 @@ const (
 	none    fault = iota
 	lost          // the store does the work, the reply is lost: ErrUncertain
 	refused       // the call never leaves: ErrUnavailable
+	unheard       // the store does the work, and the caller leaves before the reply comes: ErrUncertain
 )
 
 // faulty opens the hub of another process, whose calls can be spoilt.
@@ -68,12 +69,15 @@ func (f *faults) take(verb string) fault {
 // meet takes one call of a verb through the faults.
 func meet[Q, A any](f *faults, verb string, ctx context.Context, do func(context.Context, Q) (A, error), req Q) (A, error) {
 	var nothing A
-	switch f.take(verb) {
+	switch met := f.take(verb); met {
 	case refused:
 		return nothing, rpw.Errorf(rpw.ErrUnavailable, "the suite kept the call back")
-	case lost:
+	case lost, unheard:
 		if _, err := do(ctx, req); err != nil {
 			return nothing, err
+		}
+		if met == unheard {
+			<-ctx.Done()
 		}
 		return nothing, rpw.Errorf(rpw.ErrUncertain, "the suite dropped the reply")
 	}

@@ -364,6 +364,31 @@ func fetchCases() []testCase {
 					e.soon(began)
 				}
 			}},
+		// F7, G1.
+		{"Groups/Fetch/WhoLeavesHandsBackWhatHeWasGiven", []string{"G1", "E1"},
+			"When the context of a fetch ends before the reply comes, another fetch gets at once what the store had leased, without the cost of a delivery.",
+			func(e *env) {
+				e.group("s", "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
+				e.publish("s", "a")
+				h, faults := e.faulty()
+				faults.spoil("Streams.Fetch", unheard)
+				ctx, cancel := context.WithCancel(e.Context())
+				leaving := start(func() ([]rpw.Delivery, error) {
+					return h.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "leaving", Wait: rpw.Forever})
+				})
+				e.eventually(func() bool { return len(e.pending("s", "g")) == 1 }, "the store leases the event")
+				staying := e.on(e.peer()).waitFetch("s", "g", "staying")
+				e.idle()
+				began := time.Now()
+				cancel()
+				_, err := await(e, leaving)
+				require.ErrorIs(e, err, context.Canceled)
+				got, err := await(e, staying)
+				require.NoError(e, err)
+				require.Equal(e, []string{"a"}, dataOf(got))
+				assert.Equal(e, 1, got[0].Attempt)
+				e.soon(began)
+			}},
 		{"Groups/Fetch/ClosingHubEndsWaits", []string{"E1", "E2"},
 			"Closing a Hub ends its waiting fetches with ErrClosed, and takes nothing.",
 			func(e *env) {

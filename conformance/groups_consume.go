@@ -100,18 +100,22 @@ func consumeCases() []testCase {
 			"The context of a handler whose event was taken over ends with cause ErrLeaseLost, and its verdict is not sent.",
 			func(e *env) {
 				publish(e, 1)
-				told := make(chan error, 10)
+				told, taken := make(chan error, 10), make(chan struct{})
+				release := sync.OnceFunc(func() { close(taken) })
 				stop := consume(e, e.hub, oldest("a"), func(ctx context.Context, _ rpw.Message[note]) error {
 					if d, _ := rpw.DeliveryOf(ctx); d.Attempt > 1 {
 						return nil
 					}
 					<-ctx.Done()
 					told <- context.Cause(ctx)
+					<-taken // or the member could be the first to take it again
 					return nil
 				})
+				defer release()
 				e.eventually(func() bool { return len(e.pendingOrNone("notes", "g")) == 1 }, "the handler runs")
 				e.administer(rpw.GroupCommand{Stream: "notes", Group: "g", Verb: rpw.RemoveConsumer, Consumer: "a"})
 				e.ack("notes", "g", e.fetchOne("notes", "g", "thief"))
+				release()
 				select {
 				case err := <-told:
 					assert.ErrorIs(e, err, rpw.ErrLeaseLost)

@@ -80,19 +80,24 @@ func overRedis(t testing.TB) conformance.Backend {
 	}
 	prefix := "s" + strconv.FormatInt(prefixes.Add(1), 10)
 	admin := dial()
-	parts, err := redis.New(t.Context(), dial(), redis.Options{Prefix: prefix})
+	parts, err := redis.New(t.Context(), dial(), redis.Options{Prefix: prefix, Timeout: callTime})
 	require.NoError(t, err)
 	return remoteBackend(t, hubOver(t, parts), func() { dropAll(t, admin, prefix) })
 }
 
 var prefixes atomic.Int64
 
+// callTime is how long a call may take in the suite: promises hold on a machine that has much else to do, too. Tests of their own are about the time of calls.
+const callTime = 30 * time.Second
+
 // remoteBackend is a hub behind a server on a loopback port.
 func remoteBackend(t testing.TB, hub *rpw.Hub, flush func()) conformance.Backend {
 	url := listen(t, hub, everything(Config{Limits: Limits{ConnectsPerIP: 1e6}}))
 	return conformance.Backend{
-		Connect: func() (rpw.Parts, error) { return New(t.Context(), url, Options{}) },
-		Flush:   flush,
+		Connect: func() (rpw.Parts, error) {
+			return New(t.Context(), url, Options{DialTimeout: callTime, Timeout: callTime})
+		},
+		Flush: flush,
 	}
 }
 

@@ -23,6 +23,10 @@ var hubMutants = []mutant{
 		`Kind: ErrUncertain, Err: ctx.Err()}`, `Kind: ctx.Err()}`, "Hub/Context/CutWhileOthersShareTheBatch"},
 	{"E1", "an action goes with the claim that left", "actions_claim.go",
 		"if seat.called {\n\t\tq.coming -= seat.claimer.max\n\t} else if", "if seat.called {\n\t} else if", "Actions/Wake/WhoLeavesPassesTheCallOn"},
+	{"G1", "an event goes with the fetch that left", "../../guard_handback.go",
+		`if len(deliveries) == 0 {`, `if true {`, "Groups/Fetch/WhoLeavesHandsBackWhatHeWasGiven"},
+	{"A6", "an action goes with the claim that left before its reply", "../../guard_handback.go",
+		`if len(claimed) == 0 {`, `if true {`, "Actions/Wake/WhoLeavesHandsBackWhatHeWasGiven"},
 
 	{"E2", "a closed hub still works", "../../guard.go",
 		`h.ctx == nil || h.closed.Load():`, `h.ctx == nil:`, "Hub/Close/LaterCallsAreErrClosed"},

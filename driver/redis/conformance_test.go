@@ -84,6 +84,7 @@ func clustered(t testing.TB) conformance.Backend {
 
 // backend is a store under a prefix of its own. The admin is of all nodes that take writes.
 func backend(t testing.TB, opts Options, admin rueidis.Client, connect func() rueidis.Client) conformance.Backend {
+	opts.Timeout = 30 * time.Second // also on a machine that has much else to do; tests of their own are about the time of calls
 	opts.Prefix = "c" + strconv.FormatInt(prefixes.Add(1), 10)
 	t.Cleanup(func() { flush(t, admin, opts.Prefix) })
 	return conformance.Backend{

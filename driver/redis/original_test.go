@@ -1,8 +1,10 @@
 package redis
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -146,4 +148,29 @@ func TestOriginalWakes(t *testing.T) {
 	r.at, err = h.Streams().Locate(t.Context(), "st", rpw.Newest())
 	require.NoError(t, err)
 	assert.Less(t, r.wakes(t, "st", func() { server.CLI(t, "XADD", "p:st", "*", "evt", "1") }), 2*time.Second)
+}
+
+func TestTheOriginalsLayout(t *testing.T) {
+	client := dial(t, shared.Server(t))
+	prefix := "o" + strconv.FormatInt(prefixes.Add(1), 10)
+	parts, err := New(t.Context(), client, Options{Prefix: prefix, Original: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, parts.Close(context.Background())) }()
+	b := bus{parts.Streams.(*streamBus), t}
+	publish := func(events ...rpw.NewEvent) error {
+		answers, err := b.Publish(t.Context(), []rpw.Batch{{Stream: "s", Events: events}})
+		require.NoError(t, err)
+		return answers[0].Err
+	}
+	require.ErrorIs(t, publish(rpw.NewEvent{Type: "t", Data: []byte("{broken")}), rpw.ErrInvalid)
+	require.ErrorIs(t, publish(rpw.NewEvent{Type: "complete", Data: []byte("1")}), rpw.ErrInvalid)
+	require.NoError(t, publish(rpw.NewEvent{Type: "t", Data: []byte("1")}, rpw.NewEvent{Type: "t"}))
+	b.bare("XADD", prefix+":s", "*", "t", "2")
+	assert.Equal(t, []string{"1", "", "2"}, b.read(rpw.Position{}))
+	info, err := b.StreamInfo(t.Context(), "s")
+	require.NoError(t, err)
+	assert.EqualValues(t, rpw.Unlimited, info.Keep.Events, "retention is off unless asked for")
+	page, err := b.Streams(t.Context(), rpw.StreamsRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"s"}, page.Names)
 }

@@ -1,6 +1,9 @@
 package redis
 
 import (
+	"context"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,4 +180,63 @@ func TestAMessageMayComeBeforeTheAnswer(t *testing.T) {
 			assert.Zero(t, to.flying)
 		})
 	})
+}
+
+// TestLargeBatchesComeWithTheMessage: once somebody has heard a publish, those that follow carry their events to him, also while he is busy.
+func TestLargeBatchesComeWithTheMessage(t *testing.T) {
+	b := newBus(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	at := b.add(1, 1)[0]
+	read := func(n int) (got []string) {
+		for len(got) < n {
+			events, err := b.Read(ctx, rpw.ReadRequest{Stream: "s", After: at, Wait: rpw.Forever})
+			require.NoError(t, err)
+			got = append(got, data(events)...)
+			at = events[len(events)-1].Position()
+		}
+		return got
+	}
+	ranges := func() int {
+		stats, err := b.client.Do(ctx, b.client.B().Info().Section("commandstats").Build()).ToString()
+		require.NoError(t, err)
+		_, stats, _ = strings.Cut(stats, "cmdstat_xrange:calls=")
+		stats, _, _ = strings.Cut(stats, ",")
+		n, err := strconv.Atoi(stats)
+		require.NoError(t, err)
+		return n
+	}
+	waits := make(chan []string)
+	go func() { waits <- read(500) }()
+	b.awaitReader()
+	b.add(2, 501)
+	require.Equal(t, texts(2, 501), <-waits)
+	before := ranges()
+	end := b.add(502, 900)
+	end = append(end, b.add(901, 1000)...)
+	require.Equal(t, texts(502, 1000), read(499))
+	assert.Equal(t, before+2, ranges(), "each publish has looked whether something follows, and the reader has not")
+	assert.Equal(t, end[len(end)-1], at)
+}
+
+// TestDeletedEventsAreNotTakenFromAMessage: what a message has carried is out of date once an event is deleted.
+func TestDeletedEventsAreNotTakenFromAMessage(t *testing.T) {
+	b := newBus(t)
+	w, err := b.waker.watch(t.Context(), b.channelOf("s"))
+	require.NoError(t, err)
+	defer w.close()
+	begin, err := b.Locate(t.Context(), "s", rpw.Newest())
+	require.NoError(t, err)
+	at := b.add(1, 3)
+	require.Equal(t, wire(at[2]), told(t, w))
+	events, err := b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: begin, Wait: time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, texts(1, 3), data(events))
+	n, err := b.DeleteEvents(t.Context(), "s", []rpw.ID{at[1].ID})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), n)
+	require.Empty(t, told(t, w))
+	events, err = b.Read(t.Context(), rpw.ReadRequest{Stream: "s", After: begin, Wait: time.Minute})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"1", "3"}, data(events))
 }
