@@ -127,7 +127,7 @@ func Keys(ctx context.Context, h *Hub, prefix string) iter.Seq2[string, error] {
 }
 
 // Load returns the value of key, or makes it with load and stores it with the options (a TTL, usually). Callers of
-// this Hub that miss the same key at the same time share one load; ctx ends only the caller's own wait, and load is
+// this Hub that miss the same key at the same time share one load and what it returned, which they only read; ctx ends only the caller's own wait, and load is
 // cancelled when no caller waits any more. An error of load goes to all who wait and is not stored; a value that could be loaded but
 // not stored is returned all the same.
 func Load[T any](ctx context.Context, h *Hub, key string, load func(ctx context.Context) (T, error), opts ...SetOption) (T, error) {
@@ -142,27 +142,27 @@ func Load[T any](ctx context.Context, h *Hub, key string, load func(ctx context.
 	loaded, err := h.loads.do(ctx, h, key, func(ctx context.Context) (any, error) {
 		value, ok, err := Get[T](ctx, h, key) // another process, or the flight before, may have been first
 		if ok || err != nil {
-			return value, err
+			return &value, err
 		}
 		if value, err = load(ctx); err != nil {
-			return value, err
+			return &value, err
 		}
 		if err := Set(ctx, h, key, value, opts...); err != nil {
 			if Code(err) == "invalid" || Code(err) == "too_large" { // the caller's mistake
-				return value, err
+				return &value, err
 			}
 			h.notify(Notice{Kind: NoticeRetry, Err: err})
 		}
-		return value, nil
+		return &value, nil
 	})
 	if err != nil {
 		return value, err
 	}
-	value, ok = loaded.(T)
+	shared, ok := loaded.(*T) // a pointer, since T may be an interface and the value nil
 	if !ok {
 		return value, &Error{Op: "load", Driver: h.Driver(), Target: key, Kind: ErrConflict, Err: errOtherType}
 	}
-	return value, nil
+	return *shared, nil
 }
 
 var errOtherType = Errorf(ErrConflict, "the key is being loaded as another type")

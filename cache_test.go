@@ -98,6 +98,34 @@ func TestLoadLeft(t *testing.T) {
 	})
 }
 
+// TestLoadNil: a nil in an interface is a value like others.
+func TestLoadNil(t *testing.T) {
+	cache := &fakeCache{}
+	hub := newHub(t, rpw.Parts{Cache: cache})
+	got, err := rpw.Load(t.Context(), hub, "k", func(context.Context) (any, error) { return nil, nil })
+	require.NoError(t, err)
+	assert.Nil(t, got)
+	assert.Equal(t, "null", string(cache.values["k"]))
+}
+
+// TestLoadOfAnotherType: callers who share a load must agree on its type.
+func TestLoadOfAnotherType(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, rpw.Parts{Cache: &fakeCache{}})
+		other := make(chan error, 1)
+		_, err := rpw.Load(t.Context(), hub, "k", func(context.Context) (int, error) {
+			go func() {
+				_, err := rpw.Load(t.Context(), hub, "k", func(context.Context) (string, error) { return "", nil })
+				other <- err
+			}()
+			synctest.Wait()
+			return 1, nil
+		})
+		require.NoError(t, err)
+		assert.ErrorIs(t, <-other, rpw.ErrConflict)
+	})
+}
+
 func TestLoadFailures(t *testing.T) {
 	cache := &fakeCache{}
 	hub := newHub(t, rpw.Parts{Cache: cache})

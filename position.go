@@ -172,7 +172,7 @@ func Newest() Start { return Start{} }
 // Oldest starts with the oldest event there is.
 func Oldest() Start { return Start{Kind: StartOldest} }
 
-// Since starts with the first event stored at t or later, by the store's clock.
+// Since starts with the first event stored at t or later, by the store's clock. While t is still to come, that is the next event.
 func Since(t time.Time) Start { return Start{Kind: StartSince, Time: t} }
 
 // After starts with the event that follows p. What was lost since p is reported as a gap.

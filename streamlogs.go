@@ -85,11 +85,15 @@ func (s streamLogs) Query(ctx context.Context, q LogQuery) (LogPage, error) {
 	}
 	page := LogPage{Next: req.After, More: len(events) == req.Max}
 	match := newLogMatch(q.LogFilter)
+	since := uint64(0)
+	if !q.Since.IsZero() {
+		since = uint64(q.Since.UnixMilli())
+	}
 	size := 0
 	for _, e := range events {
 		size += len(e.Data)
 		page.Next = e.Position()
-		if r := readLog(e); match.matches(&r) {
+		if r := readLog(e); e.ID.MS >= since && match.matches(&r) { // of a time to come, the store pins what it has
 			page.Records = append(page.Records, r)
 		}
 	}

@@ -168,6 +168,17 @@ func logCases() []testCase {
 					}
 				}
 			}},
+		{"Logs/Query/TimeToCome", []string{"L4"},
+			"A query that waits for records of a time to come does not return those stored before it.", func(e *env) {
+				waiting := start(func() (rpw.LogPage, error) {
+					return e.hub.Logs().Query(e.Context(), rpw.LogQuery{Since: time.Now().Add(time.Hour), Wait: e.units(50)})
+				})
+				e.idle()
+				e.log(entry("early"))
+				page, err := await(e, waiting)
+				require.NoError(e, err)
+				require.Empty(e, page.Records)
+			}},
 		{"Logs/Query/TailIsLive", []string{"L4"},
 			"A query that waits gets a new record of another process at once, also the first of all, and goes on behind it without loss.", func(e *env) {
 				other := e.on(e.peer())

@@ -37,9 +37,7 @@ func ConsoleCaller() ConsoleOption { return func(o *tint.Options) { o.AddSource 
 // are shown as JSON, errors as their text. w gets each line in one call of Write.
 func Console(w io.Writer, opts ...ConsoleOption) slog.Handler {
 	o := tint.Options{TimeFormat: time.StampMilli, NoColor: !colorful(w)}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	apply(&o, opts)
 	return console{tint.NewTextHandler(w, &o)}
 }
 
@@ -55,30 +53,35 @@ func (c console) Enabled(ctx context.Context, l slog.Level) bool { return c.tint
 
 func (c console) Handle(ctx context.Context, r slog.Record) error {
 	harmless := slog.NewRecord(r.Time, r.Level, Escape(cut(r.Message, maxValue)), r.PC)
+	var d defuser
 	r.Attrs(func(a slog.Attr) bool {
-		harmless.AddAttrs(defuseAttr(a, 0))
+		harmless.AddAttrs(d.attr(a, 0))
 		return true
 	})
 	return c.tint.Handle(ctx, harmless)
 }
 
 func (c console) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return console{c.tint.WithAttrs(defuseAttrs(attrs, 0))}
+	var d defuser
+	return console{c.tint.WithAttrs(d.attrs(attrs, 0))}
 }
 
 func (c console) WithGroup(name string) slog.Handler {
 	return console{c.tint.WithGroup(defuse(cut(name, maxKey)))}
 }
 
-func defuseAttrs(attrs []slog.Attr, depth int) []slog.Attr {
+// defuser makes attributes harmless.
+type defuser struct{ groups int }
+
+func (d *defuser) attrs(attrs []slog.Attr, depth int) []slog.Attr {
 	harmless := make([]slog.Attr, len(attrs))
 	for i, a := range attrs {
-		harmless[i] = defuseAttr(a, depth)
+		harmless[i] = d.attr(a, depth)
 	}
 	return harmless
 }
 
-func defuseAttr(a slog.Attr, depth int) slog.Attr {
+func (d *defuser) attr(a slog.Attr, depth int) slog.Attr {
 	key, v := defuse(cut(a.Key, maxKey)), a.Value.Resolve() // recovers panics
 	switch v.Kind() {
 	case slog.KindString:
@@ -96,7 +99,10 @@ func defuseAttr(a slog.Attr, depth int) slog.Attr {
 		if depth == maxDepth {
 			return slog.String(key, "!ERROR: groups are nested too deep")
 		}
-		return slog.Attr{Key: key, Value: slog.GroupValue(defuseAttrs(v.Group(), depth+1)...)}
+		if d.groups++; d.groups > maxGroups {
+			return slog.String(key, "!ERROR: too many groups")
+		}
+		return slog.Attr{Key: key, Value: slog.GroupValue(d.attrs(v.Group(), depth+1)...)}
 	}
 	return slog.Attr{Key: key, Value: v} // numbers, times, booleans
 }

@@ -19,7 +19,7 @@
 // # What is stored
 //
 // Attributes become one JSON object, as slog.JSONHandler would write it, groups as objects in it. A value longer than 16 KiB is
-// cut, with a mark; past 256 attributes or 128 KiB the rest is left out and counted under "!dropped". What panics or cannot be
+// cut, with a mark; past 256 attributes, 256 groups or 128 KiB the rest is left out and counted under "!dropped". What panics or cannot be
 // written as JSON is replaced by a text that says so. A value of type rpw.Secret never shows.
 //
 // # Reading

@@ -19,6 +19,7 @@ const (
 	maxAttrBytes = 128 << 10 // of all attributes, as JSON
 	maxKey       = 1 << 10   // bytes of a key
 	maxDepth     = 32        // of groups in groups
+	maxGroups    = 256       // groups: a slog.LogValuer may make groups of itself without end
 )
 
 // droppedKey counts the attributes that did not fit.
@@ -29,13 +30,14 @@ type object struct {
 	buf     []byte
 	open    int // groups that are open in buf
 	attrs   int
+	groups  int // that were begun, also those that stayed empty
 	dropped int
 }
 
 // begin opens the object with what was written before.
 func (o *object) begin(prefix *object) {
 	o.buf = append(o.buf[:0], prefix.buf...)
-	o.open, o.attrs, o.dropped = prefix.open, prefix.attrs, prefix.dropped
+	o.open, o.attrs, o.groups, o.dropped = prefix.open, prefix.attrs, prefix.groups, prefix.dropped
 	if len(o.buf) == 0 {
 		o.buf = append(o.buf, '{')
 	}
@@ -101,6 +103,10 @@ func (o *object) add(a slog.Attr, depth int) {
 func (o *object) addGroup(key string, attrs []slog.Attr, depth int) {
 	if depth == maxDepth {
 		o.add(slog.String(key, "!ERROR: groups are nested too deep"), depth)
+		return
+	}
+	if o.groups++; o.groups > maxGroups {
+		o.dropped++
 		return
 	}
 	if key == "" {

@@ -87,6 +87,29 @@ func TestValuesThatJSONDoesNotKnow(t *testing.T) {
 	assert.Contains(t, encoded(slog.Any("k", nest)), "nested too deep")
 }
 
+// TestGroupsWithoutEnd: values that refer to each other make more groups than anybody could write.
+func TestGroupsWithoutEnd(t *testing.T) {
+	visits := 0
+	var both valuerFunc
+	both = func() slog.Value {
+		if visits++; visits > 10*maxGroups {
+			panic("it does not end")
+		}
+		return slog.GroupValue(slog.Any("left", both), slog.Any("right", both), slog.String("id", "x"))
+	}
+	var got map[string]any
+	require.NoError(t, json.Unmarshal([]byte(encoded(slog.Any("k", both))), &got))
+	assert.Contains(t, got, "k")
+	assert.Contains(t, got, droppedKey)
+	assert.Less(t, visits, 10*maxGroups)
+
+	visits = 0
+	var out bytes.Buffer
+	slog.New(Console(&out)).Info("m", "k", both)
+	assert.Contains(t, out.String(), "too many groups")
+	assert.Less(t, visits, 10*maxGroups)
+}
+
 type failing struct{ text string }
 
 func (f failing) Error() string {

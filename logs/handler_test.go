@@ -109,6 +109,16 @@ func TestClosedHubDropsEverything(t *testing.T) {
 	assert.NoError(t, h.Close(t.Context()))
 }
 
+// TestNoOptions: a nil option changes nothing, and a nil level is the default.
+func TestNoOptions(t *testing.T) {
+	hub := sinkHub(t, &fakeSink{})
+	h := NewHandler(hub, nil, WithLevel(nil))
+	assert.True(t, h.Enabled(t.Context(), slog.LevelInfo))
+	assert.False(t, h.Enabled(t.Context(), slog.LevelDebug))
+	assert.NotNil(t, Console(t.Output(), nil))
+	require.NoError(t, hub.Close())
+}
+
 func TestClosingTheHubFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &fakeSink{}

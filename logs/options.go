@@ -27,7 +27,7 @@ type options struct {
 	fallback slog.Handler
 }
 
-// WithLevel sets the lowest level that is logged; a *slog.LevelVar can be changed later. The default is slog.LevelInfo.
+// WithLevel sets the lowest level that is logged; a *slog.LevelVar can be changed later. The default, also for nil, is slog.LevelInfo.
 func WithLevel(l slog.Leveler) Option { return func(o *options) { o.level = l } }
 
 // WithSource says which program or component writes; it becomes LogRecord.Source. The default is the name of the executable file.
@@ -49,10 +49,20 @@ func WithBatch(records int) Option { return func(o *options) { o.batch = records
 // WithFallback names a handler, such as a Console, that is told when the log cannot be written: at most two records a second.
 func WithFallback(h slog.Handler) Option { return func(o *options) { o.fallback = h } }
 
+// apply lets options change what they are for. A nil one changes nothing.
+func apply[T any, O ~func(*T)](to *T, opts []O) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(to)
+		}
+	}
+}
+
 func newOptions(opts []Option) options {
 	o := options{level: slog.LevelInfo, source: filepath.Base(os.Args[0]), buffer: DefaultBuffer, batch: DefaultBatch}
-	for _, opt := range opts {
-		opt(&o)
+	apply(&o, opts)
+	if o.level == nil {
+		o.level = slog.LevelInfo
 	}
 	if o.buffer <= 0 {
 		o.buffer = DefaultBuffer

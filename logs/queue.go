@@ -129,15 +129,21 @@ func (q *queue) flush(ctx context.Context) error {
 		select {
 		case <-progress:
 		case <-q.done:
-			return &rpw.Error{Op: "flush log", Kind: rpw.ErrClosed}
+			return errFlushClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		q.mu.Lock()
 	}
+	lost := q.lost
 	q.mu.Unlock()
+	if lost > 0 {
+		return errFlushClosed
+	}
 	return nil
 }
+
+var errFlushClosed error = &rpw.Error{Op: "flush log", Kind: rpw.ErrClosed}
 
 func (q *queue) close(ctx context.Context) error {
 	q.mu.Lock()
@@ -345,6 +351,7 @@ func (q *queue) hurried() bool {
 // complain tells the fallback, not too often.
 func (q *queue) complain(err error, lost bool) {
 	now := time.Now()
+	defer func() { recover() }() // a fallback that panics has nobody left to tell
 	if q.opts.fallback == nil || now.Sub(q.complained) < complainGap || !q.opts.fallback.Enabled(q.ctx, slog.LevelWarn) {
 		return
 	}
@@ -358,6 +365,5 @@ func (q *queue) complain(err error, lost bool) {
 	}
 	r := slog.NewRecord(now, slog.LevelWarn, message, 0)
 	r.AddAttrs(slog.Any("err", err), slog.Int("waiting", waiting), slog.Uint64("dropped", dropped))
-	defer func() { recover() }() // a fallback that panics has nobody left to tell
 	q.opts.fallback.Handle(q.ctx, r)
 }

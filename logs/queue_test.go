@@ -156,11 +156,48 @@ func TestStuckSink(t *testing.T) {
 		defer cancel()
 		require.ErrorContains(t, h.Close(ctx), "1 log records could not be written")
 		assert.Equal(t, time.Second+stopPatience, time.Since(start))
+		assert.ErrorIs(t, h.Flush(ctx), context.DeadlineExceeded, "the sink still has it")
 		close(release)
 		synctest.Wait()
 		require.NoError(t, hub.Close())
 	})
 }
+
+// TestFlushAfterALoss: a Flush after a Close that had to leave records behind says so.
+func TestFlushAfterALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := sinkHub(t, &fakeSink{behave: func(context.Context, rpw.WriteLogs) error { return rpw.ErrUnavailable }})
+		h := NewHandler(hub)
+		slog.New(h).Info("m")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorContains(t, h.Close(ctx), "1 log records could not be written")
+		assert.ErrorIs(t, h.Flush(t.Context()), rpw.ErrClosed)
+		assert.EqualValues(t, 1, h.Dropped())
+		require.NoError(t, hub.Close())
+	})
+}
+
+// TestPanickingFallback: nor does a fallback that panics end the program.
+func TestPanickingFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &fakeSink{}
+		sink.behave = func(context.Context, rpw.WriteLogs) error {
+			if sink.count() == 1 {
+				return rpw.ErrUnavailable
+			}
+			return nil
+		}
+		hub := sinkHub(t, sink)
+		slog.New(NewHandler(hub, WithFallback(panickingHandler{slog.DiscardHandler}))).Info("m")
+		require.NoError(t, hub.Close())
+		assert.Len(t, sink.written(), 1)
+	})
+}
+
+type panickingHandler struct{ slog.Handler }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool { panic("in Enabled") }
 
 func TestPanickingSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

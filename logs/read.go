@@ -47,9 +47,7 @@ func Query(ctx context.Context, hub *rpw.Hub, q rpw.LogQuery) iter.Seq2[rpw.LogR
 // is yielded as *rpw.GapError, and the records after it follow. Any other error ends the tail.
 func Tail(ctx context.Context, hub *rpw.Hub, filter rpw.LogFilter, start rpw.Start, opts ...TailOption) iter.Seq2[rpw.LogRecord, error] {
 	t := tail{hub: hub, query: rpw.LogQuery{LogFilter: filter}, start: start}
-	for _, opt := range opts {
-		opt(&t.query)
-	}
+	apply(&t.query, opts)
 	err := t.pin(ctx)
 	return func(yield func(rpw.LogRecord, error) bool) {
 		t := t // each iteration begins at the same place

@@ -143,7 +143,7 @@ func (n *near) node(key string) *nearNode {
 		return only
 	}
 	if !n.store.clustered() {
-		only := n.at("", n.store.client)
+		only := n.at("")
 		n.only.Store(only)
 		return only
 	}
@@ -157,16 +157,25 @@ func (n *near) node(key string) *nearNode {
 }
 
 // at is the part for a node, made if there is none; nil after close.
-func (n *near) at(addr string, client rueidis.Client) *nearNode {
+func (n *near) at(addr string) *nearNode {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	node := n.nodes[addr]
 	if node == nil && n.ctx.Err() == nil {
-		node = &nearNode{near: n, client: client, values: newNearValues(n.prefix, n.store.opt.NearCache), wanted: make(chan struct{}, 1)}
+		node = &nearNode{near: n, addr: addr, values: newNearValues(n.prefix, n.store.opt.NearCache), wanted: make(chan struct{}, 1)}
+		node.values.absent = addr == "" // while a slot moves its new keys are on a node that does not tell us
 		n.nodes[addr] = node
 		n.tasks.Go(node.run)
 	}
 	return node
+}
+
+// client is that of a node, as rueidis has it now; nil if it has none.
+func (n *near) client(addr string) rueidis.Client {
+	if addr == "" {
+		return n.store.client
+	}
+	return n.store.client.Nodes()[addr]
 }
 
 // learnSlots asks, beside the calls, which node has which slot.
@@ -188,11 +197,10 @@ func (n *near) learnSlots() {
 		slots := new(nearSlots)
 		for _, r := range ranges {
 			from, to, addr, err := readSlots(r)
-			client := clients[addr]
-			if err != nil || client == nil {
+			if err != nil || clients[addr] == nil {
 				continue
 			}
-			node := n.at(addr, client)
+			node := n.at(addr)
 			for i := from; i <= to; i++ {
 				slots[i] = node
 			}

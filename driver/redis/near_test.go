@@ -2,10 +2,13 @@ package redis
 
 import (
 	"context"
+	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
@@ -49,7 +52,7 @@ func linked(t *testing.T, s *store, key string) {
 	require.Eventually(t, func() bool {
 		_, err := nearly(t, s, key)
 		require.NoError(t, err)
-		return s.near.at("", s.client).find(key, time.Now(), time.Hour, new(rpw.Value))
+		return s.near.at("").find(key, time.Now(), time.Hour, new(rpw.Value))
 	}, 10*time.Second, time.Millisecond)
 }
 
@@ -105,7 +108,7 @@ func TestNearAfterAFreeze(t *testing.T) {
 	s, _ := nearStore(t, server.Addr, "", "")
 	server.CLI(t, "SET", "p:c:k", "1")
 	linked(t, s, "k")
-	node, key := s.near.at("", s.client), "k"
+	node, key := s.near.at(""), "k"
 	assert.False(t, node.find(key, time.Now().Add(nearBound+time.Second), time.Hour, new(rpw.Value)), "the proof is too old")
 	assert.False(t, node.find(key, time.Now(), time.Nanosecond, new(rpw.Value)), "for what the caller wants")
 
@@ -113,6 +116,56 @@ func TestNearAfterAFreeze(t *testing.T) {
 	assert.Equal(t, 5*time.Second, age(then.Add(5*time.Second), then))
 	slept := then.Round(0).Add(-time.Hour) // the wall clock went on while the other stood still
 	assert.GreaterOrEqual(t, age(then, slept), time.Hour)
+}
+
+// TestNearLifeWhileTheMachineSleeps: C2, C6: a value does not outlive its end because the monotonic clock stood still.
+func TestNearLifeWhileTheMachineSleeps(t *testing.T) {
+	v := newNearValues("", 1<<20)
+	key, now := []string{"k"}, time.Now()
+	v.finish(key, v.begin(key), []rpw.Value{{Found: true, TTL: time.Minute}}, now)
+	woken := now.Add(time.Hour)
+	(*struct { // of time.Time
+		wall uint64
+		ext  int64 // the monotonic clock
+		loc  *time.Location
+	})(unsafe.Pointer(&woken)).ext -= int64(time.Hour)
+	require.Zero(t, woken.Sub(now))
+	require.Equal(t, time.Hour, age(woken, now))
+	assert.True(t, v.get("k", now, new(rpw.Value)))
+	assert.False(t, v.get("k", woken, new(rpw.Value)))
+}
+
+// TestNearAfterTheClockWasSetBack: a read asks for a link, whatever the time was at the last one.
+func TestNearAfterTheClockWasSetBack(t *testing.T) {
+	n := &nearNode{wanted: make(chan struct{}, 1)}
+	n.touch(time.Now().Add(time.Hour))
+	<-n.wanted
+	n.touch(time.Now())
+	assert.Len(t, n.wanted, 1)
+}
+
+// TestNearOfABusyServer: what a script of others keeps the server from is possible later.
+func TestNearOfABusyServer(t *testing.T) {
+	server := redistest.Start(t, "--busy-reply-threshold", "50")
+	s, notices := nearStore(t, server.Addr, "", "")
+	conn, release := s.client.Dedicate() // which waits in the pool, since a busy server greets nobody
+	require.NoError(t, conn.Do(t.Context(), conn.B().Ping().Build()).Error())
+	release()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		exec.Command("redis-cli", "-u", "redis://"+server.Addr, "EVAL", "while true do end", "0").Run()
+	}()
+	require.Eventually(t, func() bool {
+		err := s.client.Do(t.Context(), s.client.B().Ping().Build()).Error()
+		return err != nil && strings.HasPrefix(err.Error(), "BUSY")
+	}, 10*time.Second, 10*time.Millisecond)
+	s.near.at("").link()
+	server.CLI(t, "SCRIPT", "KILL")
+	<-ended
+	assert.False(t, s.near.off.Load())
+	linked(t, s, "k")
+	assert.Empty(t, *notices)
 }
 
 func TestNearWithoutPermission(t *testing.T) {
@@ -170,7 +223,7 @@ func BenchmarkNearGet(b *testing.B) {
 	_, err := cache{s}.Set(ctx, []rpw.CacheSet{{Key: "k", Data: make([]byte, 256), TTL: rpw.NoTTL}})
 	require.NoError(b, err)
 	req := rpw.GetRequest{Keys: []string{"k"}, MaxStale: time.Hour}
-	for s.near.at("", s.client).conn.Load() == nil {
+	for s.near.at("").conn.Load() == nil {
 		_, err := cache{s}.Get(ctx, req)
 		require.NoError(b, err)
 	}

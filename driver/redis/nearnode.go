@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +24,11 @@ const (
 // changes before it was sent have been told.
 type nearNode struct {
 	near   *near
-	client rueidis.Client
+	addr   string // in a cluster
 	values *nearValues
 	wanted chan struct{}                           // somebody reads
 	conn   atomic.Pointer[rueidis.DedicatedClient] // nil while there is no link
+	asked  atomic.Pointer[string]                  // a key that was read by it
 	proven atomic.Pointer[time.Time]               // when the last command that was answered was sent
 	used   atomic.Int64                            // when it was read last, about, Unix ms
 }
@@ -52,7 +54,7 @@ func age(now, then time.Time) time.Duration {
 // touch keeps the link up.
 func (n *nearNode) touch(now time.Time) {
 	ms := now.UnixMilli()
-	if ms-n.used.Load() < nearProof.Milliseconds()/4 {
+	if since := ms - n.used.Load(); since >= 0 && since < nearProof.Milliseconds()/4 { // the clock may be set back
 		return
 	}
 	n.used.Store(ms)
@@ -70,9 +72,11 @@ func (n *nearNode) load(ctx context.Context, keys []string) ([]rpw.Value, error)
 	}
 	sent := time.Now()
 	begun := n.values.begin(keys)
-	values, err := n.near.read(ctx, *conn, n.near.full(keys))
+	full := n.near.full(keys)
+	values, err := n.near.read(ctx, *conn, full)
 	n.values.finish(keys, begun, values, sent)
 	if err == nil {
+		n.asked.Store(&full[0])
 		n.prove(sent)
 	}
 	return values, err
@@ -96,6 +100,7 @@ func (n *nearNode) run() {
 		case <-n.wanted:
 		}
 		n.link()
+		n.near.slots.Store(nil) // it may not have them any more
 		if n.near.off.Load() || !pause(n.near.ctx, backoffCap) {
 			return
 		}
@@ -104,13 +109,18 @@ func (n *nearNode) run() {
 
 // link makes the connection and proves it, until it breaks or nobody reads any more.
 func (n *nearNode) link() {
-	conn, release := n.client.Dedicate()
+	client := n.near.client(n.addr)
+	if client == nil {
+		return
+	}
+	conn, release := client.Dedicate()
 	defer release()
 	defer conn.Close()
 	broken := conn.SetOnInvalidations(n.values.invalidate)
 	if !n.track(conn) {
 		return
 	}
+	n.asked.Store(nil)
 	n.conn.Store(&conn)
 	defer n.values.clear()
 	defer n.conn.Store(nil)
@@ -136,7 +146,8 @@ func (n *nearNode) track(conn rueidis.DedicatedClient) bool {
 	defer cancel()
 	for _, word := range []string{"OFF", "ON"} { // the client may have it on in another mode
 		err := conn.Do(undated{ctx}, conn.B().Arbitrary("CLIENT", "TRACKING", word).Build()).Error()
-		if _, refused := rueidis.IsRedisErr(err); refused && !n.near.off.Swap(true) {
+		reply, refused := rueidis.IsRedisErr(err)
+		if refused && !errors.Is(classifyReply(reply.Error()), rpw.ErrUnavailable) && !n.near.off.Swap(true) {
 			n.near.store.opt.notify(rpw.Notice{Kind: rpw.NoticeDegraded, Err: rpw.Errorf(rpw.ErrPermission, "the near cache is off, since CLIENT TRACKING is refused: %w", err)})
 		}
 		if err != nil {
@@ -146,11 +157,16 @@ func (n *nearNode) track(conn rueidis.DedicatedClient) bool {
 	return true
 }
 
+// ping proves the link. A node of a cluster answers a PING also when others have its slots, or may have, but not for a key in them.
 func (n *nearNode) ping(conn rueidis.DedicatedClient) bool {
 	ctx, cancel := context.WithTimeout(n.near.ctx, nearBound)
 	defer cancel()
+	proof := conn.B().Ping().Build()
+	if key := n.asked.Load(); key != nil && n.addr != "" {
+		proof = conn.B().Pttl().Key(*key).Build() // cache_get needs the same right
+	}
 	sent := time.Now()
-	if conn.Do(undated{ctx}, conn.B().Ping().Build()).Error() != nil {
+	if conn.Do(undated{ctx}, proof).Error() != nil {
 		return false
 	}
 	n.prove(sent)

@@ -21,6 +21,7 @@ const nearOverhead = 256
 // nearValues are the values of a nearNode, by cache key. Reads take no lock.
 type nearValues struct {
 	prefix string   // of the keys in the store
+	absent bool     // keys that are not there are kept, too
 	byKey  sync.Map // of *nearEntry: what the shards have, for reads
 	seed   maphash.Seed
 	shards [nearShards]nearShard
@@ -71,7 +72,7 @@ func (v *nearValues) get(key string, now time.Time, value *rpw.Value) bool {
 	e := found.(*nearEntry)
 	ttl := e.value.TTL
 	if !e.ends.IsZero() {
-		if ttl = e.ends.Sub(now); ttl <= 0 {
+		if ttl = -age(now, e.ends); ttl <= 0 {
 			return false
 		}
 	}
@@ -123,7 +124,7 @@ func (s *nearShard) finish(key string, begun uint64, value *rpw.Value, sent time
 	if l.readers--; l.readers == 0 {
 		delete(s.loads, key)
 	}
-	if value == nil || l.changed > begun {
+	if value == nil || l.changed > begun || !value.Found && !s.all.absent {
 		return
 	}
 	e := &nearEntry{value: *value, size: len(key) + len(value.Data) + nearOverhead}

@@ -47,7 +47,8 @@
 // within 2 s; that look is one command for some hundred streams.
 //
 // The near cache serves reads with MaxStale from this process. It is invalidated by the server (CLIENT TRACKING); a value is served only while the
-// last proof that the link works is younger than MaxStale, and than 3 s in any case. What a Hub wrote itself it reads back at once.
+// last proof that the link works is younger than MaxStale, and than 3 s in any case. What a Hub wrote itself it reads back at once. That a key is not
+// there is kept, too, but not in a cluster.
 //
 // # Keys and scripts
 //

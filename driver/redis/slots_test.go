@@ -11,11 +11,10 @@ import (
 	"github.com/redis-process-worker/rpw/internal/redistest"
 )
 
-// TestSlotMoves is F22: while some keys of a stream are on one node and some on the other, its verbs say that nothing was done, and never that
-// there is no group, no key, or another history.
-func TestSlotMoves(t *testing.T) {
+// awaitQuiet lets a test end when nothing runs any more: rueidis, asked where slots are, sleeps for a second after its Close.
+func awaitQuiet(t *testing.T) {
 	own := goleak.IgnoreCurrent()
-	t.Cleanup(func() { // rueidis, asked where slots are, sleeps for a second after its Close
+	t.Cleanup(func() {
 		for range 10 {
 			if goleak.Find(own) == nil {
 				return
@@ -23,6 +22,12 @@ func TestSlotMoves(t *testing.T) {
 		}
 		t.Error(goleak.Find(own))
 	})
+}
+
+// TestSlotMoves is F22: while some keys of a stream are on one node and some on the other, its verbs say that nothing was done, and never that
+// there is no group, no key, or another history.
+func TestSlotMoves(t *testing.T) {
+	awaitQuiet(t)
 	nodes := redistest.StartCluster(t, 2)
 	s := storeWith(t, dialCluster(t, nodes), "p")
 	b := s.streams()

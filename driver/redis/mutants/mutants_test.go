@@ -74,6 +74,8 @@ var mutants = []mutate.Mutant{
 		Old: `proven == nil || age(now, *proven) > min(maxStale, nearBound)`, New: `proven == nil`, Test: "TestNearAfterAFreeze"},
 	{Promise: "C6", Name: "a value that changed on its way is kept", File: "nearvalues.go",
 		Old: `value == nil || l.changed > begun`, New: `value == nil`, Test: "TestNearKeepsNothingThatChangedOnItsWay"},
+	{Promise: "C6", Name: "a key that is not there is kept while its slot moves", File: "nearvalues.go",
+		Old: ` || !value.Found && !s.all.absent`, New: ``, Test: "TestNearWhileASlotMoves"},
 	{Promise: "C6", Name: "readers still find what has changed", File: "nearvalues.go",
 		Old: "\t\ts.all.byKey.Delete(key)\n", New: "", Test: "TestNearIsTold"},
 
