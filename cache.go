@@ -82,10 +82,13 @@ func Delete(ctx context.Context, h *Hub, keys ...string) (n int, err error) {
 }
 
 // Increment adds by to the counter key and returns its new value; an absent one starts at 0. A TTL option sets the
-// counter's time to live at every call; without it an existing one keeps its own.
+// counter's time to live at every call; without it an existing one keeps its own. OnlyIf is ErrInvalid.
 func Increment(ctx context.Context, h *Hub, key string, by int64, opts ...SetOption) (int64, error) {
 	item := CacheSet{TTL: KeepTTL}
 	apply(&item, opts)
+	if item.When != Always {
+		return 0, call{h: h, verb: "increment", target: key}.wrap(Errorf(ErrInvalid, "Increment knows no condition; leave OnlyIf out"))
+	}
 	answers, err := h.Cache().Increment(ctx, []CacheIncrement{{Key: key, By: by, TTL: item.TTL}})
 	if err != nil {
 		return 0, err

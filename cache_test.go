@@ -98,6 +98,13 @@ func TestLoadLeft(t *testing.T) {
 	})
 }
 
+// TestIncrementHasNoCondition: an option that would be passed over is refused.
+func TestIncrementHasNoCondition(t *testing.T) {
+	hub := newHub(t, rpw.Parts{Cache: &fakeCache{}})
+	_, err := rpw.Increment(t.Context(), hub, "k", 1, rpw.OnlyIf(rpw.IfAbsent))
+	assert.ErrorIs(t, err, rpw.ErrInvalid)
+}
+
 // TestLoadNil: a nil in an interface is a value like others.
 func TestLoadNil(t *testing.T) {
 	cache := &fakeCache{}
