@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -173,7 +175,7 @@ func Native[T any](h *Hub) (native T, ok bool) {
 }
 
 // OnClose registers f to be called when the Hub closes, before the driver does, so that f can still use the Hub: what was registered
-// last is called first. f ends with its ctx. The function that OnClose returns takes f off again. On a closed Hub f is not registered
+// last is called first. f ends with its ctx; what it returns, or panics with, is part of the error of Close. The function that OnClose returns takes f off again. On a closed Hub f is not registered
 // and the error is ErrClosed.
 func (h *Hub) OnClose(f func(context.Context) error) (remove func(), err error) {
 	h = h.orClosed()
@@ -241,7 +243,7 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 func (h *Hub) close(ctx context.Context) error {
 	var errs []error
 	for hook := h.lastHook(); hook != nil; hook = h.lastHook() {
-		errs = append(errs, hook.f(ctx))
+		errs = append(errs, hook.run(ctx))
 	}
 	h.cancel(ErrClosed)
 	errs = append(errs, h.waitForTasks(ctx))
@@ -252,6 +254,16 @@ func (h *Hub) close(ctx context.Context) error {
 		return &Error{Op: "close", Driver: h.parts.Name, Kind: kindOf(err), Err: explain(err)}
 	}
 	return nil
+}
+
+// run calls the hook. A panic is an error of it, so that the Hub closes all the same.
+func (hook *closeHook) run(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a function that OnClose was given panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return hook.f(ctx)
 }
 
 // lastHook takes the hook off that was registered last. When none is left the Hub is closed: nil.

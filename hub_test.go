@@ -32,10 +32,13 @@ func TestOnClose(t *testing.T) {
 		return rpw.Set(ctx, hub, "k", 1) // the Hub still works
 	})
 	require.NoError(t, err)
+	_, err = hub.OnClose(func(context.Context) error { panic("bang") })
+	require.NoError(t, err)
 	remove()
 	remove()
 	err = hub.Close()
 	assert.ErrorIs(t, err, boom)
+	assert.ErrorContains(t, err, "bang")
 	assert.Equal(t, []string{"last", "first", "driver"}, order)
 	assert.Equal(t, err, hub.Close(), "once, with the same answer")
 	_, err = hub.OnClose(hook("late", nil))
