@@ -175,8 +175,8 @@ func Native[T any](h *Hub) (native T, ok bool) {
 }
 
 // OnClose registers f to be called when the Hub closes, before the driver does, so that f can still use the Hub: what was registered
-// last is called first. f ends with its ctx; what it returns, or panics with, is part of the error of Close. The function that OnClose returns takes f off again. On a closed Hub f is not registered
-// and the error is ErrClosed.
+// last is called first. f ends with its ctx; what it returns, or panics with, is part of the error of Close. The function that OnClose
+// returns takes f off again. On a closed Hub f is not registered and the error is ErrClosed.
 func (h *Hub) OnClose(f func(context.Context) error) (remove func(), err error) {
 	h = h.orClosed()
 	h.mu.Lock()
