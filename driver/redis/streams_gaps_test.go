@@ -97,6 +97,18 @@ func TestAStreamDeletedByOthersIsAnotherHistory(t *testing.T) {
 	for _, p := range at {
 		assert.Equal(t, rpw.GapReset, b.gap(p).Kind)
 	}
+
+	// And who had read nothing of it yet.
+	b.bare("DEL", "%s")
+	begin = b.locate(rpw.Newest())
+	require.Zero(t, begin.Count)
+	b.add(1, 3)
+	time.Sleep(2 * time.Millisecond)
+	b.bare("DEL", "%s")
+	for n := range 5 {
+		b.bare("XADD", "%s", "*", "evt", strconv.Itoa(n))
+	}
+	assert.Equal(t, rpw.GapReset, b.gap(begin).Kind)
 }
 
 // TestARestoredOlderCopyIsAnotherHistory: F18, S5: the keys of a stream are replaced by an older copy of them.

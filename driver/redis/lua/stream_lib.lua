@@ -36,6 +36,14 @@ local function leave(st, count, id)
   call('HSET', st.meta, 'n', count .. ' ' .. id .. ' ' .. st.heard .. ' ' .. st.seq .. ' ' .. st.producer)
 end
 
+-- replaced reports whether a stream never had the newest event that rpw knew: others have deleted the one that did, and added as many events again.
+local function replaced(st, newest, trimmed, removed)
+  if newest == '' or newest == st.last then return false end
+  if before(st.last, newest) then return true end
+  return st.added - st.length <= tonumber(removed) and before(trimmed, newest) and before(st.deleted, newest) and
+    #call('XRANGE', st.main, newest, newest) == 0
+end
+
 -- open looks at a stream. If there is no history of it, or the key holds another one than rpw knew (it was deleted by
 -- others), a new one begins: as "epoch keep", an epoch that the caller has drawn and how many events it keeps if nobody says otherwise.
 local function open(main, tag, begin)
@@ -52,7 +60,7 @@ local function open(main, tag, begin)
   end
   local m = call('HMGET', st.meta, 'e', 't', 'tc', 'r', 'ke', 'ka', 'n')
   local added, newest, heard, seq, producer = string.match(m[7] or '', '^(%d+) (%S*) (%d+) (%d*) (.*)$')
-  if added and st.added >= tonumber(added) then
+  if added and st.added >= tonumber(added) and not replaced(st, newest, m[2], m[4]) then
     st.epoch, st.trimmed, st.tcount, st.removed = m[1], m[2], tonumber(m[3]), tonumber(m[4])
     st.keep, st.age, st.heard, st.seq, st.producer = tonumber(m[5]), tonumber(m[6]), tonumber(heard), seq, producer
     if st.last == newest then
