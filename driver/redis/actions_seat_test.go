@@ -136,6 +136,27 @@ func TestNobodyIsGivenWhatHeDoesNotHear(t *testing.T) {
 	}
 }
 
+// TestWhatIsDueGoesBeforeWhatComes: A6: an action that time has made ready is not overtaken by one that comes after, also if no script has looked meanwhile.
+func TestWhatIsDueGoesBeforeWhatComes(t *testing.T) {
+	a := testStore(t).actions()
+	s := sitDown(t, a)
+	s.leave()
+	require.Empty(t, s.answer(t))
+	a.sender.tasks.Wait()
+	due := actionSpecs(1)
+	due[0].Ref.ID, due[0].Delay = "due", 300*time.Millisecond
+	mustEnqueue(t, a, due...)
+	s.req.Lane.Seq++
+	s.req.Lease, s.req.Wait = time.Minute, 0
+	require.Empty(t, a.claimFrom(t.Context(), s.req, s.req.Queues, []int{1}, a.waker.echo)[0].claimed)
+	time.Sleep(due[0].Delay)
+	mustEnqueue(t, a, actionSpecs(1)...)
+	claimed, err := a.Claim(t.Context(), s.req)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	assert.Equal(t, due[0].Ref, claimed[0].Ref)
+}
+
 // TestNewsLeaveWhatWasGiven: A6: both come at once, in the order of the script, and a claim that does not listen yet hears of both.
 func TestNewsLeaveWhatWasGiven(t *testing.T) {
 	news := &watch{c: make(chan string, 1)}
