@@ -242,7 +242,7 @@ type ClaimRequest struct {
 	Queues []string // tried in this order; 1 to 100
 	Worker string   // the id of the worker's session, as in its Heartbeat
 	Lane   Lane
-	Max    int           // 0: 1; above MaxPage: MaxPage
+	Max    int           // 0: 1; above MaxPage: MaxPage; at most MaxBatchBytes, but always one action, and perhaps one of each queue
 	Lease  time.Duration // 0: DefaultLease; MinLease to MaxLease
 	Wait   time.Duration
 }

@@ -82,17 +82,11 @@ func checkSpec(s *ActionSpec) error {
 			return err
 		}
 	}
-	if s.Delay != 0 && !s.RunAt.IsZero() {
-		return Errorf(ErrInvalid, "Delay and RunAt are both set; say one")
-	}
-	if !s.RunAt.IsZero() && (s.RunAt.UnixMilli() < 0 || s.RunAt.After(time.Now().Add(2*MaxDelay))) {
-		return Errorf(ErrInvalid, "RunAt is %v, which is out of range", s.RunAt)
-	}
 	if s.MaxAttempts < 0 {
 		return Errorf(ErrInvalid, "MaxAttempts is %d; it must be at least 1, or 0 for the default", s.MaxAttempts)
 	}
 	return first(
-		checkDuration("Delay", s.Delay, 0, MaxDelay),
+		checkTime(s.Delay, s.RunAt),
 		checkDuration("StartWithin", s.StartWithin, 0, MaxTTL),
 		checkDuration("Timeout", s.Timeout, 0, MaxTTL),
 		checkBackoff(s.Backoff),
@@ -101,6 +95,17 @@ func checkSpec(s *ActionSpec) error {
 		checkKeep("Keep.Failed", s.Keep.Failed),
 		checkKeep("Keep.Cancelled", s.Keep.Cancelled),
 	)
+}
+
+// checkTime bounds when an action may run.
+func checkTime(delay time.Duration, runAt time.Time) error {
+	if delay != 0 && !runAt.IsZero() {
+		return Errorf(ErrInvalid, "Delay and RunAt are both set; say one")
+	}
+	if !runAt.IsZero() && (runAt.UnixMilli() < 0 || runAt.After(time.Now().Add(2*MaxDelay))) {
+		return Errorf(ErrInvalid, "RunAt is %v, which is out of range", runAt)
+	}
+	return checkDuration("Delay", delay, 0, MaxDelay)
 }
 
 func checkBackoff(b Backoff) error {
@@ -317,10 +322,7 @@ func checkCommand(cmd *Command) error {
 			return Errorf(ErrTooLarge, "the reason has %d bytes (max %d)", len(cmd.Reason), maxReason)
 		}
 	case Retry, Reschedule:
-		if cmd.Delay != 0 && !cmd.RunAt.IsZero() {
-			return Errorf(ErrInvalid, "Delay and RunAt are both set; say one")
-		}
-		if err := checkDuration("Delay", cmd.Delay, 0, MaxDelay); err != nil {
+		if err := checkTime(cmd.Delay, cmd.RunAt); err != nil {
 			return err
 		}
 	case DeleteAction:

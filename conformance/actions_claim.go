@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,6 +84,25 @@ func claimCases() []testCase {
 				require.Len(e, b.take(rpw.ClaimRequest{Queues: []string{"q"}}), 1)
 				require.Len(e, b.take(rpw.ClaimRequest{Queues: []string{"q"}, Max: rpw.MaxBatch * 1000}), rpw.MaxPage)
 				require.Len(e, b.take(rpw.ClaimRequest{Queues: []string{"q"}, Max: rpw.MaxPage}), 2)
+			}},
+		{"Actions/Claim/BoundedInBytes", []string{"A13", "A1"},
+			"What a claim hands out stays within MaxBatchBytes, and is always one action; the rest is there for the next claim.", func(e *env) {
+				b := e.board()
+				specs := jobs("q", 12)
+				for i := range specs {
+					specs[i].Arg = json.RawMessage(strings.Repeat("1", rpw.MaxPayload))
+				}
+				b.add(specs[:6]...)
+				b.add(specs[6:]...)
+				for i := 0; i < len(specs); {
+					claimed := b.take(rpw.ClaimRequest{Queues: []string{"q"}, Max: 20})
+					require.NotEmpty(e, claimed)
+					require.LessOrEqual(e, len(claimed), rpw.MaxBatchBytes/rpw.MaxPayload)
+					for _, c := range claimed {
+						require.Equal(e, specs[i].Ref, c.Ref)
+						i++
+					}
+				}
 			}},
 		{"Actions/Claim/EachToOne", []string{"A2", "G1"},
 			"Many claimers on several hubs get each action once, and none is left over.", func(e *env) {

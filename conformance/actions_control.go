@@ -159,6 +159,8 @@ func controlCases() []testCase {
 					"long reason":      {rpw.Command{Kind: rpw.Cancel, Ref: ref, Reason: text(16<<10 + 1)}, rpw.ErrTooLarge},
 					"delay and run-at": {rpw.Command{Kind: rpw.Reschedule, Ref: ref, Delay: 1, RunAt: time.Now()}, rpw.ErrInvalid},
 					"negative delay":   {rpw.Command{Kind: rpw.Retry, Ref: ref, Delay: -1}, rpw.ErrInvalid},
+					"endless run-at":   {rpw.Command{Kind: rpw.Reschedule, Ref: ref, RunAt: time.Now().Add(3 * rpw.MaxDelay)}, rpw.ErrInvalid},
+					"run-at long ago":  {rpw.Command{Kind: rpw.Reschedule, Ref: ref, RunAt: time.Unix(-1, 0)}, rpw.ErrInvalid},
 					"endless delay":    {rpw.Command{Kind: rpw.Reschedule, Ref: ref, Delay: rpw.MaxDelay + 1}, rpw.ErrInvalid},
 				} {
 					_, err := b.Control(e.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: ref}, c.command}})

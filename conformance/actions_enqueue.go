@@ -354,6 +354,26 @@ func uniqueCases() []testCase {
 				require.NoError(e, err)
 				require.Equal(e, []string{"1"}, ids(page.Actions))
 			}},
+		{"Actions/Unique/ReplacedTwiceTheLastCounts", []string{"A9"},
+			"Of several specs in one call that replace an action, the last one says what it is.", func(e *env) {
+				b := e.board()
+				first := unique("1", rpw.UniqueJoin)
+				first.Delay, first.Data = time.Hour, json.RawMessage(`1`)
+				b.add(first)
+				for _, last := range []string{`3`, ``} {
+					second, third := unique("2", rpw.UniqueReplace), unique("3", rpw.UniqueReplace)
+					second.Delay, third.Delay = time.Hour, time.Hour
+					if third.Data = json.RawMessage(last); last == "" {
+						second.Data, third.Data = json.RawMessage(`2`), nil
+					}
+					answers, err := b.Enqueue(e.Context(), []rpw.ActionSpec{second, third})
+					require.NoError(e, err)
+					for _, answer := range answers {
+						require.Equal(e, rpw.Enqueued{Ref: first.Ref, Existing: true}, answer)
+					}
+					require.Equal(e, last, string(b.get(first.Ref).Data))
+				}
+			}},
 		{"Actions/Unique/RescheduleChangesTheTimeOnly", []string{"A9"},
 			"UniqueReschedule gives the pending action the time of the new spec and nothing else; a running one is ErrConflict.", func(e *env) {
 				b := e.board()

@@ -97,7 +97,7 @@ func namespaceCases() []testCase {
 					assert.Empty(e, streams.Names, "prefix %q", prefix)
 				}
 			}},
-		{"Hub/Namespace/LongNamesFit", []string{"E2"},
+		{"Hub/Namespace/LongNamesFit", []string{"E2", "A7"},
 			"The longest name works in the longest namespace.",
 			func(e *env) {
 				a := e.on(e.peer(rpw.WithNamespace(strings.Repeat("p", 64))))
@@ -108,6 +108,20 @@ func namespaceCases() []testCase {
 				a.group(name, name)
 				a.verdict(name, name, a.fetchOne(name, name, name), rpw.Settlement{Verdict: rpw.Reject})
 				assert.Len(e, a.read(rpw.DeadLetter(name, name), rpw.Position{}), 1)
+				b := a.board()
+				spec := job(name, name)
+				b.add(spec)
+				beat := rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: name, Name: name, Status: rpw.WorkerIdle}}
+				_, err := b.Heartbeat(e.Context(), beat)
+				require.NoError(e, err)
+				claimed := b.take(rpw.ClaimRequest{Queues: []string{name}, Worker: name})
+				require.Len(e, claimed, 1)
+				assert.Equal(e, name, claimed[0].Worker)
+				assert.Equal(e, name, b.get(spec.Ref).Worker)
+				b.commanded(rpw.Cancel, spec.Ref)
+				signals, err := b.Heartbeat(e.Context(), beat)
+				require.NoError(e, err)
+				assert.Len(e, signals, 1)
 			}},
 		{"Hub/Namespace/BadOnesAreRefused", []string{"E2"},
 			"A namespace is a name of at most 64 bytes, or none.",

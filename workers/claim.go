@@ -24,20 +24,21 @@ func (s *session) claimAll() {
 	rand.Read(lane.ID[:])
 	trouble := outage{log: s.config.Logger, what: "claim"}
 	req := rpw.ClaimRequest{Queues: slices.Clone(s.queues), Worker: s.config.ID, Lease: s.config.Lease, Wait: rpw.Forever}
-	for {
+	for unknown := false; ; { // whether the outcome of the last claim is
 		req.Lane, req.Max = lane, s.awaitSlots(ctx)
 		if req.Max == 0 {
+			if unknown {
+				s.recall(req)
+			}
 			return
 		}
 		claimed, err := s.store.Claim(ctx, req)
-		if ctx.Err() != nil {
-			s.handBack(s.hard, 0, s.recall(req, claimed, err)...)
-			return
-		}
-		if !errors.Is(err, rpw.ErrUncertain) {
+		if unknown = errors.Is(err, rpw.ErrUncertain); !unknown {
 			lane.Seq++ // one of unknown outcome is repeated as the same call, so that nothing is leased to nobody
 		}
 		switch {
+		case ctx.Err() != nil: // what a claim was given that the stop has cut short the Hub hands back
+			s.handBack(s.hard, 0, claimed...)
 		case err == nil:
 			trouble.over()
 			s.setClaimFault(nil)
@@ -53,16 +54,13 @@ func (s *session) claimAll() {
 	}
 }
 
-// recall finds out what a claim that stopping cut short was given.
-func (s *session) recall(req rpw.ClaimRequest, claimed []rpw.Claimed, err error) []rpw.Claimed {
-	if !errors.Is(err, rpw.ErrUncertain) {
-		return claimed
-	}
+// recall hands back what the last claim was given, if the stop came before it could be made again.
+func (s *session) recall(req rpw.ClaimRequest) {
 	ctx, cancel := context.WithTimeout(s.hard, stopAll)
 	defer cancel()
 	req.Wait = 0
-	claimed, _ = s.store.Claim(ctx, req)
-	return claimed
+	claimed, _ := s.store.Claim(ctx, req)
+	s.handBack(s.hard, 0, claimed...)
 }
 
 // rotate gives each queue its turn to be the first.

@@ -3,6 +3,8 @@ package workers_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"math"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -287,6 +289,37 @@ func TestLostClaim(t *testing.T) {
 		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
 		assert.Equal(t, 1, get(t, hub, handle.Ref).Attempt)
 	})
+}
+
+// A worker that is stopped while it does not know what its last claim was given finds out, and hands it back.
+// F31, W3, A1: the stop comes between two tries of a claim whose answers are lost.
+func TestStopAfterALostClaim(t *testing.T) {
+	inSluggish(t, func(t *testing.T, hub *rpw.Hub, store *sluggish) {
+		def := actions.Define[string, string]("work", actions.MaxAttempts(1))
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		w := workers.New(hub, workers.Config{Logger: slog.New(slog.NewTextHandler(onLine(func() { // it says so, and waits for the next try
+			store.drop.Store(0)
+			stop()
+		}), nil))})
+		require.NoError(t, workers.Handle(w, def, func(_ context.Context, in string) (string, error) { return in, nil }))
+		handle, err := def.Start(t.Context(), hub, "x")
+		require.NoError(t, err)
+		store.drop.Store(math.MaxInt32)
+		require.NoError(t, w.Run(ctx))
+		a := get(t, hub, handle.Ref)
+		assert.Equal(t, rpw.Pending, a.State)
+		assert.Zero(t, a.Attempt)
+		assert.EqualValues(t, 1, w.Stats().HandedBack)
+	})
+}
+
+// onLine is a log that calls a function for each line.
+type onLine func()
+
+func (f onLine) Write(line []byte) (int, error) {
+	f()
+	return len(line), nil
 }
 
 // A worker goes on after an outage, with few calls and few lines of log meanwhile.

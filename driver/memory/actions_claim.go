@@ -56,13 +56,20 @@ func (s *actionStore) claim(req rpw.ClaimRequest) (claimed []rpw.Claimed) {
 	return claimed
 }
 
-// take adds up to n ready actions to claimed, up to the request's Max.
+// take adds up to n ready actions to claimed, up to the request's Max and to MaxBatchBytes in all; the first one always fits.
 func (q *queue) take(claimed []rpw.Claimed, req rpw.ClaimRequest, n int) []rpw.Claimed {
 	if q.paused {
 		return claimed
 	}
+	size := 0
+	for i := range claimed {
+		size += answerSize(&claimed[i].Action)
+	}
 	for range min(n, q.ready.len(), req.Max-len(claimed)) {
 		r := q.ready.first()
+		if size += answerSize(&r.Action); size > rpw.MaxBatchBytes && len(claimed) > 0 {
+			break
+		}
 		q.start(r, req.Worker, req.Lease)
 		claimed = append(claimed, rpw.Claimed{Action: r.snapshot(), Lease: rpw.Lease{Ref: r.Ref, Token: r.token}})
 	}

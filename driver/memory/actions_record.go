@@ -228,6 +228,15 @@ func (r *actionRecord) snapshot() rpw.Action {
 	return a
 }
 
+// answerSize is what an action that is claimed counts of an answer.
+func answerSize(a *rpw.Action) int {
+	size := len(a.Arg) + len(a.Data)
+	for i := range a.Failures {
+		size += len(a.Failures[i].Message) + len(a.Failures[i].Stack)
+	}
+	return size
+}
+
 // grow appends to a history, keeping at least its newest keptChanges entries.
 func grow[T any](history []T, entry T) []T {
 	if len(history) == 2*keptChanges {

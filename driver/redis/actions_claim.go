@@ -118,8 +118,9 @@ type claimAnswer struct {
 func (a *actionStore) claimFrom(ctx context.Context, req rpw.ClaimRequest, queues []string, most []int, seat string) []claimAnswer {
 	calls := make([]queueCall, len(queues))
 	lease, lane := strconv.FormatInt(micros(req.Lease), 10), laneText(req.Lane)
+	size := strconv.Itoa(rpw.MaxBatchBytes / len(queues))
 	for i, queue := range queues {
-		calls[i] = queueCall{queue, claimLane, req.Lane, []string{req.Worker, strconv.Itoa(most[i]), lease, lane, seat}}
+		calls[i] = queueCall{queue, claimLane, req.Lane, []string{req.Worker, strconv.Itoa(most[i]), lease, lane, seat, size}}
 	}
 	answers := make([]claimAnswer, len(queues))
 	for i, got := range a.runAll(ctx, claimScript, calls) {

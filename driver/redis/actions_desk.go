@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,17 +93,15 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 		defer a.waker.rise(lane)
 	}
 	var looked time.Time
+	sat := false
 	for {
 		if seen.look {
 			looked = time.Now()
 			claimed, now, err := a.claim(ctx, req, seat)
 			if err != nil {
-				if !errors.Is(err, rpw.ErrUnavailable) { // else the call is repeated
-					a.withdraw(req, seat)
-				}
-				return nil, err
+				return nil, a.unseated(req, seat, sat, err)
 			}
-			seen = now
+			seen, sat = now, true
 			if len(claimed) > 0 || now.over {
 				return claimed, nil
 			}
@@ -119,6 +116,9 @@ func (a *actionStore) awaitClaim(ctx context.Context, req rpw.ClaimRequest, p pa
 			return nil, err
 		case ended && seat != noSeat:
 			claimed, _, err := a.claim(ctx, req, noSeat) // what it was given meanwhile, and it leaves its seat
+			if err != nil {
+				err = a.unseated(req, seat, sat, err)
+			}
 			return claimed, err
 		case ended:
 			return nil, nil

@@ -245,16 +245,19 @@ func (a *storedAction) readFailures(list []rueidis.RedisMessage) error {
 	if len(list) == 0 {
 		return nil
 	}
-	a.Failures = make([]rpw.ActionFailure, len(list))
+	a.Failures = make([]rpw.ActionFailure, 0, len(list))
 	for i := range list {
 		u := unpacker{rest: textOf(&list[i])}
-		a.Failures[i] = *readFailure(&u)
+		if u.rest == "" { // lost by a server that may drop keys, which holds up nothing
+			continue
+		}
+		a.Failures = append(a.Failures, *readFailure(&u))
 		if u.err != nil {
 			return u.err
 		}
 	}
-	if a.State == rpw.Pending {
-		last := a.Failures[len(list)-1]
+	if n := len(a.Failures); a.State == rpw.Pending && n > 0 {
+		last := a.Failures[n-1]
 		a.Failure = &last
 	}
 	return nil

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -43,6 +44,21 @@ func (a *actionStore) withdraw(req rpw.ClaimRequest, seat string) {
 	a.beside(func() {
 		a.claimFrom(context.Background(), req, req.Queues, []int{-1}, noSeat) // else it is lost as one that was claimed by who is gone
 	})
+}
+
+// unseated is the error of a look that failed; sat says that the claim had its seat since a look before, so it may have been given something. Who
+// made a call of unknown outcome makes it again, or has it handed back: withdrawing it as well might come late, and take from him what he was given then.
+func (a *actionStore) unseated(req rpw.ClaimRequest, seat string, sat bool, err error) error {
+	switch {
+	case errors.Is(err, rpw.ErrUncertain):
+		return err
+	case !errors.Is(err, rpw.ErrUnavailable):
+		a.withdraw(req, seat)
+		return err
+	case sat && seat != noSeat:
+		return rpw.Errorf(rpw.ErrUncertain, "the claim may have been given an action, and cannot ask: %v", err)
+	}
+	return err
 }
 
 // readGiven reads what a claim is told that it was given; false: it is told something else.

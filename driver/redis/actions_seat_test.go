@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/redistest"
 )
 
 // seated is a claim that waits in a seat, as the call of a lane.
@@ -20,6 +21,7 @@ type seated struct {
 	req   rpw.ClaimRequest
 	leave context.CancelFunc
 	got   chan []rpw.Claimed
+	err   error // of the claim, after got
 }
 
 // sitDown lets a claim wait. There is an action that runs, since a queue without any has no seat.
@@ -35,7 +37,8 @@ func sitDown(t *testing.T, a *actionStore) *seated {
 	ctx, s.leave = context.WithCancel(t.Context())
 	t.Cleanup(s.leave)
 	go func() {
-		claimed, _ := a.Claim(ctx, s.req)
+		var claimed []rpw.Claimed
+		claimed, s.err = a.Claim(ctx, s.req)
 		s.got <- claimed
 	}()
 	require.Eventually(t, func() bool {
@@ -129,6 +132,50 @@ func TestWhoLeavesHisSeatGivesBack(t *testing.T) {
 	assert.Equal(t, 1, claimed[0].Attempt)
 }
 
+// TestWhatMayHaveBeenGivenIsUncertain: F12, A1: a claim with a seat that can no longer look says that it may have been given something: then it is made again.
+func TestWhatMayHaveBeenGivenIsUncertain(t *testing.T) {
+	server := redistest.Start(t)
+	a := storeOn(t, server, "p").actions()
+	s := sitDown(t, a)
+	s.deaf()
+	spec := actionSpecs(1)
+	mustEnqueue(t, a, spec...)
+	server.CLI(t, "CONFIG", "SET", "min-replicas-to-write", "1")
+	publish(t, a.store, a.keys.channel(queueChannel, "q"), "1 -1")
+	require.Empty(t, s.answer(t))
+	require.ErrorIs(t, s.err, rpw.ErrUncertain)
+	server.CLI(t, "CONFIG", "SET", "min-replicas-to-write", "0")
+	s.req.Wait = 0
+	again, err := a.Claim(t.Context(), s.req)
+	require.NoError(t, err)
+	require.Len(t, again, 1)
+	assert.Equal(t, spec[0].Ref, again[0].Ref)
+}
+
+// TestAClaimThatIsMadeAgainIsNotWithdrawn: A6, F2: one whose outcome is unknown, as the server was silent, goes on waiting when it is made again.
+func TestAClaimThatIsMadeAgainIsNotWithdrawn(t *testing.T) {
+	server := redistest.Start(t)
+	st := storeOn(t, server, "p")
+	st.opt.Timeout = 300 * time.Millisecond
+	a := st.actions()
+	s := sitDown(t, a)
+	server.Freeze()
+	a.waker.deliver(rueidis.PubSubMessage{Channel: a.keys.channel(queueChannel, "q"), Message: "1 -1"})
+	require.Empty(t, s.answer(t))
+	require.ErrorIs(t, s.err, rpw.ErrUncertain)
+	server.Thaw()
+	a.sender.tasks.Wait()
+	go func() {
+		claimed, _ := a.Claim(t.Context(), s.req)
+		s.got <- claimed
+	}()
+	spec := actionSpecs(1)
+	mustEnqueue(t, a, spec...)
+	claimed := s.answer(t)
+	require.Len(t, claimed, 1)
+	assert.Equal(t, spec[0].Ref, claimed[0].Ref)
+}
+
 // TestNobodyIsGivenWhatHeDoesNotHear: A6: a seat whose process has ended, or that is not warm any more, is given nothing.
 func TestNobodyIsGivenWhatHeDoesNotHear(t *testing.T) {
 	a := testStore(t).actions()
@@ -149,6 +196,27 @@ func TestNobodyIsGivenWhatHeDoesNotHear(t *testing.T) {
 		assert.Equal(t, specs[i].Ref, claimed[0].Ref)
 		assert.Equal(t, 1, claimed[0].Attempt)
 	}
+}
+
+// TestWhatIsDueGoesBeforeWhatComes: A6: an action that time has made ready is not overtaken by one that comes after, also if no script has looked meanwhile.
+func TestWhatIsDueGoesBeforeWhatComes(t *testing.T) {
+	a := testStore(t).actions()
+	s := sitDown(t, a)
+	s.leave()
+	require.Empty(t, s.answer(t))
+	a.sender.tasks.Wait()
+	due := actionSpecs(1)
+	due[0].Ref.ID, due[0].Delay = "due", 300*time.Millisecond
+	mustEnqueue(t, a, due...)
+	s.req.Lane.Seq++
+	s.req.Lease, s.req.Wait = time.Minute, 0
+	require.Empty(t, a.claimFrom(t.Context(), s.req, s.req.Queues, []int{1}, a.waker.echo)[0].claimed)
+	time.Sleep(due[0].Delay)
+	mustEnqueue(t, a, actionSpecs(1)...)
+	claimed, err := a.Claim(t.Context(), s.req)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	assert.Equal(t, due[0].Ref, claimed[0].Ref)
 }
 
 // TestNewsLeaveWhatWasGiven: A6: both come at once, in the order of the script, and a claim that does not listen yet hears of both.

@@ -9,6 +9,8 @@ if advance() then
   return 'behind'
 end
 
+if made then made.store() end
+
 -- A plain action that comes alone while nothing is ready is given to the claim that has the seat, if that is heard there.
 if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 and ARGV[6]:byte(1) < 128 then
   local ends, seq, lease, lane, channel, worker = struct.unpack(SEAT_FORMAT, seat)

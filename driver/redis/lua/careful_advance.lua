@@ -86,7 +86,7 @@ local function apply(r, m)
     if m[M_PROGRESS] >= 0 then r[PROGRESS] = m[M_PROGRESS] end
     if m[M_DATA] ~= '' then
       r[HAS_DATA], data[r] = 1, m[M_DATA]
-      set_log(ids[r] .. '/d', m[M_DATA])
+      log[ids[r] .. '/d'] = m[M_DATA]
     end
     if now + r[LEASE] > r[UNTIL] then renew(r, r[LEASE]) end -- a longer renewal stands
     note(r, 'data', now, r[WORKER], 0, '', '', r[PROGRESS], '', data_of(r))

@@ -7,6 +7,17 @@ function made.lease(id, at, worker, lease, token)
   note(r, 'claimed', at, worker)
 end
 
+-- weight is how many bytes are told of an action beside its record and spec.
+function made.weight(id)
+  local r = record(id)
+  local fields, size = {r[HAS_DATA] == 1 and id .. '/d' or nil}, 0
+  for n = math.max(1, r[FAILURES] - KEPT + 1), r[FAILURES] do fields[#fields + 1] = id .. '/f' .. n end
+  for _, value in ipairs(each('HMGET', LOG, fields)) do size = size + #(value or '') end
+  return size
+end
+
+function made.remove(id) remove(record(id)) end
+
 -- held are those of claimed actions whose tokens still hold.
 function made.held(list, tokens)
   load(list)

@@ -47,7 +47,7 @@ local function add(item)
   if data == '' then
     note(r, 'request', now, '', r[RUN_AT])
   else
-    set_log(id .. '/d', data)
+    log[id .. '/d'] = data
     note(r, 'request', now, '', r[RUN_AT], '', '', 0, '', data)
   end
 end
@@ -58,11 +58,7 @@ local function reschedule(r, item)
   r[RUN_AT] = run_time(o)
   if o[O_POLICY] == REPLACE then
     local id, within, data = ids[r], o[O_WITHIN], o[O_DATA]
-    if data ~= '' then
-      set_log(id .. '/d', data)
-    elseif r[HAS_DATA] == 1 then
-      forget[#forget + 1] = id .. '/d'
-    end
+    if data ~= '' or r[HAS_DATA] == 1 then log[id .. '/d'] = data ~= '' and data end
     r[HAS_DATA], r[ATTEMPT], r[PROGRESS], r[MAX_ATTEMPTS], r[GRACE] = data ~= '' and 1 or 0, 0, 0, o[O_MAX], o[O_GRACE]
     r[WITHIN], r[START_BY] = within, within > 0 and now + within or 0
     for i = 0, 2 do r[KEEP + COMPLETED + i] = o[O_KEEP + i] end

@@ -5,7 +5,7 @@ local stood = {}             -- by record: its state as it is stored
 local keys = {}              -- unique key → id, as far as they were read; false: free
 local touched, removed = {}, {} -- records
 local is_touched, is_removed = {}, {}
-local log, forget = {}, {}   -- fields of LOG to set and to delete
+local log = {}               -- what fields of LOG become; false: they go
 
 -- begin is what a claim makes of a record.
 local function begin(r, at, worker, lease, token)
@@ -62,17 +62,12 @@ local function touch(r)
   end
 end
 
-local function set_log(field, value)
-  log[#log + 1] = field
-  log[#log + 1] = value
-end
-
 -- spill moves the history of a record from within it to the log.
 local function spill(r)
   local history, id, seq, from = r[HISTORY], ids[r], r[FIRST], 0
   while from >= 0 do
     local to = cmsgpack.unpack_one(history, from)
-    set_log(id .. '/' .. seq, history:sub(from + 1, to >= 0 and to or -1))
+    log[id .. '/' .. seq] = history:sub(from + 1, to >= 0 and to or -1)
     seq, from = seq + 1, to
   end
   r[FIRST], r[HISTORY] = seq, ''
@@ -86,7 +81,7 @@ local function note(r, kind, at, ...)
   r[SEQ] = seq
   r[HISTORY] = r[HISTORY] .. cmsgpack.pack({kind, at, r[STATE], r[ATTEMPT], ...})
   if #r[HISTORY] > INLINE then spill(r) end
-  if seq > KEPT then forget[#forget + 1] = id .. '/' .. seq - KEPT end
+  if seq > KEPT then log[id .. '/' .. seq - KEPT] = false end
   changed[#changed + 1], is_over[id] = id, r[STATE] > RUNNING
 end
 
@@ -116,8 +111,8 @@ local function fail(r, message, permanent, stack, at, again)
   local id, n = ids[r], r[FAILURES] + 1
   local failure = {message, r[ATTEMPT], at, r[WORKER], permanent, stack}
   r[FAILURES] = n
-  set_log(id .. '/f' .. n, cmsgpack.pack(failure))
-  if n > KEPT then forget[#forget + 1] = id .. '/f' .. n - KEPT end
+  log[id .. '/f' .. n] = cmsgpack.pack(failure)
+  if n > KEPT then log[id .. '/f' .. n - KEPT] = false end
   if permanent == 1 or r[ATTEMPT] >= r[MAX_ATTEMPTS] then
     finish(r, FAILED, at)
     note(r, 'failed', at, r[WORKER], 0, failure)
@@ -187,6 +182,9 @@ local function remove(r)
   queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] - 1
   if r[STATE] == PENDING and r[KEY] ~= '' then keys[r[KEY]] = false end
   local id = ids[r]
+  for seq = math.max(1, r[SEQ] - KEPT + 1), r[FIRST] - 1 do log[id .. '/' .. seq] = false end
+  for n = math.max(1, r[FAILURES] - KEPT + 1), r[FAILURES] do log[id .. '/f' .. n] = false end
+  if r[HAS_DATA] == 1 then log[id .. '/d'] = false end
   records[id], blobs[id] = false, false
   changed[#changed + 1], is_over[id] = id, true
 end
@@ -288,9 +286,6 @@ local function erase()
       ready[#ready + 1] = handle(r)
       queue[READY_COUNT] = queue[READY_COUNT] - 1
     end
-    for seq = math.max(1, r[SEQ] - KEPT + 1), r[FIRST] - 1 do forget[#forget + 1] = id .. '/' .. seq end
-    for n = math.max(1, r[FAILURES] - KEPT + 1), r[FAILURES] do forget[#forget + 1] = id .. '/f' .. n end
-    if r[HAS_DATA] == 1 then forget[#forget + 1] = id .. '/d' end
   end
   each('HDEL', RECORDS, gone)
   each('HDEL', SPECS, gone)
@@ -298,8 +293,6 @@ local function erase()
   each('ZREM', READY, ready)
   each('ZREM', DUE, gone)
   each('ZREM', DONE, gone)
-  each('HDEL', LOG, forget)
-  forget = {}
 end
 
 -- write stores what was touched, and puts each record where its state and times say it stands.
@@ -369,26 +362,30 @@ local function write()
   each('ZREM', DONE, undone)
 end
 
+-- put sets the fields of a hash, and deletes those that are false.
+local function put(hash, fields)
+  local set, gone = {}, {}
+  for field, value in pairs(fields) do
+    if value then
+      set[#set + 1] = field
+      set[#set + 1] = value
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  each('HSET', hash, set)
+  each('HDEL', hash, gone)
+end
+
 -- store writes the records that were changed, so that the sets can be read.
 local function store()
   if #touched == 0 and #removed == 0 then return end
   dirty = true
   if #removed > 0 then erase() end
   if #touched > 0 then write() end
-  each('HSET', LOG, log)
-  each('HDEL', LOG, forget)
-  local taken, free = {}, {}
-  for key, id in pairs(keys) do
-    if id then
-      taken[#taken + 1] = key
-      taken[#taken + 1] = id
-    else
-      free[#free + 1] = key
-    end
-  end
-  each('HSET', UNIQUE, taken)
-  each('HDEL', UNIQUE, free)
-  touched, is_touched, removed, log, forget, keys = {}, {}, {}, {}, {}, {}
+  put(LOG, log)
+  put(UNIQUE, keys)
+  touched, is_touched, removed, log, keys = {}, {}, {}, {}, {}
 end
 
 made = {catch_up = catch_up, store = store, find = find}

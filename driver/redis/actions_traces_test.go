@@ -1,0 +1,91 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
+)
+
+// TestActionsLeaveNoTraces: A14: what is removed leaves nothing in the history's hash, also what the same script has written there.
+func TestActionsLeaveNoTraces(t *testing.T) {
+	t.Parallel()
+	fields := func(t *testing.T, a *actionStore) int64 {
+		n := do(t, a.client, "HLEN", a.keys.queue("q").side("h"))
+		return number(&n)
+	}
+	t.Run("EndedAndOutlivedAtOnce", func(t *testing.T) {
+		a := testStore(t).actions()
+		specs := actionSpecs(2)
+		for i := range specs {
+			specs[i].MaxAttempts, specs[i].Keep.Failed = 1, time.Millisecond
+		}
+		mustEnqueue(t, a, specs...)
+		held, err := a.Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Max: 2, Lease: 100 * time.Millisecond})
+		require.NoError(t, err)
+		require.Len(t, held, 2)
+		time.Sleep(time.Until(held[1].Until) + 50*time.Millisecond)
+		got, err := a.Get(t.Context(), []rpw.ActionRef{specs[0].Ref, specs[1].Ref})
+		require.NoError(t, err)
+		for i := range got {
+			require.ErrorIs(t, got[i].Err, rpw.ErrNotFound)
+		}
+		assert.Zero(t, fields(t, a))
+	})
+	t.Run("CancelledAndDeletedInOneCall", func(t *testing.T) {
+		a := testStore(t).actions()
+		specs := actionSpecs(1)
+		mustEnqueue(t, a, specs...)
+		answers, err := a.Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{
+			{Kind: rpw.Cancel, Ref: specs[0].Ref, Reason: strings.Repeat("x", 2000)},
+			{Kind: rpw.DeleteAction, Ref: specs[0].Ref},
+		}})
+		require.NoError(t, err)
+		for _, answer := range answers {
+			require.NoError(t, answer.Err)
+		}
+		assert.Zero(t, fields(t, a))
+	})
+}
+
+// TestAPartThatIsLostHoldsUpNothing: A1, F24: a server that may drop keys drops one of a queue: what is enqueued after that runs, and who waits does
+// not ask again and again.
+func TestAPartThatIsLostHoldsUpNothing(t *testing.T) {
+	for _, part := range queueParts {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			a := testStore(t).actions()
+			specs := actionSpecs(3)
+			specs[2].Unique = "k"
+			mustEnqueue(t, a, specs...)
+			failed := mustClaim(t, a, 1)
+			require.Len(t, failed, 1)
+			_, err := a.Advance(t.Context(), rpw.AdvanceRequest{Moves: []rpw.Move{{Kind: rpw.Fail, Lease: failed[0].Lease}}})
+			require.NoError(t, err)
+			do(t, a.client, "DEL", a.keys.queue("q").side(part))
+			fresh := actionSpecs(4)[3:]
+			mustEnqueue(t, a, fresh...)
+			found, empty := false, 0
+			for range 10 {
+				began := time.Now()
+				claimed, err := a.Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: 20 * time.Millisecond})
+				require.NoError(t, err)
+				if len(claimed) == 0 {
+					empty++
+					assert.Less(t, time.Since(began), 5*time.Second)
+				}
+				for _, c := range claimed {
+					found = found || c.Ref == fresh[0].Ref
+				}
+			}
+			assert.Positive(t, empty)
+			if part != "q" { // then only as many are seen as came since
+				assert.True(t, found)
+			}
+		})
+	}
+}
