@@ -337,8 +337,10 @@ func testRoles(t *testing.T, params string, change func(rules []string) []string
 			server := redistest.Start(t, "--enable-debug-command", "yes")
 			s := setScene(t, open(t, "redis://"+server.Addr+params))
 			h := open(t, grantRules(t, server, role, change(documentedRoles(t)[role]))+params)
-			digest := func() string { return server.CLI(t, "DEBUG", "DIGEST") }
+			client := dial(t, server)
+			digest := func() string { m := do(t, client, "DEBUG", "DIGEST"); return textOf(&m) }
 			before := digest()
+			require.Len(t, before, 40)
 			for _, d := range deeds {
 				may := slices.Index(roleOrder, d.of) <= i
 				err := d.do(t.Context(), h, s)
@@ -362,9 +364,10 @@ func testRoles(t *testing.T, params string, change func(rules []string) []string
 func TestRolesAreNarrow(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
+	admin := dial(t, server)
 	able := func(rules []string) int {
-		server.CLI(t, "SCRIPT", "FLUSH") // else what is known is not sent
-		server.CLI(t, append([]string{"ACL", "SETUSER", "u", "reset", "on", ">pw"}, rules...)...)
+		do(t, admin, "SCRIPT", "FLUSH") // else what is known is not sent
+		do(t, admin, append([]string{"ACL", "SETUSER", "u", "reset", "on", ">pw"}, rules...)...)
 		h, err := rpw.Open(t.Context(), "redis://u:pw@"+server.Addr)
 		if err != nil {
 			return -1000
@@ -514,12 +517,12 @@ func TestRolesAreTold(t *testing.T) {
 // TestWritingCommands: the driver knows which commands of its scripts write.
 func TestWritingCommands(t *testing.T) {
 	t.Parallel()
-	server := shared.Server(t)
+	client := dial(t, shared.Server(t))
 	for _, v := range (keyspace{}).verbs() {
 		for _, sc := range v.scripts {
 			for _, name := range sc.commands {
-				flags := server.CLI(t, "COMMAND", "INFO", strings.Fields(name)[0])
-				assert.Equal(t, strings.Contains(flags, "write") || name == "PUBLISH", writing[name], name)
+				info := do(t, client, "COMMAND", "INFO", strings.Fields(name)[0])
+				assert.Equal(t, strings.Contains(info.String(), `"write"`) || name == "PUBLISH", writing[name], name)
 			}
 		}
 	}
