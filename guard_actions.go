@@ -85,13 +85,11 @@ func checkSpec(s *ActionSpec) error {
 	if s.Delay != 0 && !s.RunAt.IsZero() {
 		return Errorf(ErrInvalid, "Delay and RunAt are both set; say one")
 	}
-	if !s.RunAt.IsZero() && (s.RunAt.UnixMilli() < 0 || s.RunAt.After(time.Now().Add(2*MaxDelay))) {
-		return Errorf(ErrInvalid, "RunAt is %v, which is out of range", s.RunAt)
-	}
 	if s.MaxAttempts < 0 {
 		return Errorf(ErrInvalid, "MaxAttempts is %d; it must be at least 1, or 0 for the default", s.MaxAttempts)
 	}
 	return first(
+		checkRunAt(s.RunAt),
 		checkDuration("Delay", s.Delay, 0, MaxDelay),
 		checkDuration("StartWithin", s.StartWithin, 0, MaxTTL),
 		checkDuration("Timeout", s.Timeout, 0, MaxTTL),
@@ -305,6 +303,14 @@ func (g guardedActions) Control(ctx context.Context, req ControlRequest) ([]Cont
 	return answers, err
 }
 
+// checkRunAt bounds a time to run at, by this machine's clock, so generously.
+func checkRunAt(t time.Time) error {
+	if !t.IsZero() && (t.UnixMilli() < 0 || t.After(time.Now().Add(2*MaxDelay))) {
+		return Errorf(ErrInvalid, "RunAt is %s; it must be after 1970, and at most %v ahead", t.Format(time.RFC3339), MaxDelay)
+	}
+	return nil
+}
+
 func checkCommand(cmd *Command) error {
 	switch cmd.Kind {
 	case Pause, Resume:
@@ -320,7 +326,7 @@ func checkCommand(cmd *Command) error {
 		if cmd.Delay != 0 && !cmd.RunAt.IsZero() {
 			return Errorf(ErrInvalid, "Delay and RunAt are both set; say one")
 		}
-		if err := checkDuration("Delay", cmd.Delay, 0, MaxDelay); err != nil {
+		if err := first(checkRunAt(cmd.RunAt), checkDuration("Delay", cmd.Delay, 0, MaxDelay)); err != nil {
 			return err
 		}
 	case DeleteAction:
