@@ -8,24 +8,25 @@ import (
 	"time"
 )
 
-// SetOption changes how Set, Load and Repo store a value.
+// SetOption changes how Set, Load, Increment and Repo store a value.
 type SetOption func(*CacheSet)
 
 // TTL lets a value live for d, by the store's clock: at least a millisecond, at most MaxTTL; fractions are rounded up.
 // Without it a value lives until it is deleted.
 func TTL(d time.Duration) SetOption { return func(s *CacheSet) { s.TTL = d } }
 
-// OnlyIf stores the value only under a condition (IfAbsent or IfPresent); otherwise the error is ErrConflict.
+// OnlyIf stores the value only under a condition (IfAbsent or IfPresent); otherwise the error is ErrConflict. IfEqual, which needs the
+// present value, is for Repo.Update and for the Cache itself.
 func OnlyIf(w When) SetOption { return func(s *CacheSet) { s.When = w } }
 
 // Get returns the value of key as a T, decoded from JSON; ok is false if there is none. Text that is not a T is ErrConflict.
 func Get[T any](ctx context.Context, h *Hub, key string) (value T, ok bool, err error) {
-	found, err := getRaw(ctx, h, key, 0)
+	found, err := getRaw(ctx, h, key)
 	if err != nil || !found.Found {
 		return value, false, err
 	}
 	if value, err = decode[T](found.Data); err != nil {
-		return value, false, &Error{Op: "get", Driver: h.Driver(), Target: key, Kind: ErrConflict, Err: err}
+		return value, false, &Error{Op: "get", Driver: h.Driver(), Target: key, Kind: ErrConflict, Err: explain(err)}
 	}
 	return value, true, nil
 }
@@ -39,8 +40,8 @@ func apply[T any, O ~func(*T)](to *T, opts []O) {
 	}
 }
 
-func getRaw(ctx context.Context, h *Hub, key string, maxStale time.Duration) (Value, error) {
-	values, err := h.Cache().Get(ctx, GetRequest{Keys: []string{key}, MaxStale: maxStale})
+func getRaw(ctx context.Context, h *Hub, key string) (Value, error) {
+	values, err := h.Cache().Get(ctx, GetRequest{Keys: []string{key}})
 	if err != nil {
 		return Value{}, err
 	}
@@ -57,7 +58,9 @@ func Set[T any](ctx context.Context, h *Hub, key string, value T, opts ...SetOpt
 }
 
 func setRaw(ctx context.Context, h *Hub, item CacheSet, opts ...SetOption) error {
-	apply(&item, opts)
+	if apply(&item, opts); item.When == IfEqual && item.Old == nil {
+		return call{h: h, verb: "set", target: item.Key}.wrap(Errorf(ErrInvalid, "OnlyIf knows IfAbsent and IfPresent; to compare with a value, use Repo.Update, or Set of the Cache with Old"))
+	}
 	errs, err := h.Cache().Set(ctx, []CacheSet{item})
 	if err != nil {
 		return err
@@ -163,7 +166,7 @@ func Load[T any](ctx context.Context, h *Hub, key string, load func(ctx context.
 	}
 	shared, ok := loaded.(*T) // a pointer, since T may be an interface and the value nil
 	if !ok {
-		return value, &Error{Op: "load", Driver: h.Driver(), Target: key, Kind: ErrConflict, Err: errOtherType}
+		return value, &Error{Op: "load", Driver: h.Driver(), Target: key, Kind: ErrConflict, Err: explain(errOtherType)}
 	}
 	return *shared, nil
 }

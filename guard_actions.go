@@ -97,13 +97,13 @@ func checkSpec(s *ActionSpec) error {
 	)
 }
 
-// checkTime bounds when an action may run.
+// checkTime bounds when an action may run: a time to run at by this machine's clock, so generously.
 func checkTime(delay time.Duration, runAt time.Time) error {
 	if delay != 0 && !runAt.IsZero() {
 		return Errorf(ErrInvalid, "Delay and RunAt are both set; say one")
 	}
 	if !runAt.IsZero() && (runAt.UnixMilli() < 0 || runAt.After(time.Now().Add(2*MaxDelay))) {
-		return Errorf(ErrInvalid, "RunAt is %v, which is out of range", runAt)
+		return Errorf(ErrInvalid, "RunAt is %s; it must be after 1970, and at most %v ahead", runAt.Format(time.RFC3339), MaxDelay)
 	}
 	return checkDuration("Delay", delay, 0, MaxDelay)
 }

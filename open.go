@@ -61,7 +61,8 @@ func Schemes() []string {
 // The query parameter namespace is the Hub's own, on every driver: see WithNamespace. The other parameters are the driver's, and described there;
 // an unknown one is an error. No error of Open holds the URL, since that may hold a password.
 //
-// ctx bounds the opening only.
+// A backend that cannot be reached is ErrUnavailable, at once: a program that may start before its backend tries again. Once open, a Hub
+// lives through outages. ctx bounds the opening only.
 func Open(ctx context.Context, rawURL string, opts ...Option) (*Hub, error) {
 	fail := func(err error) (*Hub, error) {
 		return nil, &Error{Op: "open", Kind: kindOf(err), Err: explain(err)}

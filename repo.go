@@ -94,7 +94,7 @@ func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) 
 		return fail(Errorf(ErrInvalid, "the function is nil"))
 	}
 	for n := 0; ; n++ {
-		old, err := getRaw(ctx, h, r.key(id), 0)
+		old, err := getRaw(ctx, h, r.key(id))
 		if err != nil {
 			return value, err
 		}
@@ -102,7 +102,7 @@ func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) 
 			return fail(ErrNotFound)
 		}
 		if value, err = decode[T](old.Data); err != nil {
-			return fail(Errorf(ErrConflict, "%w", err))
+			return fail(Errorf(ErrConflict, "%w", explain(err)))
 		}
 		if err := change(&value); err != nil {
 			return value, err
@@ -170,7 +170,7 @@ func (r Repo[T]) yieldAll(ctx context.Context, h *Hub, shard int, ids []string, 
 		}
 		e := Entity[T]{ID: ids[i]}
 		if e.Value, err = decode[T](v.Data); err != nil {
-			err = call{h: h, verb: "load", target: r.key(ids[i])}.wrap(Errorf(ErrConflict, "%w", err))
+			err = call{h: h, verb: "load", target: r.key(ids[i])}.wrap(Errorf(ErrConflict, "%w", explain(err)))
 		}
 		if !yield(e, err) {
 			return false
@@ -205,7 +205,7 @@ func (r Repo[T]) shardKey(n int) string { return r.name + "!index:" + strconv.It
 
 // shard returns the ids of one part of the index, sorted, with its stored bytes.
 func (r Repo[T]) shard(ctx context.Context, h *Hub, n int) (ids []string, stored Value, err error) {
-	if stored, err = getRaw(ctx, h, r.shardKey(n), 0); err != nil || !stored.Found {
+	if stored, err = getRaw(ctx, h, r.shardKey(n)); err != nil || !stored.Found {
 		return nil, stored, err
 	}
 	if err := json.Unmarshal(stored.Data, &ids); err != nil {

@@ -138,8 +138,11 @@ func TestBadOptions(t *testing.T) {
 		}
 		_, err := actions.Define[int, int]("work", actions.ID("x")).Spec()
 		assert.ErrorIs(t, err, rpw.ErrInvalid, "an id is of one action")
-		_, err = good.Start(t.Context(), hub, 1, actions.ID("a/b"))
-		assert.ErrorIs(t, err, rpw.ErrInvalid)
+		for id, text := range map[string]string{"a/b": `action id "a/b" holds a "/"`, "": "action id name is empty", "a/../b": `has a ".." segment`} {
+			_, err = good.Start(t.Context(), hub, 1, actions.ID(id))
+			assert.ErrorIs(t, err, rpw.ErrInvalid)
+			assert.ErrorContains(t, err, text)
+		}
 		_, err = actions.Define[int, int]("").Start(t.Context(), hub, 1)
 		assert.ErrorIs(t, err, rpw.ErrInvalid)
 		_, err = new(actions.Definition[int, int]).Start(t.Context(), hub, 1)

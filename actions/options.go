@@ -2,6 +2,7 @@ package actions
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -135,8 +136,9 @@ func ID(id string) Option {
 		if s.defining {
 			s.refuse("ID is of one action; give it to Start")
 		}
-		if _, err := rpw.ParseActionRef("q/" + id); err != nil {
-			s.refuse("%s is no action id: %w", rpw.QuoteName(id), err)
+		s.check(rpw.CheckName("action id", id))
+		if strings.Contains(id, "/") {
+			s.refuse("action id %s holds a \"/\"", rpw.QuoteName(id))
 		}
 		s.spec.Ref.ID = id
 	}

@@ -162,6 +162,8 @@ func controlCases() []testCase {
 					"endless run-at":   {rpw.Command{Kind: rpw.Reschedule, Ref: ref, RunAt: time.Now().Add(3 * rpw.MaxDelay)}, rpw.ErrInvalid},
 					"run-at long ago":  {rpw.Command{Kind: rpw.Reschedule, Ref: ref, RunAt: time.Unix(-1, 0)}, rpw.ErrInvalid},
 					"endless delay":    {rpw.Command{Kind: rpw.Reschedule, Ref: ref, Delay: rpw.MaxDelay + 1}, rpw.ErrInvalid},
+					"run-at of old":    {rpw.Command{Kind: rpw.Reschedule, Ref: ref, RunAt: time.UnixMilli(-1)}, rpw.ErrInvalid},
+					"run-at far ahead": {rpw.Command{Kind: rpw.Reschedule, Ref: ref, RunAt: time.Now().Add(3 * rpw.MaxDelay / 2).Add(rpw.MaxDelay)}, rpw.ErrInvalid},
 				} {
 					_, err := b.Control(e.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: ref}, c.command}})
 					e.is(err, c.kind, what)

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -338,6 +339,35 @@ func listCases() []testCase {
 				require.Equal(e, rpw.Pending, all.get(rpw.ActionRef{Queue: "b:q", ID: "1"}).State)
 				a.commanded(rpw.Pause, rpw.ActionRef{Queue: "q"})
 				require.Equal(e, 2, other.next("q").Attempt)
+			}},
+		{"Actions/Namespace/ShowsInNoError", []string{"K2", "E2"},
+			"The errors of actions name them as the user does, without the namespace.", func(e *env) {
+				b := e.boardOf(e.peer(rpw.WithNamespace("hidden")))
+				spec := job("q", "1")
+				spec.Unique = "u"
+				b.add(spec)
+				held := b.next("q")
+				absent := job("q", "absent").Ref
+				taken, other := spec, spec
+				taken.Arg = json.RawMessage(`"another"`)
+				other.Ref.ID, other.OnUnique = "2", rpw.UniqueReject
+				replaces := other
+				replaces.OnUnique = rpw.UniqueReplace
+				lost := held.Lease
+				lost.Token--
+				for _, err := range []error{
+					b.offer(taken).Err,
+					b.offer(other).Err,
+					b.offer(replaces).Err,
+					b.ask(absent).Err,
+					b.command(rpw.Command{Kind: rpw.Cancel, Ref: absent}).Err,
+					b.command(rpw.Command{Kind: rpw.DeleteAction, Ref: held.Ref}).Err,
+					b.move(lost, rpw.Move{Kind: rpw.Complete}).Err,
+					b.move(rpw.Lease{Ref: absent, Token: 1}, rpw.Move{Kind: rpw.Complete}).Err,
+				} {
+					require.Error(e, err)
+					require.NotContains(e, err.Error(), "hidden")
+				}
 			}},
 	}
 }

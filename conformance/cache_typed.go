@@ -36,17 +36,32 @@ func typedCacheCases() []testCase {
 				e.set("k", "{broken")
 				_, _, err := rpw.Get[note](ctx, e.hub, "k")
 				e.is(err, rpw.ErrConflict)
+				_, err = rpw.Load(ctx, e.hub, "k", func(context.Context) (note, error) { return note{}, nil })
+				e.is(err, rpw.ErrConflict)
+				require.NoError(e, rpw.RepoOf[string]("r").Save(ctx, e.hub, "a", "text"))
+				notes := rpw.RepoOf[note]("r")
+				_, _, err = notes.Load(ctx, e.hub, "a")
+				e.is(err, rpw.ErrConflict)
+				_, err = notes.Update(ctx, e.hub, "a", func(*note) error { return nil })
+				e.is(err, rpw.ErrConflict)
+				for _, err := range notes.All(ctx, e.hub) {
+					e.is(err, rpw.ErrConflict)
+				}
 				err = rpw.Set[any](ctx, e.hub, "new", make(chan int))
 				e.is(err, rpw.ErrInvalid)
 				assert.False(e, e.get("new").Found)
 			}},
 		{"Cache/Typed/Options", []string{"C7", "C2", "C3"},
-			"TTL and OnlyIf do what they say; Delete counts what was there.",
+			"TTL and OnlyIf do what they say, and what they cannot do is ErrInvalid with nothing stored; Delete counts what was there.",
 			func(e *env) {
 				ctx := e.Context()
 				require.NoError(e, rpw.Set(ctx, e.hub, "k", 1, rpw.TTL(time.Hour), rpw.OnlyIf(rpw.IfAbsent)))
 				assert.Positive(e, e.get("k").TTL)
 				e.is(rpw.Set(ctx, e.hub, "k", 2, rpw.OnlyIf(rpw.IfAbsent)), rpw.ErrConflict)
+				e.is(rpw.Set(ctx, e.hub, "k", 2, rpw.OnlyIf(rpw.IfEqual)), rpw.ErrInvalid, "there is no value to compare with")
+				_, err := rpw.Increment(ctx, e.hub, "new", 1, rpw.OnlyIf(rpw.IfPresent))
+				e.is(err, rpw.ErrInvalid)
+				assert.False(e, e.get("new").Found)
 				e.set("l", "")
 				n, err := rpw.Delete(ctx, e.hub, "k", "l", "absent")
 				require.NoError(e, err)

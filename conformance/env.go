@@ -150,4 +150,11 @@ func (e *env) is(err, kind error, msgAndArgs ...any) {
 	require.Error(e, err, msgAndArgs...)
 	require.Equal(e, rpw.Code(kind), rpw.Code(err), "the kind of %v", err)
 	require.ErrorIs(e, err, kind, msgAndArgs...)
+	for _, other := range sentinels {
+		require.Falsef(e, other != kind && errors.Is(err, other), "%v matches %v beside %v", err, other, kind)
+	}
 }
+
+// sentinels are those of rpw: an error of a Hub matches one of them, and no other.
+var sentinels = []error{rpw.ErrNotFound, rpw.ErrConflict, rpw.ErrInvalid, rpw.ErrTooLarge, rpw.ErrFull, rpw.ErrLeaseLost, rpw.ErrCancelled,
+	rpw.ErrFinished, rpw.ErrClosed, rpw.ErrPermission, rpw.ErrUnavailable, rpw.ErrUncertain, errors.ErrUnsupported}

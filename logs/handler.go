@@ -12,7 +12,7 @@ import (
 )
 
 // Handler is a slog.Handler that writes to the global log of a Hub. It and those made from it by With and WithGroup share one
-// buffer and one goroutine. A Handler is safe for concurrent use; its methods for slog never block on the backend and never fail.
+// buffer and one goroutine. Make one with NewHandler. A Handler is safe for concurrent use; its methods for slog never block on the backend and never fail.
 type Handler struct {
 	queue      *queue
 	unregister func() // from the Hub

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -287,7 +288,8 @@ func (l *remote) connected(ctx context.Context, urgent bool) (*client, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, rpw.Errorf(rpw.ErrUnavailable, "there is no connection to the server: %v", cmp.Or(down, errLost))
+			why := strings.TrimPrefix(cmp.Or(down, errLost).Error(), "rpw: unavailable: ")
+			return nil, rpw.Errorf(rpw.ErrUnavailable, "there is no connection to the server: %s", why)
 		case <-l.ctx.Done():
 			return nil, rpw.Errorf(rpw.ErrClosed, "the hub is closed")
 		}

@@ -148,7 +148,7 @@ func (a *attempt) verdict(output json.RawMessage, err, cause error) rpw.Move {
 		return rpw.Move{Kind: rpw.Complete, Output: output}
 	case cause == errStopping:
 		return rpw.Move{Kind: rpw.Giveback}
-	case isLate && err == context.DeadlineExceeded:
+	case isLate && (err == context.DeadlineExceeded || err == error(late)):
 		return a.failed(late)
 	case isLate:
 		return a.failed(fmt.Errorf("%w: %w", late, err))

@@ -71,6 +71,43 @@ func ExampleWorker_Service() {
 	// <nil>
 }
 
+// Work that recurs: a singleton starts an action for each time, ahead. Its id is made of the time, so each is started once, whoever
+// leads, also when a lead changes hands in between.
+func ExampleSingleton() {
+	ctx, stop := context.WithCancel(context.Background())
+	hub, err := rpw.Open(ctx, "memory://")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer hub.Close()
+
+	const every = 20 * time.Millisecond // in a program: an hour
+	report := actions.Define[time.Time, string]("report")
+	w := workers.New(hub, workers.Config{Name: "reporter", Concurrency: 1})
+	w.Service("hourly", func(ctx context.Context) error {
+		for {
+			next := time.Now().UTC().Truncate(every).Add(every)
+			if _, err := report.Start(ctx, hub, next, actions.ID(next.Format("20060102T150405.000")), actions.RunAt(next)); err != nil {
+				return err // tried again with back-off
+			}
+			select {
+			case <-time.After(time.Until(next)):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}, workers.Singleton())
+	reports := 0
+	workers.Handle(w, report, func(ctx context.Context, at time.Time) (string, error) {
+		if reports++; reports == 3 {
+			stop() // this example is over
+		}
+		return "report of " + at.String(), nil
+	})
+	fmt.Println(w.Run(ctx), reports >= 3)
+	// Output: <nil> true
+}
+
 // A worker consumes streams beside its actions; each event goes to one of all workers of its name.
 func ExampleStream() {
 	ctx, stop := context.WithCancel(context.Background())

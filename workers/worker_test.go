@@ -189,6 +189,28 @@ func TestArgumentOfAnotherType(t *testing.T) {
 	})
 }
 
+// A handler that returns why its ctx ended has failed for that, told once.
+func TestTimeoutIsToldOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+		def := actions.Define[int, int]("slow", actions.Timeout(time.Minute), actions.MaxAttempts(1))
+		w := workers.New(hub, workers.Config{Logger: quiet})
+		require.NoError(t, workers.Handle(w, def, func(ctx context.Context, n int) (int, error) {
+			<-ctx.Done()
+			if n == 1 {
+				return 0, ctx.Err()
+			}
+			return 0, context.Cause(ctx)
+		}))
+		run(t, w)
+		for n := range 2 {
+			_, err := def.Run(t.Context(), hub, n)
+			failure, ok := errors.AsType[*actions.Error](err)
+			require.True(t, ok, "%v", err)
+			assert.Equal(t, "timed out after 1m0s", failure.Failure.Message)
+		}
+	})
+}
+
 // A handler that ignores its timeout has failed, but keeps its slot: the next attempt of this worker waits for it.
 func TestTimeoutKeepsTheSlot(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub) {

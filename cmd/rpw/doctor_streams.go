@@ -56,7 +56,7 @@ func (d *doctor) group(s rpw.StreamInfo, g rpw.GroupInfo) {
 			when = "no consumer was seen for " + roughly(seen)
 		}
 		tell(warning, "start a consumer, or delete the group if nobody needs it: rpw group delete "+names,
-			"%s wait and %d are pending, but %s", counted(g.Lag, "event"), g.Pending, when)
+			"%s not delivered and %d pending, but %s", counted(g.Lag, "event"), g.Pending, when)
 	case g.Lag > d.lag:
 		tell(warning, "start more consumers, or make them faster", "it lags by %s", counted(g.Lag, "event"))
 	}

@@ -82,7 +82,7 @@ func TestDoctorStreams(t *testing.T) {
 
 		time.Sleep(time.Hour) // virtual
 		d = b.diagnose()
-		assert.Contains(t, d.says("warning", "streams", target, "26 events wait and 4 are pending, but no consumer was seen for 1h"), "rpw group delete orders billing")
+		assert.Contains(t, d.says("warning", "streams", target, "26 events not delivered and 4 pending, but no consumer was seen for 1h"), "rpw group delete orders billing")
 		assert.Contains(t, d.says("warning", "streams", target, "the oldest pending event was first delivered 1h ago"), "rpw group pending")
 
 		_, err := b.hub.Streams().Fetch(t.Context(), rpw.FetchRequest{Stream: "orders", Group: "billing", Consumer: "host-2", Max: 1})

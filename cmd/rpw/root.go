@@ -20,7 +20,8 @@ see in the list of processes:
   memory://                                 in this process, for rpw serve
 
 Tables are for people, and whatever comes from the backend is escaped in them. --json is for programs: one JSON
-value a line, with times in RFC 3339 and durations in milliseconds (fields that end with Ms).`
+value a line, with times in RFC 3339 and durations in milliseconds (fields that end with Ms); those within an action
+(timeout, backoff, cancelGrace) are nanoseconds, as Go writes them.`
 
 // newRootCommand puts the commands together.
 func newRootCommand(a *app) *cobra.Command {

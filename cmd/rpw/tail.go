@@ -23,7 +23,8 @@ func newTailCommand(a *app) *cobra.Command {
 
 Nothing is missed and nothing comes twice, also while the backend is away for a time. History that is missing
 (trimmed before it was read, or the stream began anew) is a gap: the tail tells it and stops with exit code 8, or goes on
-as --on-gap says. A dead-letter stream has the name STREAM!dead!GROUP.
+as --on-gap says. A dead-letter stream has the name STREAM!dead!GROUP. With --no-follow it only looks: a stream that does not
+exist is exit code 3; without it the tail waits for its first event.
 
 With --json a line is {"id","time","type","data","key","header","position"}; a payload that is no JSON stands in "text" or
 "base64" instead of "data". A gap is {"gap":{"kind","missed","after","resume","oldest"}}. Give the position of the last line
@@ -105,10 +106,21 @@ func (t *tail) follow(ctx context.Context, hub *rpw.Hub, stream string) iter.Seq
 	}
 }
 
-// read gives the events that are there.
+// read gives the events that are there. It only looks: a stream that does not exist is told, not begun, but for one of dead
+// letters, which begins with the first of them.
 func (t *tail) read(ctx context.Context, hub *rpw.Hub, stream string) iter.Seq2[rpw.Event, error] {
 	return func(yield func(rpw.Event, error) bool) {
 		bus := hub.Streams()
+		if t.from.Kind != rpw.StartAfter { // a position of what is gone is a gap
+			_, err := bus.StreamInfo(ctx, stream)
+			if _, _, dead := rpw.ParseDeadLetter(stream); dead && errors.Is(err, rpw.ErrNotFound) {
+				return
+			}
+			if err != nil {
+				yield(rpw.Event{}, err)
+				return
+			}
+		}
 		at, err := bus.Locate(ctx, stream, t.from.Start)
 		for err == nil {
 			var events []rpw.Event

@@ -137,6 +137,21 @@ func TestTailFrom(t *testing.T) {
 	})
 }
 
+// A look begins no stream, and a name that is wrong is told.
+func TestTailOfNothing(t *testing.T) {
+	withBackend(t, func(t *testing.T, b *backend) {
+		for _, args := range [][]string{nil, {"--from", "start"}, {"--last", "3"}, {"--from", "1h"}} {
+			b.fails(3, "does not exist", append([]string{"tail", "typo", "--no-follow"}, args...)...)
+		}
+		assert.Empty(t, b.ok("tail", rpw.DeadLetter("orders", "billing"), "--from", "start", "--no-follow"))
+		assert.Empty(t, b.ok("stream", "ls", "--json"))
+
+		from := b.publish("gone", "n", "0").String()
+		b.ok("stream", "delete", "gone")
+		b.fails(8, "gap (reset)", "tail", "gone", "--from", from, "--no-follow")
+	})
+}
+
 func TestTailGap(t *testing.T) {
 	withBackend(t, func(t *testing.T, b *backend) {
 		from := b.publish("s", "n", "0").String()

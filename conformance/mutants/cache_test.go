@@ -42,4 +42,7 @@ var cacheMutants = []mutant{
 
 	{"C7", "an update overwrites another", "../../repo.go",
 		`TTL: KeepTTL, When: IfEqual, Old: old.Data`, `TTL: KeepTTL`, "Cache/Repo/UpdateStartsAgain"},
+
+	{"E2", "a value of another type is of two kinds", "../../cache.go",
+		`Target: key, Kind: ErrConflict, Err: explain(err)}`, `Target: key, Kind: ErrConflict, Err: err}`, "Cache/Typed/AnotherTypeIsConflict"},
 }

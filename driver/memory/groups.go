@@ -57,8 +57,8 @@ func (b *streamStore) EnsureGroup(ctx context.Context, cfg rpw.GroupConfig) (rpw
 		g.Lease, g.MaxDeliveries, g.DeadLetter = cfg.Lease, cfg.MaxDeliveries, cfg.DeadLetter
 	default:
 		return rpw.GroupInfo{}, rpw.Errorf(rpw.ErrConflict,
-			"the group %s exists with a lease of %s, %d deliveries and dead letters kept for %+v; ask for the same, or set Update",
-			rpw.QuoteName(cfg.Group), g.Lease, g.MaxDeliveries, g.DeadLetter)
+			"the group exists with Lease %d ms, MaxDeliveries %d, DeadLetter.Events %d and DeadLetter.Age %d ms; ask for the same, or set Update",
+			g.Lease.Milliseconds(), g.MaxDeliveries, g.DeadLetter.Events, g.DeadLetter.Age.Milliseconds())
 	}
 	return g.info(now, b.deadLetters(g)), nil
 }

@@ -237,5 +237,5 @@ func pageSize(n, byDefault int) int {
 }
 
 func notFound(ref rpw.ActionRef) error {
-	return rpw.Errorf(rpw.ErrNotFound, "there is no action %s", rpw.QuoteName(ref.String()))
+	return rpw.Errorf(rpw.ErrNotFound, "there is no action %s in this queue", rpw.QuoteName(ref.ID))
 }

@@ -87,7 +87,7 @@ func moveError(code int64, ref rpw.ActionRef) error {
 	case moveNotFound:
 		return notFound(ref)
 	case moveLost:
-		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(ref.String()))
+		return rpw.Errorf(rpw.ErrLeaseLost, "the lease has ended; stop working on %s", rpw.QuoteName(ref.ID))
 	case moveGivenUp:
 		return rpw.Errorf(rpw.ErrLeaseLost, "the holder of this lease has given it up")
 	case moveFinished:

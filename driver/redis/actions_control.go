@@ -84,6 +84,9 @@ func commandError(c *rpw.Command, code *rueidis.RedisMessage, state rpw.State) e
 	case commandFinished:
 		return rpw.Errorf(rpw.ErrFinished, "the action is %s", state)
 	case commandConflict:
+		if c.Kind == rpw.DeleteAction {
+			return rpw.Errorf(rpw.ErrConflict, "the action is %s; cancel it first", state)
+		}
 		return rpw.Errorf(rpw.ErrConflict, "the action is %s", state)
 	case commandKeyTaken:
 		return rpw.Errorf(rpw.ErrConflict, "another action has its unique key")

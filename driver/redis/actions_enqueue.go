@@ -147,11 +147,11 @@ func (o *order) read() {
 		case specExists:
 			answer.Ref, answer.Existing = ref, true
 		case specIDTaken:
-			answer.Err = rpw.Errorf(rpw.ErrConflict, "the id %s is taken by another action", rpw.QuoteName(ref.String()))
+			answer.Err = rpw.Errorf(rpw.ErrConflict, "the id %s is taken by another action", rpw.QuoteName(ref.ID))
 		case specKeyTaken:
-			answer.Err = rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(spec.Unique), rpw.QuoteName(ref.String()))
+			answer.Err = rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s", rpw.QuoteName(spec.Unique), rpw.QuoteName(ref.ID))
 		case specKeyRuns:
-			answer.Err = rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s, which is running", rpw.QuoteName(spec.Unique), rpw.QuoteName(ref.String()))
+			answer.Err = rpw.Errorf(rpw.ErrConflict, "the unique key %s is taken by %s, which is running", rpw.QuoteName(spec.Unique), rpw.QuoteName(ref.ID))
 		}
 	}
 	o.refuse()

@@ -18,7 +18,7 @@ if not g then
   call('SADD', st.tag .. 'groups', ARGV[2])
 elseif text(g.lease) ~= ARGV[3] or text(g.max) ~= ARGV[4] or text(g.deadkeep) ~= ARGV[5] or text(g.deadage) ~= ARGV[6] then
   if ARGV[7] ~= '1' then
-    fail('conflict', string.format('the group exists with a lease of %.0f ms, %.0f deliveries and dead letters kept for %.0f events and %.0f ms; ask for the same, or set Update',
+    fail('conflict', string.format('the group exists with Lease %.0f ms, MaxDeliveries %.0f, DeadLetter.Events %.0f and DeadLetter.Age %.0f ms; ask for the same, or set Update',
       g.lease, g.max, g.deadkeep, g.deadage))
   end
 end

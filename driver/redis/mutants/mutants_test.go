@@ -81,6 +81,8 @@ var mutants = []mutate.Mutant{
 
 	{Promise: "A2", Name: "tokens do not grow", File: "lua/actions_claim.lua",
 		Old: `math.max(queue[LAST_TOKEN], now - 1)`, New: `7`, Test: suite + "Actions/Claim/TokensGrow"},
+	{Promise: "K2", Name: "an error tells the namespace", File: "actions_enqueue.go",
+		Old: `"the id %s is taken by another action", rpw.QuoteName(ref.ID)`, New: `"the id %s is taken by another action", rpw.QuoteName(ref.String())`, Test: suite + "Actions/Namespace/ShowsInNoError"},
 	{Promise: "A2", Name: "a full server refuses a renewal", File: "lua/actions_advance.lua",
 		Old: `#!lua flags=allow-oom`, New: `#!lua`, Test: "TestActionsInAFullServer"},
 	{Promise: "A3", Name: "what has ended is moved again", File: "lua/careful_advance.lua",
