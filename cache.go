@@ -19,9 +19,17 @@ func TTL(d time.Duration) SetOption { return func(s *CacheSet) { s.TTL = d } }
 // present value, is for Repo.Update and for the Cache itself.
 func OnlyIf(w When) SetOption { return func(s *CacheSet) { s.When = w } }
 
-// Get returns the value of key as a T, decoded from JSON; ok is false if there is none. Text that is not a T is ErrConflict.
-func Get[T any](ctx context.Context, h *Hub, key string) (value T, ok bool, err error) {
-	found, err := getRaw(ctx, h, key)
+// GetOption changes how Get reads.
+type GetOption func(*GetRequest)
+
+// MaxStale allows an answer from a near cache in this process that is at most so old, without asking the store: more than 0, at most MaxTTL. A driver may have a
+// lower bound of its own, and without a near cache the store is asked. What this Hub wrote it reads back at once.
+func MaxStale(d time.Duration) GetOption { return func(r *GetRequest) { r.MaxStale = d } }
+
+// Get returns the value of key as a T, decoded from JSON; ok is false if there is none. Text that is not a T is ErrConflict. MaxStale
+// lets it be read from a near cache.
+func Get[T any](ctx context.Context, h *Hub, key string, opts ...GetOption) (value T, ok bool, err error) {
+	found, err := getRaw(ctx, h, key, opts...)
 	if err != nil || !found.Found {
 		return value, false, err
 	}
@@ -40,8 +48,10 @@ func apply[T any, O ~func(*T)](to *T, opts []O) {
 	}
 }
 
-func getRaw(ctx context.Context, h *Hub, key string) (Value, error) {
-	values, err := h.Cache().Get(ctx, GetRequest{Keys: []string{key}})
+func getRaw(ctx context.Context, h *Hub, key string, opts ...GetOption) (Value, error) {
+	req := GetRequest{Keys: []string{key}}
+	apply(&req, opts)
+	values, err := h.Cache().Get(ctx, req)
 	if err != nil {
 		return Value{}, err
 	}

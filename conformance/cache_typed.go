@@ -52,14 +52,20 @@ func typedCacheCases() []testCase {
 				assert.False(e, e.get("new").Found)
 			}},
 		{"Cache/Typed/Options", []string{"C7", "C2", "C3"},
-			"TTL and OnlyIf do what they say, and what they cannot do is ErrInvalid with nothing stored; Delete counts what was there.",
+			"TTL, OnlyIf and MaxStale do what they say, and what they cannot do is ErrInvalid with nothing stored; Delete counts what was there.",
 			func(e *env) {
 				ctx := e.Context()
 				require.NoError(e, rpw.Set(ctx, e.hub, "k", 1, rpw.TTL(time.Hour), rpw.OnlyIf(rpw.IfAbsent)))
 				assert.Positive(e, e.get("k").TTL)
 				e.is(rpw.Set(ctx, e.hub, "k", 2, rpw.OnlyIf(rpw.IfAbsent)), rpw.ErrConflict)
 				e.is(rpw.Set(ctx, e.hub, "k", 2, rpw.OnlyIf(rpw.IfEqual)), rpw.ErrInvalid, "there is no value to compare with")
-				_, err := rpw.Increment(ctx, e.hub, "new", 1, rpw.OnlyIf(rpw.IfPresent))
+				near, ok, err := rpw.Get[int](ctx, e.hub, "k", rpw.MaxStale(time.Second))
+				require.NoError(e, err)
+				assert.True(e, ok)
+				assert.Equal(e, 1, near)
+				_, _, err = rpw.Get[int](ctx, e.hub, "k", rpw.MaxStale(-1))
+				e.is(err, rpw.ErrInvalid)
+				_, err = rpw.Increment(ctx, e.hub, "new", 1, rpw.OnlyIf(rpw.IfPresent))
 				e.is(err, rpw.ErrInvalid)
 				assert.False(e, e.get("new").Found)
 				e.set("l", "")

@@ -170,10 +170,14 @@ func (a *attempt) end(move rpw.Move) {
 	move.Lease = a.claimed.Lease
 	err := rpw.ErrLeaseLost
 	for n := 1; !a.lost.Load(); n++ {
-		_, err = a.s.pipe.advance(a.s.hard, move)
+		var answer rpw.Advanced
+		answer, err = a.s.pipe.advance(a.s.hard, move)
 		switch {
 		case err == nil, errors.Is(err, rpw.ErrCancelled):
 			a.count(move.Kind, err)
+			if err == nil && move.Kind == rpw.Fail {
+				a.logFailure(move, answer.State)
+			}
 			return
 		case move.Kind == rpw.Complete && (errors.Is(err, rpw.ErrInvalid) || errors.Is(err, rpw.ErrTooLarge)):
 			move = a.failed(rpw.Permanent(fmt.Errorf("the store refused the output: %w", err)))
@@ -190,6 +194,17 @@ func (a *attempt) end(move rpw.Move) {
 	a.s.stats.lost.Add(1)
 	a.s.config.Logger.Warn("rpw: the result of an attempt is dropped", "worker", a.s.config.Name,
 		"action", a.claimed.Ref.String(), "attempt", a.claimed.Attempt, "err", err)
+}
+
+// logFailure tells of an attempt that failed: a warning, if another one follows.
+func (a *attempt) logFailure(move rpw.Move, state rpw.State) {
+	log := a.s.config.Logger.With("worker", a.s.config.Name, "action", a.claimed.Ref.String(), "name", a.claimed.Name,
+		"attempt", a.claimed.Attempt, "err", move.Failure.Message)
+	if state == rpw.Failed {
+		log.Error("rpw: an action failed")
+	} else {
+		log.Warn("rpw: an attempt failed, another follows", "in", move.RetryIn)
+	}
 }
 
 func (a *attempt) count(move rpw.MoveKind, err error) {

@@ -1,8 +1,12 @@
 package workers_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,4 +92,28 @@ func TestHandlersThatTurnBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFailuresAreLogged: each failed attempt, and that no other one follows.
+func TestFailuresAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := open(t, memory.New(memory.Options{}).Parts())
+		var lines bytes.Buffer
+		w := workers.New(hub, workers.Config{Name: "resizer", Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+		def := actions.Define[string, string]("work", actions.MaxAttempts(2), actions.Backoff(rpw.Backoff{First: time.Second, Jitter: -1}))
+		require.NoError(t, workers.Handle(w, def, func(context.Context, string) (string, error) { return "", errors.New("no luck") }))
+		r := run(t, w)
+		h, err := def.Start(t.Context(), hub, "x")
+		require.NoError(t, err)
+		_, err = h.Wait(t.Context())
+		require.Error(t, err)
+		require.NoError(t, r.stop())
+		logged := strings.Split(strings.TrimSpace(lines.String()), "\n")
+		require.Len(t, logged, 2, lines.String())
+		for i, want := range []string{`level=WARN msg="rpw: an attempt failed, another follows"`, `level=ERROR msg="rpw: an action failed"`} {
+			assert.Contains(t, logged[i], want)
+			assert.Contains(t, logged[i], fmt.Sprintf(`worker=resizer action=%s name=work attempt=%d err="no luck"`, h.Ref, i+1))
+		}
+		assert.Contains(t, logged[0], "in=1s")
+	})
 }

@@ -31,7 +31,7 @@ type Config struct {
 	Lease       time.Duration     // how long an action is held before it goes to another worker if this one dies; 0: rpw.DefaultLease
 	Grace       time.Duration     // how long handlers may go on when the worker stops; 0: rpw.DefaultGrace
 	Heartbeat   time.Duration     // 0: DefaultHeartbeat; at most a third of rpw.MaxLease. Offline shows after three of them
-	Logger      *slog.Logger      // nil: slog.Default()
+	Logger      *slog.Logger      // of failed attempts, panics, outages; nil: slog.Default()
 	Meta        map[string]string // shown in the registry; at most 32
 }
 
