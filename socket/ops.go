@@ -39,6 +39,8 @@ type verb[Q, A any] struct {
 	wait func(q *Q) *time.Duration
 	// bind makes producers and lanes those of the client; nil: it has none.
 	bind func(q *Q, bind func(id *[16]byte))
+	// fits reports whether an answer has an item for each of the request; nil: it has none by item.
+	fits func(q *Q, a *A) bool
 	// filter takes out of an answer what the client may not see; nil: there is nothing to hide.
 	filter func(l lister[Q, A], q Q, a *A) error
 	// undo hands back what an answer gave to a client that is not there to take it; nil: it gave nothing.
@@ -156,6 +158,9 @@ func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) 
 		ctx:   ctx,
 	}, *q, &a)
 }
+
+// itemByItem is the fits of requests that are their items.
+func itemByItem[Q, A any](q *[]Q, a *[]A) bool { return len(*q) == len(*a) }
 
 // Methods of the contracts as calls to a Hub.
 

@@ -18,6 +18,7 @@ var opEnqueue = define(22, "Actions.Enqueue", "enqueue", verb[[]rpw.ActionSpec, 
 			}
 		}
 	},
+	fits: itemByItem[rpw.ActionSpec, rpw.Enqueued],
 })
 
 var opClaim = define(23, "Actions.Claim", "claim", verb[rpw.ClaimRequest, []rpw.Claimed]{
@@ -47,6 +48,7 @@ var opAdvance = define(24, "Actions.Advance", "advance", verb[rpw.AdvanceRequest
 			n.add(Consume, KindQueue, q.Moves[i].Lease.Ref.Queue)
 		}
 	},
+	fits: func(q *rpw.AdvanceRequest, answers *[]rpw.Advanced) bool { return len(q.Moves) == len(*answers) },
 	bind: func(q *rpw.AdvanceRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
 
@@ -62,6 +64,9 @@ var opControl = define(25, "Actions.Control", "control", verb[rpw.ControlRequest
 			n.add(right, KindQueue, cmd.Ref.Queue)
 		}
 	},
+	fits: func(q *rpw.ControlRequest, answers *[]rpw.Controlled) bool {
+		return len(q.Commands) == len(*answers)
+	},
 	bind: func(q *rpw.ControlRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
 
@@ -73,6 +78,7 @@ var opGetAction = define(26, "Actions.Get", "get action", verb[[]rpw.ActionRef, 
 			n.add(Read, KindQueue, ref.Queue)
 		}
 	},
+	fits: itemByItem[rpw.ActionRef, rpw.GotAction],
 })
 
 // filterQueues lists what a filter names.

@@ -17,6 +17,7 @@ var opGet = define(15, "Cache.Get", "get", verb[rpw.GetRequest, []rpw.Value]{
 			n.add(Read, KindKey, key)
 		}
 	},
+	fits: func(q *rpw.GetRequest, values *[]rpw.Value) bool { return len(q.Keys) == len(*values) },
 })
 
 var opSet = define(16, "Cache.Set", "set", verb[[]rpw.CacheSet, []error]{
@@ -26,6 +27,7 @@ var opSet = define(16, "Cache.Set", "set", verb[[]rpw.CacheSet, []error]{
 			n.add(Write, KindKey, (*q)[i].Key)
 		}
 	},
+	fits: itemByItem[rpw.CacheSet, error],
 })
 
 var opDelete = define(17, "Cache.Delete", "delete", verb[[]rpw.CacheDelete, []rpw.CacheDeleted]{
@@ -35,6 +37,7 @@ var opDelete = define(17, "Cache.Delete", "delete", verb[[]rpw.CacheDelete, []rp
 			n.add(Write, KindKey, (*q)[i].Key)
 		}
 	},
+	fits: itemByItem[rpw.CacheDelete, rpw.CacheDeleted],
 })
 
 var opIncrement = define(18, "Cache.Increment", "increment", verb[[]rpw.CacheIncrement, []rpw.Counter]{
@@ -44,6 +47,7 @@ var opIncrement = define(18, "Cache.Increment", "increment", verb[[]rpw.CacheInc
 			n.add(Write, KindKey, (*q)[i].Key)
 		}
 	},
+	fits: itemByItem[rpw.CacheIncrement, rpw.Counter],
 })
 
 var opScan = define(19, "Cache.Scan", "scan", verb[rpw.ScanRequest, rpw.ScanPage]{

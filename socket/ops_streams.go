@@ -30,6 +30,14 @@ var opPublish = define(1, "Streams.Publish", "publish", verb[[]rpw.Batch, []rpw.
 			n.add(Write, KindStream, b.Stream)
 		}
 	},
+	fits: func(q *[]rpw.Batch, answers *[]rpw.Published) bool {
+		for i, a := range *answers {
+			if i < len(*q) && a.Err == nil && len(a.Positions) != len((*q)[i].Events) {
+				return false
+			}
+		}
+		return itemByItem(q, answers)
+	},
 	bind: func(q *[]rpw.Batch, bind func(*[16]byte)) {
 		for i := range *q {
 			bind(&(*q)[i].Producer.ID)
@@ -129,6 +137,7 @@ var opFetch = define(10, "Streams.Fetch", "fetch", verb[rpw.FetchRequest, []rpw.
 var opSettle = define(11, "Streams.Settle", "settle", verb[rpw.SettleRequest, []error]{
 	call:   streams(rpw.StreamBus.Settle),
 	access: func(q *rpw.SettleRequest, n *needs) { n.add(Consume, KindStream, q.Stream) },
+	fits:   func(q *rpw.SettleRequest, errs *[]error) bool { return len(q.Settlements) == len(*errs) },
 	bind:   func(q *rpw.SettleRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
 
@@ -150,6 +159,9 @@ var opAdminister = define(14, "Streams.Administer", "administer", verb[rpw.Group
 		for _, cmd := range q.Commands {
 			n.add(Admin, KindStream, cmd.Stream)
 		}
+	},
+	fits: func(q *rpw.GroupCommands, answers *[]rpw.GroupAnswer) bool {
+		return len(q.Commands) == len(*answers)
 	},
 	bind: func(q *rpw.GroupCommands, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
