@@ -87,7 +87,8 @@ func (c *connection) expireAt(t time.Time) {
 		c.expiry = nil
 	}
 	if !t.IsZero() {
-		c.expiry = time.AfterFunc(time.Until(t)+c.peer.limits.RefreshGrace, func() { c.end(errExpired) })
+		end := t.Add(c.peer.limits.RefreshGrace) // added to what is left of a far t it could overflow
+		c.expiry = time.AfterFunc(time.Until(end), func() { c.end(errExpired) })
 	}
 }
 

@@ -154,6 +154,27 @@ func TestRefreshKeepsGoing(t *testing.T) {
 	assert.Empty(t, now.Closed)
 }
 
+// TestFarExpiry: a credential for longer than a Duration can say is a good one.
+func TestFarExpiry(t *testing.T) {
+	t.Parallel()
+	never := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	s := openSite(t, Config{Authenticate: func(*http.Request) (Identity, error) { return Identity{Name: "edge", Expires: never}, nil }})
+	parts, err := New(t.Context(), "ws://"+s.addr, Options{Token: func(context.Context) (string, error) { return "token", nil }})
+	require.NoError(t, err)
+	hub, err := rpw.New(parts)
+	require.NoError(t, err)
+	defer hub.Close()
+	require.NoError(t, hub.Health(within(t)))
+	c := s.connect(bearer("token"))
+	for _, f := range c.packets(t) { // the greeting comes when the end is known
+		require.Equal(t, packetHello, f.kind)
+	}
+	c.alive(t)
+	now := s.srv.Stats()
+	assert.Equal(t, 2, now.Connections)
+	assert.Empty(t, now.Closed)
+}
+
 // TestRevoke ends the connections of an identity at once, and no others.
 func TestRevoke(t *testing.T) {
 	t.Parallel()
