@@ -212,6 +212,65 @@ func TestRevokeDuringHandshake(t *testing.T) {
 	s.connect(bearer("x")).alive(t)
 }
 
+// refreshing opens a connection whose next refreshes are looked at until answer is closed: each sends a token to asked.
+func refreshing(t *testing.T, asked chan<- string, answer <-chan struct{}, grants []Grant) (*site, *rawConn) {
+	s := openSite(t, Config{Authenticate: func(r *http.Request) (Identity, error) {
+		token, _ := Bearer(r)
+		if token == "first" {
+			return Identity{Name: "edge"}, nil
+		}
+		asked <- token
+		<-answer
+		return Identity{Name: "edge", Grants: grants}, nil
+	}})
+	return s, s.connect(bearer("first"))
+}
+
+func refreshPacket(b []byte, id uint64, token string) []byte {
+	return appendPacket(b, packetRefresh, id, func(b []byte) []byte { return refreshPlan.append(b, &refresh{Token: token}) })
+}
+
+// TestRevokeDuringRefresh: what is revoked while a credential is looked at does not come in with it (F38, K2).
+func TestRevokeDuringRefresh(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan string, 10), make(chan struct{})
+	s, c := refreshing(t, asked, answer, []Grant{{Rights: []Right{Read}, Streams: []string{"secret"}}})
+	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 1, "next")))
+	<-asked
+	mighty := func(id Identity) bool { return len(id.Grants) > 0 }
+	assert.Zero(t, s.srv.Revoke(mighty))
+	close(answer)
+	f := c.until(t, packetFailure)
+	assert.Equal(t, "conflict", failed(t, f).Code)
+	assert.Zero(t, s.srv.Revoke(mighty), "the connection has what it had")
+	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 2, "next")))
+	assert.EqualValues(t, 2, c.until(t, packetReply).id)
+	assert.Equal(t, 1, s.srv.Revoke(mighty))
+}
+
+// TestRefreshFlood: a connection has one credential looked at at a time, so that it cannot keep Authenticate at work, nor its own end waiting (K4).
+func TestRefreshFlood(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan string, 1000), make(chan struct{})
+	_, c := refreshing(t, asked, answer, nil)
+	var flood []byte
+	for id := range uint64(100) {
+		flood = refreshPacket(flood, id+1, "next")
+	}
+	c.Write(rawFrame(fin|opBinary, flood))
+	for refused := 0; refused < 99; {
+		for _, f := range c.packets(t) {
+			if f.kind == packetFailure {
+				assert.Equal(t, "full", failed(t, f).Code)
+				refused++
+			}
+		}
+	}
+	close(answer)
+	c.until(t, packetReply)
+	assert.Len(t, asked, 1)
+}
+
 // TestHalfOpenClient is F40: a client that gives no sign of life is dropped, with all that it waits for, and one that does stays. It protects K4.
 func TestHalfOpenClient(t *testing.T) {
 	t.Parallel()
