@@ -74,6 +74,31 @@ var opQueryLog = define(21, "Logs.Query", "query log", verb[rpw.LogQuery, rpw.Lo
 	wait:   func(q *rpw.LogQuery) *time.Duration { return &q.Wait },
 })
 
+// visiblePage keeps the items of a page that may be seen. Where the next page begins tells of the last item of this one, so a page ends with one that may be
+// seen: a shorter page, or the next one, takes the place of a page that does not. at finds a request's cursor and Max, in a page's items and Next.
+func visiblePage[Q, A, T any](l lister[Q, A], q Q, page *A, at func(q *Q) (cursor *string, most *int), in func(page *A) (items *[]T, next *string), see func(T) bool) error {
+	cursor, most := at(&q)
+	for wanted := *most; ; {
+		items, next := in(page)
+		n := len(*items)
+		for n > 0 && !see((*items)[n-1]) {
+			n--
+		}
+		if *next == "" || n > 0 && n == len(*items) {
+			*items = visible(*items, see)
+			return nil
+		}
+		if *most = n; n == 0 {
+			*cursor, *most = *next, wanted
+		}
+		more, err := l.again(q)
+		if err != nil {
+			return err
+		}
+		*page = more
+	}
+}
+
 // visible keeps the items that may be seen. The slice of an answer is the caller's.
 func visible[T any](items []T, see func(T) bool) []T {
 	return slices.DeleteFunc(items, func(item T) bool { return !see(item) })

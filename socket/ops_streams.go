@@ -65,17 +65,10 @@ var opStreams = define(4, "Streams.Streams", "streams", verb[rpw.StreamsRequest,
 	call:   streams(rpw.StreamBus.Streams),
 	access: func(_ *rpw.StreamsRequest, n *needs) { n.add(Read, KindStream, "") },
 	filter: func(l lister[rpw.StreamsRequest, rpw.StreamsPage], q rpw.StreamsRequest, page *rpw.StreamsPage) error {
-		see := func(name string) bool { return l.see(KindStream, name) }
-		page.Names = visible(page.Names, see)
-		for page.Next != "" && !see(page.Next) { // a hidden name is no place to go on from
-			q.After = page.Next
-			more, err := l.again(q)
-			if err != nil {
-				return err
-			}
-			page.Names, page.Next = append(page.Names, visible(more.Names, see)...), more.Next
-		}
-		return nil
+		return visiblePage(l, q, page,
+			func(q *rpw.StreamsRequest) (*string, *int) { return &q.After, &q.Max },
+			func(p *rpw.StreamsPage) (*[]string, *string) { return &p.Names, &p.Next },
+			func(name string) bool { return l.see(KindStream, name) })
 	},
 })
 
