@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -415,6 +416,19 @@ func TestRequestFlood(t *testing.T) {
 	assert.Equal(t, 3, s.srv.Stats().Waits)
 	c.Close()
 	s.gone()
+}
+
+// TestManyNames: a message full of names, which no Hub takes, costs little more than its own bytes: nobody is asked about each of them (K4).
+func TestManyNames(t *testing.T) {
+	t.Parallel()
+	hub, asked := memoryHub(t), 0
+	d := directTo(t, &peer{hub: hub, authorize: func(context.Context, Identity, Access) error { asked++; return nil }})
+	d.ask(1, opGet, &rpw.GetRequest{Keys: slices.Repeat([]string{"k"}, 500_000)})
+	assert.Equal(t, "too_large", d.failure(1))
+	assert.Zero(t, asked)
+	d.ask(2, opGet, &rpw.GetRequest{Keys: slices.Repeat([]string{"k"}, rpw.MaxBatch)})
+	assert.Equal(t, packetReply, d.next().kind)
+	assert.Equal(t, rpw.MaxBatch, asked)
 }
 
 // TestRequestIDs is B46: the id of a request in flight cannot be used for another, nor can 0.

@@ -55,14 +55,18 @@ func define[Q, A any](number uint64, method, name string, v verb[Q, A]) *verb[Q,
 	return &v
 }
 
-// needs collects what a request needs.
+// needs collects what a request needs, of which there may be maxNeeds: a Hub takes a call of MaxBatch items, but a message has room for a million.
 type needs struct {
 	verb string
 	list []Access
 }
 
+const maxNeeds = 16 * rpw.MaxBatch
+
 func (n *needs) add(right Right, kind Kind, name string) {
-	n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+	if len(n.list) <= maxNeeds {
+		n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+	}
 }
 
 // lister is what a filter may ask.
@@ -131,6 +135,9 @@ func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
 	}
 	n := needs{verb: v.name}
 	v.access(q, &n)
+	if len(n.list) > maxNeeds {
+		return rpw.Errorf(rpw.ErrTooLarge, "the request has more than %d names; split it", maxNeeds)
+	}
 	return s.allow(ctx, n.list)
 }
 
