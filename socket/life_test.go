@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -271,6 +272,59 @@ func TestRefreshFlood(t *testing.T) {
 	assert.Len(t, asked, 1)
 }
 
+// late is a server's connection on which the deadline for a message comes later than what ends the connection in this moment.
+type late struct {
+	net.Conn
+	end  func()
+	once sync.Once
+	past atomic.Int64 // deadlines that let reads return
+}
+
+func (c *late) SetReadDeadline(at time.Time) error {
+	if time.Until(at) > time.Minute {
+		c.once.Do(func() {
+			both := c.past.Load() + 2 // of the context of the reader, and of the writer
+			for c.end(); c.past.Load() < both; {
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	err := c.Conn.SetReadDeadline(at)
+	if !at.IsZero() && !time.Now().Before(at) {
+		c.past.Add(1)
+	}
+	return err
+}
+
+type lateListener struct {
+	net.Listener
+	end func()
+}
+
+func (l lateListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &late{Conn: c, end: l.end}, err
+}
+
+// TestEndAtTheBeginningOfAMessage: a connection that is ended just when a message begins does not wait for the rest of it (K2, K4).
+func TestEndAtTheBeginningOfAMessage(t *testing.T) {
+	t.Parallel()
+	srv, err := NewServer(memoryHub(t), Config{AllowAnonymous: true, Limits: Limits{MessageTime: time.Hour}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	web := &httptest.Server{Listener: lateListener{listener, func() { srv.Revoke(func(Identity) bool { return true }) }}, Config: srv.HTTPServer()}
+	web.Start()
+	defer web.Close()
+	defer srv.Close()
+	c := (&site{t: t, addr: listener.Addr().String()}).connect(nil)
+	c.until(t, packetHello)
+	c.Write(rawHeader(fin|opBinary, 100)) // and then silence
+	c.SetReadDeadline(time.Now().Add(soon))
+	code, reason := c.closed()
+	assert.Equal(t, closeExpired, code, reason)
+}
+
 // TestHalfOpenClient is F40: a client that gives no sign of life is dropped, with all that it waits for, and one that does stays. It protects K4.
 func TestHalfOpenClient(t *testing.T) {
 	t.Parallel()
@@ -283,6 +337,67 @@ func TestHalfOpenClient(t *testing.T) {
 	_, err := h.Streams().Streams(within(t), rpw.StreamsRequest{})
 	assert.NoError(t, err)
 	assert.Equal(t, uint64(2), s.srv.Stats().Accepted)
+}
+
+// trickle is a connection whose other end is far away, over a slow link.
+type trickle struct{ net.Conn }
+
+func (c trickle) Read(p []byte) (int, error) {
+	time.Sleep(5 * time.Millisecond)
+	return c.Conn.Read(p[:min(len(p), 16<<10)])
+}
+
+// narrow keeps what it accepts from buffering much, which would hide that a link is slow.
+type narrow struct{ net.Listener }
+
+func (l narrow) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	}
+	return c, err
+}
+
+// TestSlowLink: a client that takes a large answer slowly, but steadily, gives signs of life meanwhile, and is not dropped (K4).
+func TestSlowLink(t *testing.T) {
+	t.Parallel()
+	hub := memoryHub(t)
+	srv, err := NewServer(hub, Config{AllowAnonymous: true, Limits: Limits{PingEvery: 50 * time.Millisecond, PongTime: time.Second}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	web := &httptest.Server{Listener: narrow{listener}, Config: srv.HTTPServer()}
+	web.Start()
+	defer web.Close()
+	defer srv.Close()
+	ctx := within(t)
+	for range 4 {
+		_, err := hub.Streams().Publish(ctx, []rpw.Batch{{Stream: "x", Events: []rpw.NewEvent{{Type: "x", Data: make([]byte, rpw.MaxPayload-1024)}}}})
+		require.NoError(t, err)
+	}
+	c, _, err := websocket.Dial(ctx, web.URL, &websocket.DialOptions{Subprotocols: []string{Subprotocol}, HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return trickle{nc}, nc.(*net.TCPConn).SetReadBuffer(16 << 10)
+		},
+	}}})
+	require.NoError(t, err)
+	defer c.CloseNow()
+	c.SetReadLimit(maxAnswer)
+	require.NoError(t, c.Write(ctx, websocket.MessageBinary, rawRequest(1, opRead, rpw.ReadRequest{Stream: "x"})))
+	for {
+		_, message, err := c.Read(ctx)
+		require.NoError(t, err)
+		f, _, err := nextPacket(message)
+		require.NoError(t, err)
+		if f.kind == packetReply {
+			assert.Greater(t, len(message), 3<<20)
+			return
+		}
+	}
 }
 
 // TestClientThatBreaksOff: what it left waiting is let go.
