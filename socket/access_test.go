@@ -418,6 +418,29 @@ func TestRequestFlood(t *testing.T) {
 	s.gone()
 }
 
+// forbidden is a cache whose store lets its user do nothing.
+type forbidden struct{ rpw.Cache }
+
+func (forbidden) Get(context.Context, rpw.GetRequest) ([]rpw.Value, error) {
+	return nil, rpw.Errorf(rpw.ErrPermission, "the server says: NOPERM User CANARY has no permissions")
+}
+
+func (forbidden) Set(context.Context, []rpw.CacheSet) ([]error, error) {
+	return []error{rpw.Errorf(rpw.ErrPermission, "the server says: NOPERM User CANARY has no permissions")}, nil
+}
+
+// TestRightsOfTheServer: what the server may not do at its backend is told, but nothing of the user that it is there (B60).
+func TestRightsOfTheServer(t *testing.T) {
+	t.Parallel()
+	hub := hubOver(t, rpw.Parts{Name: "forbidden", Cache: forbidden{}})
+	remote := pipedHub(t, remoteConfig{dial: piped(t, func() *peer { return &peer{hub: hub} })})
+	_, _, err := rpw.Get[int](t.Context(), remote, "k")
+	for _, err := range []error{err, rpw.Set(t.Context(), remote, "k", 1)} {
+		require.ErrorIs(t, err, rpw.ErrPermission)
+		assert.NotContains(t, err.Error(), "CANARY")
+	}
+}
+
 // TestManyNames: a message full of names, which no Hub takes, costs little more than its own bytes: nobody is asked about each of them (K4).
 func TestManyNames(t *testing.T) {
 	t.Parallel()
