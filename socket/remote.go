@@ -105,11 +105,11 @@ func (l *remote) run(c *client) {
 	for c != nil {
 		l.set(c, nil)
 		l.notify(rpw.Notice{Kind: rpw.NoticeConnected})
-		if old != nil {
+		if left := old; left != nil { // old is another one soon, or none
 			l.tasks.Go(func() {
 				ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 				defer cancel()
-				old.retire(ctx)
+				left.retire(ctx)
 			})
 		}
 		err := l.stay(c)
