@@ -236,12 +236,14 @@ func TestRevokeDuringRefresh(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan string, 10), make(chan struct{})
 	s, c := refreshing(t, asked, answer, []Grant{{Rights: []Right{Read}, Streams: []string{"secret"}}})
+	c.until(t, packetHello)
 	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 1, "next")))
 	<-asked
 	mighty := func(id Identity) bool { return len(id.Grants) > 0 }
 	assert.Zero(t, s.srv.Revoke(mighty))
 	close(answer)
-	f := c.until(t, packetFailure)
+	f := c.packets(t)[0]
+	require.Equal(t, packetFailure, f.kind)
 	assert.Equal(t, "conflict", failed(t, f).Code)
 	assert.Zero(t, s.srv.Revoke(mighty), "the connection has what it had")
 	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 2, "next")))
