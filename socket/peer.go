@@ -122,7 +122,8 @@ func (p *peer) begin(waits bool) (done func(), err error) {
 	return taken.leave, nil
 }
 
-// refresh takes another credential for the rest of the connection. The error is ErrPermission, or that there is nothing to say of it now.
+// refresh takes another credential for the rest of the connection. The error is ErrPermission, ErrFull while another one is looked at, or ErrConflict after a
+// revocation meanwhile.
 func (p *peer) refresh(ctx context.Context, token string) error {
 	if p.renew == nil {
 		return rpw.Errorf(rpw.ErrPermission, "this connection has no credential to refresh")
