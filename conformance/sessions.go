@@ -285,6 +285,12 @@ func sessionCases() []testCase {
 				require.Equal(e, map[string]rpw.WorkerStatus{"1": rpw.WorkerIdle}, statuses(a.workers(rpw.WorkersRequest{})))
 				require.Equal(e, "worker-1", other.workers(rpw.WorkersRequest{NamePrefix: "worker"})[0].Name)
 				require.Len(e, e.board().workers(rpw.WorkersRequest{}), 2)
+				a.beats(beat("2"))
+				page, err := e.board().Workers(e.Context(), rpw.WorkersRequest{Max: 1}) // whose Next has another worker of a after it
+				require.NoError(e, err)
+				seen, err := other.Workers(e.Context(), rpw.WorkersRequest{Cursor: page.Next})
+				require.NoError(e, err)
+				require.Equal(e, statuses([]rpw.WorkerInfo{busy.Worker}), statuses(seen.Workers), "a cursor from elsewhere leads to no others")
 				for _, b := range []board{a, other} {
 					b.add(job("q", "1"))
 					b.take(rpw.ClaimRequest{Queues: []string{"q"}, Worker: "1"})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -415,6 +416,42 @@ func TestRequestFlood(t *testing.T) {
 	assert.Equal(t, 3, s.srv.Stats().Waits)
 	c.Close()
 	s.gone()
+}
+
+// forbidden is a cache whose store lets its user do nothing.
+type forbidden struct{ rpw.Cache }
+
+func (forbidden) Get(context.Context, rpw.GetRequest) ([]rpw.Value, error) {
+	return nil, rpw.Errorf(rpw.ErrPermission, "the server says: NOPERM User CANARY has no permissions")
+}
+
+func (forbidden) Set(context.Context, []rpw.CacheSet) ([]error, error) {
+	return []error{rpw.Errorf(rpw.ErrPermission, "the server says: NOPERM User CANARY has no permissions")}, nil
+}
+
+// TestRightsOfTheServer: what the server may not do at its backend is told, but nothing of the user that it is there (B60).
+func TestRightsOfTheServer(t *testing.T) {
+	t.Parallel()
+	hub := hubOver(t, rpw.Parts{Name: "forbidden", Cache: forbidden{}})
+	remote := pipedHub(t, remoteConfig{dial: piped(t, func() *peer { return &peer{hub: hub} })})
+	_, _, err := rpw.Get[int](t.Context(), remote, "k")
+	for _, err := range []error{err, rpw.Set(t.Context(), remote, "k", 1)} {
+		require.ErrorIs(t, err, rpw.ErrPermission)
+		assert.NotContains(t, err.Error(), "CANARY")
+	}
+}
+
+// TestManyNames: a message full of names, which no Hub takes, costs little more than its own bytes: nobody is asked about each of them (K4).
+func TestManyNames(t *testing.T) {
+	t.Parallel()
+	hub, asked := memoryHub(t), 0
+	d := directTo(t, &peer{hub: hub, authorize: func(context.Context, Identity, Access) error { asked++; return nil }})
+	d.ask(1, opGet, &rpw.GetRequest{Keys: slices.Repeat([]string{"k"}, 500_000)})
+	assert.Equal(t, "too_large", d.failure(1))
+	assert.Zero(t, asked)
+	d.ask(2, opGet, &rpw.GetRequest{Keys: slices.Repeat([]string{"k"}, rpw.MaxBatch)})
+	assert.Equal(t, packetReply, d.next().kind)
+	assert.Equal(t, rpw.MaxBatch, asked)
 }
 
 // TestRequestIDs is B46: the id of a request in flight cannot be used for another, nor can 0.

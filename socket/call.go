@@ -28,7 +28,7 @@ func call[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q) (answer 
 	if err != nil {
 		return answer, v.outcome(ctx, sent, err)
 	}
-	return v.read(reply)
+	return v.read(&q, reply)
 }
 
 func callWaiting[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q, wait *time.Duration) (answer A, err error) {
@@ -44,7 +44,7 @@ func callWaiting[Q, A any](ctx context.Context, l *remote, v *verb[Q, A], q Q, w
 		reply, _, err := c.ask(ctx, v.toSend(l, &q, *wait > 0))
 		switch {
 		case err == nil:
-			return v.read(reply)
+			return v.read(&q, reply)
 		case err != errLost:
 			return answer, v.outcome(ctx, false, err)
 		}
@@ -93,15 +93,18 @@ func (v *verb[Q, A]) toSend(l *remote, q *Q, waits bool) request {
 	return r
 }
 
-// read takes the answer out of a reply.
-func (v *verb[Q, A]) read(reply packet) (answer A, err error) {
+// read takes the answer out of a reply. One that does not fit the request is as good as none: those who asked rely on it.
+func (v *verb[Q, A]) read(q *Q, reply packet) (answer A, err error) {
 	if reply.kind == packetFailure {
 		var f failure
 		if err = failurePlan.parse(reply.body, &f); err == nil {
-			return answer, f.err()
+			if failed := f.err(); failed != nil {
+				return answer, failed
+			}
+			err = rpw.Errorf(rpw.ErrInvalid, "it is a failure that does not say which")
 		}
-	} else {
-		err = v.answer.parse(reply.body, &answer)
+	} else if err = v.answer.parse(reply.body, &answer); err == nil && v.fits != nil && !v.fits(q, &answer) {
+		err = rpw.Errorf(rpw.ErrInvalid, "it has not an item for each of the request")
 	}
 	if err != nil && !v.reads { // whatever it says, something may have been done
 		err = rpw.Errorf(rpw.ErrUncertain, "the server's answer cannot be read: %v", err)

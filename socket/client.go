@@ -305,13 +305,16 @@ func (c *client) ask(ctx context.Context, r request) (reply packet, sent bool, e
 	}
 }
 
-// forget takes back a request that was not sent.
+// forget takes back a request that was not sent. A server may have answered it all the same: then its place is free already.
 func (c *client) forget(id uint64) {
 	c.mu.Lock()
-	x := c.calls[id]
+	x, waiting := c.calls[id]
 	delete(c.calls, id)
+	c.isSettled()
 	c.mu.Unlock()
-	<-x.places
+	if waiting {
+		<-x.places
+	}
 }
 
 // abandon tells the server that the caller has left, unless the reply is there. Where the answer would have to be handed back the caller stays a moment longer, until

@@ -71,6 +71,12 @@ func overMemory(t testing.TB) conformance.Backend {
 
 // overRedis is a hub over Redis, with a prefix of its own there, behind a server on a loopback port.
 func overRedis(t testing.TB) conformance.Backend {
+	hub, flush := redisHub(t)
+	return remoteBackend(t, hub, flush)
+}
+
+// redisHub is a hub over Redis, with a prefix of its own there, whose keys flush drops.
+func redisHub(t testing.TB) (hub *rpw.Hub, flush func()) {
 	server := shared.Server(t)
 	dial := func() rueidis.Client {
 		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true, RingScaleEachConn: 8})
@@ -82,7 +88,7 @@ func overRedis(t testing.TB) conformance.Backend {
 	admin := dial()
 	parts, err := redis.New(t.Context(), dial(), redis.Options{Prefix: prefix, Timeout: callTime})
 	require.NoError(t, err)
-	return remoteBackend(t, hubOver(t, parts), func() { dropAll(t, admin, prefix) })
+	return hubOver(t, parts), func() { dropAll(t, admin, prefix) }
 }
 
 var prefixes atomic.Int64

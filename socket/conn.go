@@ -31,6 +31,28 @@ type conn interface {
 // read may be kept long.
 type inbox struct{ last int }
 
+// fragment is the size of a frame of a message, at most: pings and pongs go between its frames, which both ends wait for, also while a large message takes long
+// over a slow link.
+const fragment = 2 * coalesce
+
+// writeMessage writes a message, without a context.
+func writeMessage(ws *websocket.Conn, typ websocket.MessageType, data []byte) error {
+	ctx := context.Background()
+	if len(data) <= fragment {
+		return ws.Write(ctx, typ, data)
+	}
+	w, err := ws.Writer(ctx, typ)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(data, fragment) {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
 // leastMessage is room for a small message.
 const leastMessage = 128
 

@@ -87,7 +87,8 @@ func (c *connection) expireAt(t time.Time) {
 		c.expiry = nil
 	}
 	if !t.IsZero() {
-		c.expiry = time.AfterFunc(time.Until(t)+c.peer.limits.RefreshGrace, func() { c.end(errExpired) })
+		end := t.Add(c.peer.limits.RefreshGrace) // added to what is left of a far t it could overflow
+		c.expiry = time.AfterFunc(time.Until(end), func() { c.end(errExpired) })
 	}
 }
 
@@ -99,6 +100,9 @@ func (c *connection) Read(ctx context.Context) (websocket.MessageType, []byte, e
 		return 0, nil, c.readError(ctx, err)
 	}
 	c.tcp.SetReadDeadline(time.Now().Add(c.peer.limits.MessageTime))
+	if ctx.Err() != nil { // whose deadline may have been overwritten
+		return 0, nil, context.Cause(ctx)
+	}
 	data, err := c.inbox.read(r)
 	c.tcp.SetReadDeadline(time.Time{})
 	if err != nil || ctx.Err() != nil { // whose deadline may have been taken away just now
@@ -134,7 +138,7 @@ func (c *connection) Write(ctx context.Context, typ websocket.MessageType, data 
 	c.writing.heed(ctx, c.unblock)
 	err := context.Cause(ctx)
 	if err == nil {
-		err = c.ws.Write(context.Background(), typ, data)
+		err = writeMessage(c.ws, typ, data)
 	}
 	switch {
 	case err == nil:

@@ -84,7 +84,7 @@ func (d *dialled) Read(context.Context) (websocket.MessageType, []byte, error) {
 }
 
 func (d *dialled) Write(_ context.Context, typ websocket.MessageType, data []byte) error {
-	return d.Conn.Write(context.Background(), typ, data)
+	return writeMessage(d.Conn, typ, data)
 }
 
 func (d *dialled) CloseNow() error {

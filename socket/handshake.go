@@ -223,32 +223,45 @@ func fitsHeader(token string) bool {
 	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// renewal returns a function that authenticates the sender of a handshake once more, with another token. Of the first one nothing is kept.
-func (s *Server) renewal(asked *http.Request) func(context.Context, string) (Identity, error) {
+// renewal returns the renew of a peer: it authenticates the sender of a handshake once more, with another token. Of the first one nothing is kept.
+func (s *Server) renewal(asked *http.Request) func(context.Context, string, func(Identity) error) error {
 	if s.config.Authenticate == nil {
 		return nil
 	}
 	asked = asked.Clone(context.Background())
 	asked.Header.Del("Authorization")
-	return func(ctx context.Context, token string) (id Identity, err error) {
-		if token == "" || !fitsHeader(token) {
-			return id, errors.New("the token is empty, or has characters that no header may hold")
-		}
-		defer func() { // as net/http does for the handshake
-			if p := recover(); p != nil {
-				s.journal.panicked("Authenticate", p, token)
-				err = rpw.ErrPermission
-			}
-		}()
-		ctx, cancel := context.WithTimeout(ctx, s.config.Limits.HandshakeTime)
-		defer cancel()
-		again := asked.Clone(ctx)
-		again.Header.Set("Authorization", "Bearer "+token)
-		if id, err = s.identify(again, token); err != nil {
+	return func(ctx context.Context, token string, take func(Identity) error) error {
+		revocations := s.revoked()
+		id, err := s.reidentify(ctx, asked, token)
+		if err != nil {
 			s.journal.refused(asked.RemoteAddr, "refresh", err, token)
+			return rpw.Errorf(rpw.ErrPermission, "the credential was refused")
 		}
-		return id, err
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if revocations != s.revocations { // Revoke may have looked at the identity before, and the new one be what it is after
+			return rpw.Errorf(rpw.ErrConflict, "credentials were revoked meanwhile; bring it again")
+		}
+		return take(id)
 	}
+}
+
+// reidentify is identify for a token that comes later than the handshake.
+func (s *Server) reidentify(ctx context.Context, asked *http.Request, token string) (id Identity, err error) {
+	if token == "" || !fitsHeader(token) {
+		return id, errors.New("the token is empty, or has characters that no header may hold")
+	}
+	defer func() { // as net/http does for the handshake
+		if p := recover(); p != nil {
+			s.journal.panicked("Authenticate", p, token)
+			err = rpw.ErrPermission
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, s.config.Limits.HandshakeTime)
+	defer cancel()
+	again := asked.Clone(ctx)
+	again.Header.Set("Authorization", "Bearer "+token)
+	return s.identify(again, token)
 }
 
 // upgrade makes the connection a WebSocket.

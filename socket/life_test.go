@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -154,6 +155,27 @@ func TestRefreshKeepsGoing(t *testing.T) {
 	assert.Empty(t, now.Closed)
 }
 
+// TestFarExpiry: a credential for longer than a Duration can say is a good one.
+func TestFarExpiry(t *testing.T) {
+	t.Parallel()
+	never := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	s := openSite(t, Config{Authenticate: func(*http.Request) (Identity, error) { return Identity{Name: "edge", Expires: never}, nil }})
+	parts, err := New(t.Context(), "ws://"+s.addr, Options{Token: func(context.Context) (string, error) { return "token", nil }})
+	require.NoError(t, err)
+	hub, err := rpw.New(parts)
+	require.NoError(t, err)
+	defer hub.Close()
+	require.NoError(t, hub.Health(within(t)))
+	c := s.connect(bearer("token"))
+	for _, f := range c.packets(t) { // the greeting comes when the end is known
+		require.Equal(t, packetHello, f.kind)
+	}
+	c.alive(t)
+	now := s.srv.Stats()
+	assert.Equal(t, 2, now.Connections)
+	assert.Empty(t, now.Closed)
+}
+
 // TestRevoke ends the connections of an identity at once, and no others.
 func TestRevoke(t *testing.T) {
 	t.Parallel()
@@ -191,6 +213,120 @@ func TestRevokeDuringHandshake(t *testing.T) {
 	s.connect(bearer("x")).alive(t)
 }
 
+// refreshing opens a connection whose next refreshes are looked at until answer is closed: each sends a token to asked.
+func refreshing(t *testing.T, asked chan<- string, answer <-chan struct{}, grants []Grant) (*site, *rawConn) {
+	s := openSite(t, Config{Authenticate: func(r *http.Request) (Identity, error) {
+		token, _ := Bearer(r)
+		if token == "first" {
+			return Identity{Name: "edge"}, nil
+		}
+		asked <- token
+		<-answer
+		return Identity{Name: "edge", Grants: grants}, nil
+	}})
+	return s, s.connect(bearer("first"))
+}
+
+func refreshPacket(b []byte, id uint64, token string) []byte {
+	return appendPacket(b, packetRefresh, id, func(b []byte) []byte { return refreshPlan.append(b, &refresh{Token: token}) })
+}
+
+// TestRevokeDuringRefresh: what is revoked while a credential is looked at does not come in with it (F38, K2).
+func TestRevokeDuringRefresh(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan string, 10), make(chan struct{})
+	s, c := refreshing(t, asked, answer, []Grant{{Rights: []Right{Read}, Streams: []string{"secret"}}})
+	c.until(t, packetHello)
+	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 1, "next")))
+	<-asked
+	mighty := func(id Identity) bool { return len(id.Grants) > 0 }
+	assert.Zero(t, s.srv.Revoke(mighty))
+	close(answer)
+	f := c.packets(t)[0]
+	require.Equal(t, packetFailure, f.kind)
+	assert.Equal(t, "conflict", failed(t, f).Code)
+	assert.Zero(t, s.srv.Revoke(mighty), "the connection has what it had")
+	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 2, "next")))
+	assert.EqualValues(t, 2, c.until(t, packetReply).id)
+	assert.Equal(t, 1, s.srv.Revoke(mighty))
+}
+
+// TestRefreshFlood: a connection has one credential looked at at a time, so that it cannot keep Authenticate at work, nor its own end waiting (K4).
+func TestRefreshFlood(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan string, 1000), make(chan struct{})
+	_, c := refreshing(t, asked, answer, nil)
+	var flood []byte
+	for id := range uint64(100) {
+		flood = refreshPacket(flood, id+1, "next")
+	}
+	c.Write(rawFrame(fin|opBinary, flood))
+	for refused := 0; refused < 99; {
+		for _, f := range c.packets(t) {
+			if f.kind == packetFailure {
+				assert.Equal(t, "full", failed(t, f).Code)
+				refused++
+			}
+		}
+	}
+	close(answer)
+	c.until(t, packetReply)
+	assert.Len(t, asked, 1)
+}
+
+// late is a server's connection on which the deadline for a message comes later than what ends the connection in this moment.
+type late struct {
+	net.Conn
+	end  func()
+	once sync.Once
+	past atomic.Int64 // deadlines that let reads return
+}
+
+func (c *late) SetReadDeadline(at time.Time) error {
+	if time.Until(at) > time.Minute {
+		c.once.Do(func() {
+			both := c.past.Load() + 2 // of the context of the reader, and of the writer
+			for c.end(); c.past.Load() < both; {
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	err := c.Conn.SetReadDeadline(at)
+	if !at.IsZero() && !time.Now().Before(at) {
+		c.past.Add(1)
+	}
+	return err
+}
+
+type lateListener struct {
+	net.Listener
+	end func()
+}
+
+func (l lateListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &late{Conn: c, end: l.end}, err
+}
+
+// TestEndAtTheBeginningOfAMessage: a connection that is ended just when a message begins does not wait for the rest of it (K2, K4).
+func TestEndAtTheBeginningOfAMessage(t *testing.T) {
+	t.Parallel()
+	srv, err := NewServer(memoryHub(t), Config{AllowAnonymous: true, Limits: Limits{MessageTime: time.Hour}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	web := &httptest.Server{Listener: lateListener{listener, func() { srv.Revoke(func(Identity) bool { return true }) }}, Config: srv.HTTPServer()}
+	web.Start()
+	defer web.Close()
+	defer srv.Close()
+	c := (&site{t: t, addr: listener.Addr().String()}).connect(nil)
+	c.until(t, packetHello)
+	c.Write(rawHeader(fin|opBinary, 100)) // and then silence
+	c.SetReadDeadline(time.Now().Add(soon))
+	code, reason := c.closed()
+	assert.Equal(t, closeExpired, code, reason)
+}
+
 // TestHalfOpenClient is F40: a client that gives no sign of life is dropped, with all that it waits for, and one that does stays. It protects K4.
 func TestHalfOpenClient(t *testing.T) {
 	t.Parallel()
@@ -203,6 +339,67 @@ func TestHalfOpenClient(t *testing.T) {
 	_, err := h.Streams().Streams(within(t), rpw.StreamsRequest{})
 	assert.NoError(t, err)
 	assert.Equal(t, uint64(2), s.srv.Stats().Accepted)
+}
+
+// trickle is a connection whose other end is far away, over a slow link.
+type trickle struct{ net.Conn }
+
+func (c trickle) Read(p []byte) (int, error) {
+	time.Sleep(5 * time.Millisecond)
+	return c.Conn.Read(p[:min(len(p), 16<<10)])
+}
+
+// narrow keeps what it accepts from buffering much, which would hide that a link is slow.
+type narrow struct{ net.Listener }
+
+func (l narrow) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	}
+	return c, err
+}
+
+// TestSlowLink: a client that takes a large answer slowly, but steadily, gives signs of life meanwhile, and is not dropped (K4).
+func TestSlowLink(t *testing.T) {
+	t.Parallel()
+	hub := memoryHub(t)
+	srv, err := NewServer(hub, Config{AllowAnonymous: true, Limits: Limits{PingEvery: 50 * time.Millisecond, PongTime: time.Second}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	web := &httptest.Server{Listener: narrow{listener}, Config: srv.HTTPServer()}
+	web.Start()
+	defer web.Close()
+	defer srv.Close()
+	ctx := within(t)
+	for range 4 {
+		_, err := hub.Streams().Publish(ctx, []rpw.Batch{{Stream: "x", Events: []rpw.NewEvent{{Type: "x", Data: make([]byte, rpw.MaxPayload-1024)}}}})
+		require.NoError(t, err)
+	}
+	c, _, err := websocket.Dial(ctx, web.URL, &websocket.DialOptions{Subprotocols: []string{Subprotocol}, HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return trickle{nc}, nc.(*net.TCPConn).SetReadBuffer(16 << 10)
+		},
+	}}})
+	require.NoError(t, err)
+	defer c.CloseNow()
+	c.SetReadLimit(maxAnswer)
+	require.NoError(t, c.Write(ctx, websocket.MessageBinary, rawRequest(1, opRead, rpw.ReadRequest{Stream: "x"})))
+	for {
+		_, message, err := c.Read(ctx)
+		require.NoError(t, err)
+		f, _, err := nextPacket(message)
+		require.NoError(t, err)
+		if f.kind == packetReply {
+			assert.Greater(t, len(message), 3<<20)
+			return
+		}
+	}
 }
 
 // TestClientThatBreaksOff: what it left waiting is let go.

@@ -39,6 +39,8 @@ type verb[Q, A any] struct {
 	wait func(q *Q) *time.Duration
 	// bind makes producers and lanes those of the client; nil: it has none.
 	bind func(q *Q, bind func(id *[16]byte))
+	// fits reports whether an answer has an item for each of the request; nil: it has none by item.
+	fits func(q *Q, a *A) bool
 	// filter takes out of an answer what the client may not see; nil: there is nothing to hide.
 	filter func(l lister[Q, A], q Q, a *A) error
 	// undo hands back what an answer gave to a client that is not there to take it; nil: it gave nothing.
@@ -53,14 +55,18 @@ func define[Q, A any](number uint64, method, name string, v verb[Q, A]) *verb[Q,
 	return &v
 }
 
-// needs collects what a request needs.
+// needs collects what a request needs, of which there may be maxNeeds: a Hub takes a call of MaxBatch items, but a message has room for a million.
 type needs struct {
 	verb string
 	list []Access
 }
 
+const maxNeeds = 16 * rpw.MaxBatch
+
 func (n *needs) add(right Right, kind Kind, name string) {
-	n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+	if len(n.list) <= maxNeeds {
+		n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+	}
 }
 
 // lister is what a filter may ask.
@@ -129,6 +135,9 @@ func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
 	}
 	n := needs{verb: v.name}
 	v.access(q, &n)
+	if len(n.list) > maxNeeds {
+		return rpw.Errorf(rpw.ErrTooLarge, "the request has more than %d names; split it", maxNeeds)
+	}
 	return s.allow(ctx, n.list)
 }
 
@@ -156,6 +165,9 @@ func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) 
 		ctx:   ctx,
 	}, *q, &a)
 }
+
+// itemByItem is the fits of requests that are their items.
+func itemByItem[Q, A any](q *[]Q, a *[]A) bool { return len(*q) == len(*a) }
 
 // Methods of the contracts as calls to a Hub.
 

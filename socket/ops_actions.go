@@ -18,6 +18,7 @@ var opEnqueue = define(22, "Actions.Enqueue", "enqueue", verb[[]rpw.ActionSpec, 
 			}
 		}
 	},
+	fits: itemByItem[rpw.ActionSpec, rpw.Enqueued],
 })
 
 var opClaim = define(23, "Actions.Claim", "claim", verb[rpw.ClaimRequest, []rpw.Claimed]{
@@ -47,6 +48,7 @@ var opAdvance = define(24, "Actions.Advance", "advance", verb[rpw.AdvanceRequest
 			n.add(Consume, KindQueue, q.Moves[i].Lease.Ref.Queue)
 		}
 	},
+	fits: func(q *rpw.AdvanceRequest, answers *[]rpw.Advanced) bool { return len(q.Moves) == len(*answers) },
 	bind: func(q *rpw.AdvanceRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
 
@@ -62,6 +64,9 @@ var opControl = define(25, "Actions.Control", "control", verb[rpw.ControlRequest
 			n.add(right, KindQueue, cmd.Ref.Queue)
 		}
 	},
+	fits: func(q *rpw.ControlRequest, answers *[]rpw.Controlled) bool {
+		return len(q.Commands) == len(*answers)
+	},
 	bind: func(q *rpw.ControlRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
 
@@ -73,6 +78,7 @@ var opGetAction = define(26, "Actions.Get", "get action", verb[[]rpw.ActionRef, 
 			n.add(Read, KindQueue, ref.Queue)
 		}
 	},
+	fits: itemByItem[rpw.ActionRef, rpw.GotAction],
 })
 
 // filterQueues lists what a filter names.
@@ -89,9 +95,11 @@ var opListActions = define(27, "Actions.List", "list actions", verb[rpw.ListActi
 	opInfo: opInfo{reads: true},
 	call:   actions(rpw.ActionStore.List),
 	access: func(q *rpw.ListActions, n *needs) { filterQueues(&q.ActionFilter, n) },
-	filter: func(l lister[rpw.ListActions, rpw.ActionsPage], _ rpw.ListActions, page *rpw.ActionsPage) error {
-		page.Actions = visible(page.Actions, func(a rpw.Action) bool { return l.see(KindQueue, a.Ref.Queue) })
-		return nil
+	filter: func(l lister[rpw.ListActions, rpw.ActionsPage], q rpw.ListActions, page *rpw.ActionsPage) error {
+		return visiblePage(l, q, page,
+			func(q *rpw.ListActions) (*string, *int) { return &q.Cursor, &q.Max },
+			func(p *rpw.ActionsPage) (*[]rpw.Action, *string) { return &p.Actions, &p.Next },
+			func(a rpw.Action) bool { return l.see(KindQueue, a.Ref.Queue) })
 	},
 })
 
@@ -136,17 +144,10 @@ var opQueues = define(29, "Actions.Queues", "queues", verb[rpw.QueuesRequest, rp
 	call:   actions(rpw.ActionStore.Queues),
 	access: func(_ *rpw.QueuesRequest, n *needs) { n.add(Read, KindQueue, "") },
 	filter: func(l lister[rpw.QueuesRequest, rpw.QueuesPage], q rpw.QueuesRequest, page *rpw.QueuesPage) error {
-		see := func(info rpw.QueueInfo) bool { return l.see(KindQueue, info.Name) }
-		page.Queues = visible(page.Queues, see)
-		for page.Next != "" && !l.see(KindQueue, page.Next) { // a hidden name is no place to go on from
-			q.After = page.Next
-			more, err := l.again(q)
-			if err != nil {
-				return err
-			}
-			page.Queues, page.Next = append(page.Queues, visible(more.Queues, see)...), more.Next
-		}
-		return nil
+		return visiblePage(l, q, page,
+			func(q *rpw.QueuesRequest) (*string, *int) { return &q.After, &q.Max },
+			func(p *rpw.QueuesPage) (*[]rpw.QueueInfo, *string) { return &p.Queues, &p.Next },
+			func(info rpw.QueueInfo) bool { return l.see(KindQueue, info.Name) })
 	},
 })
 
@@ -168,8 +169,10 @@ var opWorkers = define(32, "Actions.Workers", "workers", verb[rpw.WorkersRequest
 	opInfo: opInfo{reads: true},
 	call:   actions(rpw.ActionStore.Workers),
 	access: func(_ *rpw.WorkersRequest, n *needs) { n.add(Read, KindWorker, "") },
-	filter: func(l lister[rpw.WorkersRequest, rpw.WorkersPage], _ rpw.WorkersRequest, page *rpw.WorkersPage) error {
-		page.Workers = visible(page.Workers, func(w rpw.WorkerInfo) bool { return l.see(KindWorker, w.Name) })
-		return nil
+	filter: func(l lister[rpw.WorkersRequest, rpw.WorkersPage], q rpw.WorkersRequest, page *rpw.WorkersPage) error {
+		return visiblePage(l, q, page,
+			func(q *rpw.WorkersRequest) (*string, *int) { return &q.Cursor, &q.Max },
+			func(p *rpw.WorkersPage) (*[]rpw.WorkerInfo, *string) { return &p.Workers, &p.Next },
+			func(w rpw.WorkerInfo) bool { return l.see(KindWorker, w.Name) })
 	},
 })

@@ -17,6 +17,7 @@ var opGet = define(15, "Cache.Get", "get", verb[rpw.GetRequest, []rpw.Value]{
 			n.add(Read, KindKey, key)
 		}
 	},
+	fits: func(q *rpw.GetRequest, values *[]rpw.Value) bool { return len(q.Keys) == len(*values) },
 })
 
 var opSet = define(16, "Cache.Set", "set", verb[[]rpw.CacheSet, []error]{
@@ -26,6 +27,7 @@ var opSet = define(16, "Cache.Set", "set", verb[[]rpw.CacheSet, []error]{
 			n.add(Write, KindKey, (*q)[i].Key)
 		}
 	},
+	fits: itemByItem[rpw.CacheSet, error],
 })
 
 var opDelete = define(17, "Cache.Delete", "delete", verb[[]rpw.CacheDelete, []rpw.CacheDeleted]{
@@ -35,6 +37,7 @@ var opDelete = define(17, "Cache.Delete", "delete", verb[[]rpw.CacheDelete, []rp
 			n.add(Write, KindKey, (*q)[i].Key)
 		}
 	},
+	fits: itemByItem[rpw.CacheDelete, rpw.CacheDeleted],
 })
 
 var opIncrement = define(18, "Cache.Increment", "increment", verb[[]rpw.CacheIncrement, []rpw.Counter]{
@@ -44,6 +47,7 @@ var opIncrement = define(18, "Cache.Increment", "increment", verb[[]rpw.CacheInc
 			n.add(Write, KindKey, (*q)[i].Key)
 		}
 	},
+	fits: itemByItem[rpw.CacheIncrement, rpw.Counter],
 })
 
 var opScan = define(19, "Cache.Scan", "scan", verb[rpw.ScanRequest, rpw.ScanPage]{
@@ -69,6 +73,31 @@ var opQueryLog = define(21, "Logs.Query", "query log", verb[rpw.LogQuery, rpw.Lo
 	access: func(q *rpw.LogQuery, n *needs) { n.add(Read, KindLog, cmp.Or(q.Log, rpw.DefaultLog)) },
 	wait:   func(q *rpw.LogQuery) *time.Duration { return &q.Wait },
 })
+
+// visiblePage keeps the items of a page that may be seen. Where the next page begins tells of the last item of this one, so a page ends with one that may be
+// seen: a shorter page, or the next one, takes the place of a page that does not. at finds a request's cursor and Max, in a page's items and Next.
+func visiblePage[Q, A, T any](l lister[Q, A], q Q, page *A, at func(q *Q) (cursor *string, most *int), in func(page *A) (items *[]T, next *string), see func(T) bool) error {
+	cursor, most := at(&q)
+	for wanted := *most; ; {
+		items, next := in(page)
+		n := len(*items)
+		for n > 0 && !see((*items)[n-1]) {
+			n--
+		}
+		if *next == "" || n > 0 && n == len(*items) {
+			*items = visible(*items, see)
+			return nil
+		}
+		if *most = n; n == 0 {
+			*cursor, *most = *next, wanted
+		}
+		more, err := l.again(q)
+		if err != nil {
+			return err
+		}
+		*page = more
+	}
+}
 
 // visible keeps the items that may be seen. The slice of an answer is the caller's.
 func visible[T any](items []T, see func(T) bool) []T {

@@ -30,6 +30,14 @@ var opPublish = define(1, "Streams.Publish", "publish", verb[[]rpw.Batch, []rpw.
 			n.add(Write, KindStream, b.Stream)
 		}
 	},
+	fits: func(q *[]rpw.Batch, answers *[]rpw.Published) bool {
+		for i, a := range *answers {
+			if i < len(*q) && a.Err == nil && len(a.Positions) != len((*q)[i].Events) {
+				return false
+			}
+		}
+		return itemByItem(q, answers)
+	},
 	bind: func(q *[]rpw.Batch, bind func(*[16]byte)) {
 		for i := range *q {
 			bind(&(*q)[i].Producer.ID)
@@ -57,17 +65,10 @@ var opStreams = define(4, "Streams.Streams", "streams", verb[rpw.StreamsRequest,
 	call:   streams(rpw.StreamBus.Streams),
 	access: func(_ *rpw.StreamsRequest, n *needs) { n.add(Read, KindStream, "") },
 	filter: func(l lister[rpw.StreamsRequest, rpw.StreamsPage], q rpw.StreamsRequest, page *rpw.StreamsPage) error {
-		see := func(name string) bool { return l.see(KindStream, name) }
-		page.Names = visible(page.Names, see)
-		for page.Next != "" && !see(page.Next) { // a hidden name is no place to go on from
-			q.After = page.Next
-			more, err := l.again(q)
-			if err != nil {
-				return err
-			}
-			page.Names, page.Next = append(page.Names, visible(more.Names, see)...), more.Next
-		}
-		return nil
+		return visiblePage(l, q, page,
+			func(q *rpw.StreamsRequest) (*string, *int) { return &q.After, &q.Max },
+			func(p *rpw.StreamsPage) (*[]string, *string) { return &p.Names, &p.Next },
+			func(name string) bool { return l.see(KindStream, name) })
 	},
 })
 
@@ -129,6 +130,7 @@ var opFetch = define(10, "Streams.Fetch", "fetch", verb[rpw.FetchRequest, []rpw.
 var opSettle = define(11, "Streams.Settle", "settle", verb[rpw.SettleRequest, []error]{
 	call:   streams(rpw.StreamBus.Settle),
 	access: func(q *rpw.SettleRequest, n *needs) { n.add(Consume, KindStream, q.Stream) },
+	fits:   func(q *rpw.SettleRequest, errs *[]error) bool { return len(q.Settlements) == len(*errs) },
 	bind:   func(q *rpw.SettleRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })
 
@@ -150,6 +152,9 @@ var opAdminister = define(14, "Streams.Administer", "administer", verb[rpw.Group
 		for _, cmd := range q.Commands {
 			n.add(Admin, KindStream, cmd.Stream)
 		}
+	},
+	fits: func(q *rpw.GroupCommands, answers *[]rpw.GroupAnswer) bool {
+		return len(q.Commands) == len(*answers)
 	},
 	bind: func(q *rpw.GroupCommands, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 })

@@ -19,13 +19,14 @@ type peer struct {
 	limits Limits // with defaults; a zero one is none
 
 	clock     clock
-	authorize func(context.Context, Identity, Access) error             // nil: everything is allowed
-	renew     func(ctx context.Context, token string) (Identity, error) // nil: it has no credential to renew
-	leaving   chan struct{}                                             // nil: it stays
+	authorize func(context.Context, Identity, Access) error // nil: everything is allowed
+	// renew finds who has a token and hands it to take, or returns why not; nil: the client has no credential to renew.
+	renew   func(ctx context.Context, token string, take func(Identity) error) error
+	leaving chan struct{} // nil: it stays
 
 	identity atomic.Pointer[Identity] // nil: anonymous
-	renewing sync.Mutex
-	renewed  func(expires time.Time) // is told of each new credential
+	renewing sync.Mutex               // nobody waits for it
+	renewed  func(expires time.Time)  // is told of each new credential
 
 	messages, mistakes bucket
 	requests, waits    places
@@ -121,23 +122,24 @@ func (p *peer) begin(waits bool) (done func(), err error) {
 	return taken.leave, nil
 }
 
-// refresh takes another credential for the rest of the connection. The error is ErrPermission.
+// refresh takes another credential for the rest of the connection. The error is ErrPermission, ErrFull while another one is looked at, or ErrConflict after a
+// revocation meanwhile.
 func (p *peer) refresh(ctx context.Context, token string) error {
 	if p.renew == nil {
 		return rpw.Errorf(rpw.ErrPermission, "this connection has no credential to refresh")
 	}
-	p.renewing.Lock()
-	defer p.renewing.Unlock()
-	id, err := p.renew(ctx, token)
-	switch {
-	case err != nil:
-		return rpw.Errorf(rpw.ErrPermission, "the credential was refused")
-	case id.Name != p.who().Name: // what it has begun is bound to its name
-		return rpw.Errorf(rpw.ErrPermission, "the credential is another client's; connect anew with it")
+	if !p.renewing.TryLock() { // a flood would keep Authenticate at work
+		return rpw.Errorf(rpw.ErrFull, "another credential of this connection is being looked at; wait for the answer")
 	}
-	p.identity.Store(&id)
-	p.renewed(id.Expires)
-	return nil
+	defer p.renewing.Unlock()
+	return p.renew(ctx, token, func(id Identity) error {
+		if id.Name != p.who().Name { // what it has begun is bound to its name
+			return rpw.Errorf(rpw.ErrPermission, "the credential is another client's; connect anew with it")
+		}
+		p.identity.Store(&id)
+		p.renewed(id.Expires)
+		return nil
+	})
 }
 
 // leave is closed when the client should go and come back elsewhere; session tells it so in its protocol, and goes on serving until

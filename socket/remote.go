@@ -26,6 +26,7 @@ const (
 	restartMost  = 10 * time.Second       // ... to here: a thousand clients make 167 tries a second then
 	restartCall  = 2 * time.Second        // at most, until a user's call is reason enough
 	refusedEvery = 5 * time.Second        // at least, between tries after a refusal
+	leaveMost    = time.Hour              // that a server can give for leaving it
 	refreshShare = 0.8                    // of a credential's life, after which the next is fetched
 	refreshLeast = time.Second
 	crowdedWait  = 250 * time.Millisecond // of a wait while there are more of them than places
@@ -105,11 +106,11 @@ func (l *remote) run(c *client) {
 	for c != nil {
 		l.set(c, nil)
 		l.notify(rpw.Notice{Kind: rpw.NoticeConnected})
-		if old != nil {
+		if left := old; left != nil { // old is another one soon, or none
 			l.tasks.Go(func() {
 				ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 				defer cancel()
-				old.retire(ctx)
+				left.retire(ctx)
 			})
 		}
 		err := l.stay(c)
@@ -154,7 +155,7 @@ func (l *remote) stay(c *client) error {
 		case <-refresh:
 			refresh = refreshAfter(l.refresh(c))
 		case ask := <-c.leave:
-			leave = time.After(rand.N(ask.After + 1))
+			leave = time.After(rand.N(min(max(ask.After, 0), leaveMost) + 1))
 		case <-leave:
 			return nil
 		case <-c.ctx.Done():
@@ -225,8 +226,9 @@ func asksToWait(err error) bool {
 // delays says when to try again after err for the nth time, and the least of it, after which a user's call is reason enough.
 func (l *remote) delays(n int, err error, restarts bool) (delay, least time.Duration) {
 	switch {
-	case err == nil:
-		return 0, 0
+	case err == nil: // what it leaves serves meanwhile
+		delay = max(0, redialBase-time.Since(l.dialed))
+		return delay, delay
 	case errors.Is(err, rpw.ErrPermission):
 		delay = refusedEvery + rand.N(refusedEvery)
 		return delay, delay

@@ -517,11 +517,11 @@ func TestCredentialsAreRefreshed(t *testing.T) {
 			id := identify()
 			p.identity.Store(&id)
 			p.renewed(id.Expires)
-			p.renew = func(_ context.Context, token string) (Identity, error) {
+			p.renew = func(_ context.Context, token string, take func(Identity) error) error {
 				if token != "fresh" {
-					return Identity{}, errors.New("stale")
+					return errors.New("stale")
 				}
-				return identify(), nil
+				return take(identify())
 			}
 			return p
 		})

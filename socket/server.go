@@ -37,7 +37,7 @@ type Server struct {
 	mu         sync.Mutex // guards all below
 	draining   bool
 	handshakes int
-	// revocations counts the calls of Revoke: a handshake during one may have been let in by what is revoked.
+	// revocations counts the calls of Revoke: a credential that was looked at during one may have been taken for what is revoked.
 	revocations int
 	conns       map[*connection]struct{}
 	over        chan struct{} // closed when it drains and has none left
@@ -110,6 +110,13 @@ func (s *Server) Revoke(revoked func(Identity) bool) int {
 		}
 	}
 	return n
+}
+
+// revoked returns how many revocations there were.
+func (s *Server) revoked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revocations
 }
 
 // authorize asks Config.Authorize. Should it panic over what a client asks for, that client is refused, and the others stay.

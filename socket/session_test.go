@@ -193,6 +193,76 @@ func TestListingsAreFiltered(t *testing.T) {
 	})
 }
 
+// TestCursorsTellNothing: where the next page of a listing begins does not name what the client may not see, and no page is longer for it (B49, K2).
+func TestCursorsTellNothing(t *testing.T) {
+	redis, _ := redisHub(t)
+	for driver, hub := range map[string]*rpw.Hub{"memory": memoryHub(t), "redis": redis} {
+		t.Run(driver, func(t *testing.T) {
+			ctx := within(t)
+			for _, name := range []string{"a", "b-hidden", "c", "d-hidden", "e-hidden", "f", "g", "h-hidden"} {
+				_, err := rpw.StreamOf[int](name).Publish(ctx, hub, "t", 1)
+				require.NoError(t, err)
+				_, err = hub.Actions().Enqueue(ctx, []rpw.ActionSpec{{Ref: rpw.ActionRef{Queue: name, ID: "1"}, Name: "n"}})
+				require.NoError(t, err)
+				_, err = hub.Actions().Heartbeat(ctx, rpw.Heartbeat{Worker: rpw.WorkerInfo{ID: name, Name: name, Status: rpw.WorkerIdle}})
+				require.NoError(t, err)
+			}
+			remote := pipedHub(t, remoteConfig{dial: piped(t, func() *peer {
+				return &peer{hub: hub, authorize: func(_ context.Context, _ Identity, a Access) error {
+					if strings.HasSuffix(a.Name, "hidden") {
+						return rpw.ErrPermission
+					}
+					return nil
+				}}
+			})})
+			for what, list := range map[string]func(cursor string, most int) (names []string, next string, err error){
+				"streams": func(cursor string, most int) (names []string, next string, err error) {
+					page, err := remote.Streams().Streams(ctx, rpw.StreamsRequest{After: cursor, Max: most})
+					return page.Names, page.Next, err
+				},
+				"queues": func(cursor string, most int) (names []string, next string, err error) {
+					page, err := remote.Actions().Queues(ctx, rpw.QueuesRequest{After: cursor, Max: most})
+					for _, q := range page.Queues {
+						names = append(names, q.Name)
+					}
+					return names, page.Next, err
+				},
+				"actions": func(cursor string, most int) (names []string, next string, err error) {
+					page, err := remote.Actions().List(ctx, rpw.ListActions{Cursor: cursor, Max: most})
+					for _, a := range page.Actions {
+						names = append(names, a.Ref.Queue)
+					}
+					return names, page.Next, err
+				},
+				"workers": func(cursor string, most int) (names []string, next string, err error) {
+					page, err := remote.Actions().Workers(ctx, rpw.WorkersRequest{Cursor: cursor, Max: most})
+					for _, w := range page.Workers {
+						names = append(names, w.Name)
+					}
+					return names, page.Next, err
+				},
+			} {
+				for most := range 6 {
+					var all []string
+					for cursor := ""; ; {
+						names, next, err := list(cursor, most)
+						require.NoError(t, err)
+						assert.NotContains(t, next, "hidden", "%s, %d a page", what, most)
+						if most > 0 {
+							assert.LessOrEqual(t, len(names), most, what)
+						}
+						all = append(all, names...)
+						if cursor = next; cursor == "" {
+							break
+						}
+					}
+					assert.Equal(t, []string{"a", "c", "f", "g"}, all, "%s, %d a page", what, most)
+				}
+			}
+		})
+	}
+}
+
 // TestStalenessIsTheCallers: how old a value may be is forwarded by each hop, so that only the store's own near cache, which has its proof of life, uses it (C6).
 func TestStalenessIsTheCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

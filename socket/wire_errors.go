@@ -31,6 +31,12 @@ func failureOf(err error) failure {
 		f = failure{Code: rpw.Code(rpw.ErrUnavailable), Text: "the server is stopping"}
 	case "internal":
 		f.Text = "internal error of the server"
+	case "permission":
+		if e, ok := errors.AsType[*rpw.Error](err); ok && e.Driver != "" { // not of the client's rights, but of the server's at its backend, whose users it may name
+			f.Text = "the server has no right to do that at its backend"
+			break
+		}
+		f.Text = explanation(err)
 	default:
 		f.Text = explanation(err)
 	}

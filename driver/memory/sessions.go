@@ -191,6 +191,9 @@ func (s *sessions) list(req rpw.WorkersRequest) (rpw.WorkersPage, error) {
 			return rpw.WorkersPage{}, rpw.Errorf(rpw.ErrInvalid, "%s is no cursor; use the Next of a page as it was given", rpw.QuoteName(req.Cursor))
 		}
 	}
+	if name < req.NamePrefix { // a cursor from elsewhere
+		name, id = req.NamePrefix, ""
+	}
 	i, found := s.seek(name, id)
 	if found {
 		i++

@@ -119,7 +119,9 @@ func (a *actionStore) Workers(ctx context.Context, req rpw.WorkersRequest) (rpw.
 		if !strings.Contains(req.Cursor, "\n") {
 			return page, rpw.Errorf(rpw.ErrInvalid, "%s is no cursor; use the Next of a page as it was given", rpw.QuoteName(req.Cursor))
 		}
-		from = "(" + req.Cursor
+		if req.Cursor > req.NamePrefix { // one from elsewhere leads to no names without the prefix
+			from = "(" + req.Cursor
+		}
 	}
 	most := pageSize(req.Max, rpw.MaxPage)
 	last := ""

@@ -26,7 +26,7 @@ type Config struct {
 	Issuer   string         // as in "iss"
 	Audience string         // one of "aud"
 	Keys     map[string]Key // by their id, as in "kid"; a token without one is refused
-	Leeway   time.Duration  // for clocks that differ; 0: none
+	Leeway   time.Duration  // for clocks that differ: a token is good for so much longer, and earlier; 0: none
 }
 
 // Key verifies signatures of one algorithm. What a token says of its algorithm chooses nothing: with another than its key's it is refused.
@@ -64,6 +64,7 @@ type claims struct {
 // Authenticator verifies tokens. It is safe for concurrent use.
 type Authenticator struct {
 	keys   map[string]Key
+	leeway time.Duration
 	parser *jwt.Parser
 }
 
@@ -72,7 +73,7 @@ func New(config Config) (*Authenticator, error) {
 	if config.Issuer == "" || config.Audience == "" || len(config.Keys) == 0 || config.Leeway < 0 {
 		return nil, rpw.Errorf(rpw.ErrInvalid, "Issuer, Audience and Keys are needed, and Leeway must not be negative")
 	}
-	a := &Authenticator{keys: maps.Clone(config.Keys)}
+	a := &Authenticator{keys: maps.Clone(config.Keys), leeway: config.Leeway}
 	var methods []string
 	for id, key := range a.keys {
 		if err := cmp.Or(key.check(), named(id)); err != nil {
@@ -96,7 +97,7 @@ func named(id string) error {
 }
 
 // Authenticate is for socket.Config.Authenticate. The client's name is the token's "sub"; its grants are in "grants", in the form of
-// socket.Grant; the connection lives as long as "exp" says, or until the client brings another token.
+// socket.Grant; the connection lives as long as "exp" and the leeway say, or until the client brings another token.
 func (a *Authenticator) Authenticate(r *http.Request) (socket.Identity, error) {
 	token, ok := socket.Bearer(r)
 	if !ok {
@@ -109,7 +110,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (socket.Identity, error) {
 	if c.Subject == "" {
 		return socket.Identity{}, errors.New("the token has no subject")
 	}
-	return socket.Identity{Name: c.Subject, Grants: c.Grants, Expires: c.ExpiresAt.Time}, nil
+	return socket.Identity{Name: c.Subject, Grants: c.Grants, Expires: c.ExpiresAt.Add(a.leeway)}, nil
 }
 
 // key finds the key of a token by its id, for the algorithm of the key alone.

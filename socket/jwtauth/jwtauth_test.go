@@ -39,7 +39,9 @@ type issuer struct {
 	secret []byte
 }
 
-func newIssuer(t *testing.T) (*issuer, *jwtauth.Authenticator) {
+func newIssuer(t *testing.T) (*issuer, *jwtauth.Authenticator) { return newIssuerWith(t, 0) }
+
+func newIssuerWith(t *testing.T, leeway time.Duration) (*issuer, *jwtauth.Authenticator) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	public, ed, err := ed25519.GenerateKey(rand.Reader)
@@ -52,6 +54,7 @@ func newIssuer(t *testing.T) (*issuer, *jwtauth.Authenticator) {
 			"ed":     {Algorithm: "EdDSA", Key: public},
 			"secret": {Algorithm: "HS256", Key: i.secret},
 		},
+		Leeway: leeway,
 	})
 	require.NoError(t, err)
 	return i, a
@@ -173,6 +176,23 @@ func TestForgedTokens(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	assert.NotContains(t, log.String(), signature)
 	assert.NotContains(t, log.String(), "CANARY")
+}
+
+// TestLeeway: clocks may differ by as much at the end of a token, too, but not by more.
+func TestLeeway(t *testing.T) {
+	i, a := newIssuerWith(t, time.Minute)
+	addr, _ := serve(t, a)
+	open := func(ended time.Duration) error {
+		token := i.token(jwt.SigningMethodRS256, "rsa", i.rsa, func(c jwt.MapClaims) { c["exp"] = time.Now().Add(-ended).Unix() })
+		hub, err := rpw.Open(t.Context(), "ws://:"+token+"@"+addr)
+		if err == nil {
+			defer hub.Close()
+			err = publish(t.Context(), hub, "orders-1")
+		}
+		return err
+	}
+	assert.NoError(t, open(time.Second))
+	assert.ErrorIs(t, open(2*time.Minute), rpw.ErrPermission)
 }
 
 // TestConfigsThatCannotBeMeant: above all, keys that another algorithm would misread.
