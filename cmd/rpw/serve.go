@@ -161,6 +161,8 @@ func (s *serve) authenticate() error {
 			return usageError{err}
 		}
 		from = s.tokenFile
+	case data == nil && !s.config.AllowAnonymous:
+		return misuse("nobody could connect; say who may with --tokens, or let everyone with --allow-anonymous")
 	case data == nil:
 		return nil
 	}

@@ -180,7 +180,7 @@ func TestServeRefusesWhatCannotBeMeant(t *testing.T) {
 		flags []string
 		says  string
 	}{
-		"nobody may come in":   {nil, "nobody could connect"},
+		"nobody may come in":   {nil, "nobody could connect; say who may with --tokens"},
 		"half of TLS":          {[]string{"--allow-anonymous", "--tls-cert", "x.pem"}, "go together"},
 		"no path":              {[]string{"--allow-anonymous", "--path", "ws"}, "--path"},
 		"a port that is none":  {[]string{"--allow-anonymous", "--listen", "127.0.0.1:99999"}, "cannot listen"},
