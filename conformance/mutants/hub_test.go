@@ -9,7 +9,7 @@ var hubMutants = []mutant{
 		if r := readLog(e); e.ID.MS >= since && match.matches(&r) {`, `if r := readLog(e); e.ID.MS >= since && match.matches(&r) {
 			page.Next = e.Position()`, "Logs/Query/PageWithoutMatchMoves"},
 	{"L4", "a time to come has begun", "../../streamlogs.go",
-		`e.ID.MS >= since && `, ``, "Logs/Query/TimeToCome"},
+		`e.ID.MS >= since`, `since >= 0`, "Logs/Query/TimeToCome"},
 	{"L4", "a tail does not wait", "../../streamlogs.go",
 		`Reverse: q.Reverse, Wait: q.Wait}`, `Reverse: q.Reverse}`, "Logs/Query/TailDoesNotPoll"},
 	{"L5", "the log forgets its retention", "../../streamlogs.go",
