@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ func TestKilledWhilePublishing(t *testing.T) {
 		uncertain bool
 	}
 	outcomes := make([][]outcome, publishers)
+	var stored atomic.Int64
 	stop := make(chan struct{})
 	var publishing sync.WaitGroup
 	for i := range outcomes {
@@ -71,6 +73,7 @@ func TestKilledWhilePublishing(t *testing.T) {
 					switch {
 					case err == nil:
 						o.ok, o.at = true, at
+						stored.Add(1)
 					case errors.Is(err, rpw.ErrUncertain):
 						o.uncertain = true
 					case !errors.Is(err, rpw.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded):
@@ -83,7 +86,9 @@ func TestKilledWhilePublishing(t *testing.T) {
 		})
 	}
 	for range kills {
+		before := stored.Load()
 		time.Sleep(300 * time.Millisecond)
+		within(t, time.Now(), "events are stored", func() bool { return stored.Load() > before+25 })
 		server.Kill()
 		time.Sleep(100 * time.Millisecond)
 		server.Restart(t)
@@ -93,15 +98,15 @@ func TestKilledWhilePublishing(t *testing.T) {
 	close(stop)
 	publishing.Wait()
 
-	stored := make(map[int]rpw.Position)
+	places := make(map[int]rpw.Position)
 	for _, m := range all(t, hub, stream) {
-		_, twice := stored[m.Data]
+		_, twice := places[m.Data]
 		assert.False(t, twice, "%d is there twice", m.Data)
-		stored[m.Data] = m.Position()
+		places[m.Data] = m.Position()
 	}
 	acknowledged, refused, uncertain, found := 0, 0, 0, 0
 	for _, o := range slices.Concat(outcomes...) {
-		at, there := stored[o.n]
+		at, there := places[o.n]
 		switch {
 		case o.ok:
 			acknowledged++
