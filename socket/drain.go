@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // closeTime bounds Close.
@@ -74,13 +75,13 @@ func (s *Server) spread(ctx context.Context, conns []*connection, d time.Duratio
 
 // isOver reports whether all connections are over; it waits for that for d, within ctx.
 func (s *Server) isOver(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	late, stop := timer.After(d)
+	defer stop()
 	select {
 	case <-s.over:
 		return true
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-late:
 	}
 	return false
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // Times of a link.
@@ -248,19 +249,19 @@ func reconnecting(err error) rpw.NoticeKind {
 
 // pause waits for d before a try to connect. After the least of it a user's call ends it; false if the link is closed.
 func (l *remote) pause(d, least time.Duration) bool {
-	timer := time.NewTimer(least)
-	defer timer.Stop()
+	over, stop := timer.After(least)
+	defer func() { stop() }()
 	select {
-	case <-timer.C:
+	case <-over:
 	case <-l.ctx.Done():
 		return false
 	}
 	if d == least {
 		return true
 	}
-	timer.Reset(d - least)
+	over, stop = timer.After(d - least)
 	select {
-	case <-timer.C:
+	case <-over:
 	case <-l.urgent:
 	case <-l.ctx.Done():
 		return false

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // Pauses between repeats of what failed: full jitter.
@@ -68,10 +69,10 @@ func (o *outage) over() {
 
 // sleep waits for d; false if ctx ended before.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	over, stop := timer.After(d)
+	defer stop()
 	select {
-	case <-timer.C:
+	case <-over:
 		return true
 	case <-ctx.Done():
 		return false

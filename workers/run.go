@@ -10,6 +10,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/internal/closing"
 	"github.com/redis-process-worker/rpw/internal/lease"
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // Bounds of the end of a worker, from the end of the grace on: one second in all, even if the backend hangs.
@@ -152,12 +153,12 @@ func (s *session) windDown(endHandling func()) {
 
 // await waits for quiet, for at most d, or until cut.
 func (s *session) await(quiet <-chan struct{}, d time.Duration, cut <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	over, stop := timer.After(d)
+	defer stop()
 	select {
 	case <-quiet:
 		return true
-	case <-timer.C:
+	case <-over:
 	case <-cut:
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redis-process-worker/rpw"
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // waiters are the calls that wait for something to happen, the longest waiting first. The mutex of
@@ -88,9 +89,9 @@ func (l *waiters) unlink(w *waiter) {
 func (w *waiter) wait(ctx context.Context, most time.Duration) (woken bool, err error) {
 	var over <-chan time.Time
 	if most != rpw.Forever {
-		timer := time.NewTimer(most)
-		defer timer.Stop()
-		over = timer.C
+		late, stop := timer.After(most)
+		defer stop()
+		over = late
 	}
 	select {
 	case <-w.woken:

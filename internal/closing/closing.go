@@ -4,6 +4,8 @@ package closing
 import (
 	"context"
 	"time"
+
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // Await waits until done is closed. When all but reserve of the time that ctx gives is over it calls hurry, once, and goes
@@ -11,9 +13,9 @@ import (
 func Await(ctx context.Context, done <-chan struct{}, reserve time.Duration, hurry func()) error {
 	var late <-chan time.Time
 	if deadline, ok := ctx.Deadline(); ok {
-		timer := time.NewTimer(time.Until(deadline) - reserve)
-		defer timer.Stop()
-		late = timer.C
+		over, stop := timer.After(time.Until(deadline) - reserve)
+		defer stop()
+		late = over
 	}
 	select {
 	case <-done:

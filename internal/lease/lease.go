@@ -7,6 +7,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/redis-process-worker/rpw/internal/timer"
 )
 
 // Renew asks the store for more time for some leases; it answers each with nil, or why not. An error that lost reports
@@ -135,9 +137,9 @@ func (k *Keeper[K]) next(now time.Time) (time.Duration, []*held[K]) {
 func (k *Keeper[K]) sleep(ctx context.Context, pause time.Duration) {
 	var timeout <-chan time.Time
 	if pause >= 0 {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		timeout = timer.C
+		over, stop := timer.After(pause)
+		defer stop()
+		timeout = over
 	}
 	select {
 	case <-timeout:
