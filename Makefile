@@ -4,7 +4,8 @@
 
 SHELL      := /bin/bash
 GO         ?= go
-PKG        ?= ./...
+# the longest first, so that both processors have work to the end
+PKG        ?= ./driver/redis ./socket ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
