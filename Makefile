@@ -4,8 +4,7 @@
 
 SHELL      := /bin/bash
 GO         ?= go
-# the longest first, so that both processors have work to the end
-PKG        ?= ./driver/redis ./socket ./...
+PKG        ?= ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
