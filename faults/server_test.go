@@ -216,7 +216,7 @@ func TestLoading(t *testing.T) {
 	t.Parallel()
 	server := redistest.StartDurable(t, "--key-load-delay", "50")
 	hub := open(t, "redis://"+server.Addr)
-	for n := range 20 {
+	for n := range 8 {
 		items := make([]rpw.CacheSet, rpw.MaxBatch)
 		for i := range items {
 			items[i] = rpw.CacheSet{Key: strconv.Itoa(n*rpw.MaxBatch + i), Data: []byte("1"), TTL: rpw.NoTTL}

@@ -3,6 +3,7 @@ package socket
 import (
 	"context"
 	"maps"
+	"sync"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -14,6 +15,9 @@ type originalListen struct {
 	events *rpw.Subscription[anyJSON]
 	cancel context.CancelFunc
 	done   chan struct{} // closed when nothing of it follows
+
+	mu     sync.Mutex
+	failed bool // the client is told, or about to be, that it has ended by itself
 }
 
 // anyJSON lets a subscription check payloads, and no more: they are passed on as they are.
@@ -71,14 +75,19 @@ func (s *originalSession) subscribe(ctx context.Context, r *originalRequest) (l 
 	return l, done, nil
 }
 
-// over reports whether a listen has ended by itself.
+// over reports whether a listen has ended by itself. If so, that is told before what the caller says.
 func (l *originalListen) over() bool {
-	select {
-	case <-l.done:
-		return true
-	default:
-		return false
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// failListen tells that a listen has ended by itself.
+func (s *originalSession) failListen(l *originalListen, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = true
+	s.send(l.ended(err))
 }
 
 // follow sends the events of a listen until it ends.
@@ -88,7 +97,7 @@ func (s *originalSession) follow(ctx context.Context, l *originalListen) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && m.ID.IsZero():
-			s.send(l.ended(err))
+			s.failListen(l, err)
 			return
 		case m.Type == "": // nothing that the original would send
 		case !s.send(l.frame(m.Event, err == nil || len(m.Event.Data) == 0)):
