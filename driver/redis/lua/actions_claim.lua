@@ -6,7 +6,8 @@
 -- was answered before, then the actions, see describe.
 
 local WARM <const> = 2000000 -- how long a claim counts as awake after it has looked
-local SPECS_AT_ONCE <const> = 8 -- each may be as large as a payload
+local SPECS_FIRST <const> = 8 -- how many specs are read at once: each may be as large as a payload
+local SPECS_NEXT <const> = 64 -- if the first leave room
 
 if advance() then
   save()
@@ -24,8 +25,8 @@ local function choose()
   for i, member in ipairs(standing) do waiting[i] = member:sub(9) end -- without the time of its creation, see handle
   load(waiting)
   local members, list, specs, left = {}, {}, {}, tonumber(ARGV[9])
-  for from = 1, #waiting, SPECS_AT_ONCE do
-    local to = math.min(from + SPECS_AT_ONCE - 1, #waiting)
+  local from, to = 1, math.min(SPECS_FIRST, #waiting)
+  while from <= to do
     local some = redis.call('HMGET', SPECS, unpack(waiting, from, to))
     for i = from, to do
       local id, spec = waiting[i], some[i - from + 1]
@@ -42,6 +43,7 @@ local function choose()
       end
     end
     if left < 0 then break end
+    from, to = to + 1, math.min(to + SPECS_NEXT, #waiting)
   end
   each('ZREM', READY, lost)
   queue[READY_COUNT], queue[COUNT + PENDING] = queue[READY_COUNT] - #lost, queue[COUNT + PENDING] - #lost
