@@ -22,8 +22,8 @@ func OnlyIf(w When) SetOption { return func(s *CacheSet) { s.When = w } }
 // GetOption changes how Get reads.
 type GetOption func(*GetRequest)
 
-// MaxStale allows an answer from a near cache in this process that is at most so old, without asking the store: more than 0, at most MaxTTL. A driver may have a
-// lower bound of its own, and without a near cache the store is asked. What this Hub wrote it reads back at once.
+// MaxStale allows an answer from a near cache in this process that is at most so old, up to MaxTTL, without asking the store. A driver may have a
+// lower bound of its own; with 0, and without a near cache, the store is asked. What this Hub wrote it reads back at once.
 func MaxStale(d time.Duration) GetOption { return func(r *GetRequest) { r.MaxStale = d } }
 
 // Get returns the value of key as a T, decoded from JSON; ok is false if there is none. Text that is not a T is ErrConflict. MaxStale
@@ -50,7 +50,11 @@ func apply[T any, O ~func(*T)](to *T, opts []O) {
 
 func getRaw(ctx context.Context, h *Hub, key string, opts ...GetOption) (Value, error) {
 	req := GetRequest{Keys: []string{key}}
-	apply(&req, opts)
+	if len(opts) > 0 { // which let it escape to the heap
+		changed := req
+		apply(&changed, opts)
+		req = changed
+	}
 	values, err := h.Cache().Get(ctx, req)
 	if err != nil {
 		return Value{}, err
@@ -143,9 +147,9 @@ func Keys(ctx context.Context, h *Hub, prefix string) iter.Seq2[string, error] {
 }
 
 // Load returns the value of key, or makes it with load and stores it with the options (a TTL, usually). Callers of
-// this Hub that miss the same key at the same time share one load and what it returned, which they only read; ctx ends only the caller's own wait, and load is
-// cancelled when no caller waits any more. An error of load goes to all who wait and is not stored; a value that could be loaded but
-// not stored is returned all the same.
+// this Hub that miss the same key at the same time share one load and what it returned, which they only read; ctx ends only the
+// caller's own wait, and load is cancelled when no caller waits any more. An error of load goes to all who wait and is not stored; a
+// value that could be loaded but not stored is returned all the same.
 func Load[T any](ctx context.Context, h *Hub, key string, load func(ctx context.Context) (T, error), opts ...SetOption) (T, error) {
 	if load == nil {
 		var none T

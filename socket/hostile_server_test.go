@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,22 +19,11 @@ import (
 
 // pretending dials servers that greet, and then do what serve does, until the test is over.
 func pretending(t testing.TB, greeting hello, serve func(ctx context.Context, c conn)) func(context.Context) (conn, error) {
-	ctx, stop := context.WithCancel(context.Background())
-	var servers sync.WaitGroup
-	t.Cleanup(func() {
-		stop()
-		servers.Wait()
+	return served(t, func(ctx context.Context, c conn) {
+		if tell(ctx, c, packetHello, 0, helloPlan.append(nil, &greeting)) == nil {
+			serve(ctx, c)
+		}
 	})
-	return func(context.Context) (conn, error) {
-		near, far := newPipe()
-		servers.Go(func() {
-			defer far.CloseNow()
-			if tell(ctx, far, packetHello, 0, helloPlan.append(nil, &greeting)) == nil {
-				serve(ctx, far)
-			}
-		})
-		return near, nil
-	}
 }
 
 // tell sends a packet.

@@ -80,6 +80,11 @@ func pipedHub(t testing.TB, cfg remoteConfig) *rpw.Hub {
 
 // piped dials sessions of a peer within the process; they end with the test.
 func piped(t testing.TB, newPeer func() *peer) func(context.Context) (conn, error) {
+	return served(t, func(ctx context.Context, c conn) { serveNative(ctx, c, newPeer()) })
+}
+
+// served dials what serve serves within the process; it ends with the test.
+func served(t testing.TB, serve func(ctx context.Context, c conn)) func(context.Context) (conn, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	var sessions sync.WaitGroup
 	t.Cleanup(func() {
@@ -90,7 +95,7 @@ func piped(t testing.TB, newPeer func() *peer) func(context.Context) (conn, erro
 		near, far := newPipe()
 		sessions.Go(func() {
 			defer far.CloseNow()
-			serveNative(ctx, far, newPeer())
+			serve(ctx, far)
 		})
 		return near, nil
 	}

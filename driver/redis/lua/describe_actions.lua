@@ -1,5 +1,6 @@
 -- describe tells of saved records what a reader needs, four values each: the id, the record, the spec, and what the record does not hold itself, or
--- "": the data, the change that ended the action, how many failures follow, these, and, if asked for, the changes before those in the record. specs are those of the list, if they were read before.
+-- "": the data, the change that ended the action, how many failures follow, these, and, if asked for, the changes before those in the record. specs are
+-- those of the list, if they were read before.
 local function describe(answer, list, with_events, specs)
   local wanted, place = {}, {}
   specs = specs or each('HMGET', SPECS, list)

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis-process-worker/rpw"
@@ -117,14 +118,14 @@ func (r *run) startMember(ctx context.Context) {
 
 func (a *actor) consume(ctx context.Context) {
 	for ctx.Err() == nil {
-		var last []history.Item
+		var last atomic.Pointer[history.Item] // a handler may outlive its Consume
 		rpw.Consume(ctx, a.hub(), groupStream, rpw.Consumer{Group: autoGroup, From: rpw.Oldest(), Lease: a.Lease, MaxDeliveries: rpw.Unlimited,
 			OnGap: rpw.GapContinue, Grace: a.Pause}, func(ctx context.Context, d rpw.Delivery) error {
 			rec := a.record(history.OpFetch)
 			rec.Stream, rec.Group = groupStream, autoGroup
 			a.Call(rec)(func(rec *history.Record) { rec.Items, rec.Outcome = []history.Item{a.lent(d)}, history.OK })
-			last = []history.Item{a.lent(d)}
-			rec.Op, rec.Kind, rec.Items = history.OpSettle, history.Ack, last
+			rec.Op, rec.Kind, rec.Items = history.OpSettle, history.Ack, []history.Item{a.lent(d)}
+			last.Store(&rec.Items[0])
 			var err error
 			if d.Attempt == 1 && d.Count%10 == 0 {
 				rec.Kind, err = history.Nack, rpw.RetryIn(errors.New("again"), a.Pause)
@@ -132,9 +133,9 @@ func (a *actor) consume(ctx context.Context) {
 			a.Call(rec)
 			return err
 		})
-		if last != nil {
+		if item := last.Load(); item != nil {
 			rec := a.record(history.OpSettle)
-			rec.Stream, rec.Group, rec.Kind, rec.Items = groupStream, autoGroup, history.Release, last
+			rec.Stream, rec.Group, rec.Kind, rec.Items = groupStream, autoGroup, history.Release, []history.Item{*item}
 			a.Call(rec)
 		}
 		sleep(ctx, a.Rand, a.Pause)
