@@ -275,7 +275,7 @@ func (w *waker) link() (ok bool) {
 	broken := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: w.deliver})
 	w.mute.Store(false)
 	w.listenToServer(conn)
-	if err := w.subscribe(conn, w.all()); err != nil || !w.subscribeEcho(conn) {
+	if !w.subscribeEcho(conn) || w.subscribe(conn, w.all()) != nil {
 		return false
 	}
 	tick := time.NewTicker(echoTime)
@@ -313,11 +313,15 @@ func (w *waker) link() (ok bool) {
 	}
 }
 
-// subscribeEcho subscribes the link to the channel on which it is tried.
+// subscribeEcho subscribes the link to its own channel: before all others, so that a claim that waits hears what it is given.
 func (w *waker) subscribeEcho(conn rueidis.DedicatedClient) bool {
 	ctx, cancel := context.WithTimeout(w.ctx, w.opt.Timeout)
 	defer cancel()
-	return conn.Do(undated{ctx}, conn.B().Subscribe().Channel(w.echo).Build()).Error() == nil
+	err := conn.Do(undated{ctx}, conn.B().Subscribe().Channel(w.echo).Build()).Error()
+	if err != nil {
+		w.settle(w.all(), classify(w.ctx, err, false))
+	}
+	return err == nil
 }
 
 // echoTime is how long a message that tries the link may take; every other one is without a try.

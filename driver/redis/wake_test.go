@@ -48,6 +48,19 @@ func TestWatchIsWokenByWhatComesAfterIt(t *testing.T) {
 	a.close()
 }
 
+// TestWhoWatchesHearsWhatIsGiven: A6: from the first moment on, a claim that waits can be given an action.
+func TestWhoWatchesHearsWhatIsGiven(t *testing.T) {
+	for range 20 {
+		s := testStore(t)
+		w, err := s.waker.watch(t.Context(), "x")
+		require.NoError(t, err)
+		heard, err := s.client.Do(t.Context(), s.client.B().Publish().Channel(s.waker.echo).Message("").Build()).AsInt64()
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, heard)
+		w.close()
+	}
+}
+
 func TestWatchOutlivesItsLink(t *testing.T) {
 	server := redistest.Start(t)
 	s := storeOn(t, server, "p")
