@@ -79,46 +79,13 @@ func (r Repo[T]) Load(ctx context.Context, h *Hub, id string) (value T, ok bool,
 	return Get[T](ctx, h, r.key(id))
 }
 
-// Update changes an entity: it loads it, lets change edit it, and stores it if nobody else has meanwhile; otherwise
-// it starts again, until ctx ends. It returns what was stored. ErrNotFound if there is none. An error of change ends it, with
-// nothing stored. The time to live goes on as it was.
-func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) error) (value T, err error) {
+// Update changes an entity that is there, as Update of the package does: ErrNotFound if there is none.
+func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) error) (T, error) {
 	if err := r.check(h, "update", id); err != nil {
-		return value, err
-	}
-	fail := func(err error) (T, error) {
 		var none T
-		return none, call{h: h, verb: "update", target: r.key(id)}.wrap(err)
+		return none, err
 	}
-	if change == nil {
-		return fail(Errorf(ErrInvalid, "the function is nil"))
-	}
-	for n := 0; ; n++ {
-		old, err := getRaw(ctx, h, r.key(id))
-		if err != nil {
-			return value, err
-		}
-		if !old.Found {
-			return fail(ErrNotFound)
-		}
-		if value, err = decode[T](old.Data); err != nil {
-			return fail(Errorf(ErrConflict, "%w", explain(err)))
-		}
-		if err := change(&value); err != nil {
-			return value, err
-		}
-		data, err := encode(value)
-		if err != nil {
-			return fail(err)
-		}
-		err = setRaw(ctx, h, CacheSet{Key: r.key(id), Data: data, TTL: KeepTTL, When: IfEqual, Old: old.Data})
-		if !errors.Is(err, ErrConflict) {
-			return value, err
-		}
-		if n > 2 && !sleep(ctx, h.ctx, backoff(min(n-3, 3))/10) { // let others through
-			return value, ctx.Err()
-		}
-	}
+	return Update(ctx, h, r.key(id), change)
 }
 
 // Delete removes an entity and says whether it was there.
