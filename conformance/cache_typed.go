@@ -310,6 +310,22 @@ func repoCases() []testCase {
 				require.NoError(e, err)
 				assert.Equal(e, stored, got)
 			}},
+		{"Cache/Repo/NamesShareNoKeys", []string{"C7", "E2"},
+			"The name of a repo holds no \":\" and no \"!\", so that no two repos share the key of an entity or of an index; ids may hold both.",
+			func(e *env) {
+				ctx := e.Context()
+				for _, name := range []string{"notes:b", "notes!index", ""} {
+					bad := rpw.RepoOf[note](name)
+					e.is(bad.Save(ctx, e.hub, "c", note{}), rpw.ErrInvalid)
+					_, _, err := bad.Load(ctx, e.hub, "c")
+					e.is(err, rpw.ErrInvalid)
+				}
+				want := map[string]note{"b:c": {N: 1}, "!index:0": {N: 2}, "b!index:1": {N: 3}}
+				for id, n := range want {
+					require.NoError(e, notes.Save(ctx, e.hub, id, n))
+				}
+				assert.Equal(e, want, all(e, notes))
+			}},
 		{"Cache/Repo/WhatLapsedIsNotListed", []string{"C7", "C2"},
 			"Entities with a time to live leave the list when they lapse, and may be created again.",
 			func(e *env) {

@@ -46,6 +46,8 @@ var cacheMutants = []mutant{
 		`if !errors.Is(err, ErrConflict) {
 			return none, err`, `if err != nil {
 			return none, err`, "Cache/Typed/UpdateComparesAndSets"},
+	{"C7", "repos share keys", "../../repo.go",
+		`strings.ContainsAny(r.name, ":!")`, `strings.ContainsAny(r.name, "!")`, "Cache/Repo/NamesShareNoKeys"},
 
 	{"E2", "a value of another type is of two kinds", "../../cache.go",
 		`Target: key, Kind: ErrConflict, Err: explain(err)}`, `Target: key, Kind: ErrConflict, Err: err}`, "Cache/Typed/AnotherTypeIsConflict"},
