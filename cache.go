@@ -125,7 +125,7 @@ func Update[T any](ctx context.Context, h *Hub, key string, change func(*T) erro
 	}
 }
 
-// Delete removes keys and returns how many of them were there.
+// Delete removes keys, 1 to MaxBatch, and returns how many of them were there.
 func Delete(ctx context.Context, h *Hub, keys ...string) (n int, err error) {
 	items := make([]CacheDelete, len(keys))
 	for i, key := range keys {

@@ -104,8 +104,12 @@ func consumerName() string {
 type deliveryKey struct{}
 
 // DeliveryOf returns the delivery that a handler of Consume works on: its attempt, and a receipt whose Token fences what it writes elsewhere.
-func DeliveryOf(ctx context.Context) (Delivery, bool) {
-	d, ok := ctx.Value(deliveryKey{}).(Delivery)
+// ok is false outside of one.
+func DeliveryOf(ctx context.Context) (d Delivery, ok bool) {
+	if ctx == nil {
+		return d, false
+	}
+	d, ok = ctx.Value(deliveryKey{}).(Delivery)
 	return d, ok
 }
 

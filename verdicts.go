@@ -18,7 +18,8 @@ func Permanent(err error) error {
 	return &verdictError{err: err, permanent: true}
 }
 
-// RetryIn asks for the next attempt after d, instead of the back-off. nil stays nil; a negative d is 0.
+// RetryIn asks for the next attempt after d, instead of the back-off. nil stays nil; a negative d is 0. The most is 24 h for an event, and
+// MaxDelay for an action.
 func RetryIn(err error, d time.Duration) error {
 	if err == nil {
 		return nil

@@ -18,7 +18,7 @@ type Definition[In, Out any] struct {
 }
 
 // Define defines the action name, for the queue of the same name unless the option Queue says otherwise. In and Out are what encoding/json can
-// write; json.RawMessage passes JSON through. Name and options are checked here, and a mistake is the error of every use.
+// write; json.RawMessage passes JSON through. Name and options are checked here, and a mistake is the error of all that starts or handles one.
 func Define[In, Out any](name string, opts ...Option) *Definition[In, Out] {
 	s := settings{spec: rpw.ActionSpec{Name: name, Ref: rpw.ActionRef{Queue: name}}, defining: true}
 	s.check(rpw.CheckName("action", name))
