@@ -68,7 +68,7 @@ func getRaw(ctx context.Context, h *Hub, key string, opts ...GetOption) (Value, 
 func Set[T any](ctx context.Context, h *Hub, key string, value T, opts ...SetOption) error {
 	data, err := encode(value)
 	if err != nil {
-		return &Error{Op: "set", Driver: h.Driver(), Target: key, Kind: ErrInvalid, Err: err}
+		return call{h: h, verb: "set", target: key}.wrap(err)
 	}
 	return setRaw(ctx, h, CacheSet{Key: key, Data: data, TTL: NoTTL}, opts...)
 }

@@ -36,7 +36,7 @@ func (s Stream[T]) Name() string { return s.name }
 type PublishOption func(*NewEvent)
 
 // WithKey stores the event only once within RepeatWindow: publishing the same key again, from any process, answers
-// the position of the first. It makes a publish safe to repeat by the caller after ErrUncertain.
+// the position of the first. It makes a publish safe to repeat by the caller after ErrUncertain. "" is no key.
 func WithKey(key string) PublishOption { return func(e *NewEvent) { e.Key = key } }
 
 // WithHeader adds a small extra, such as a trace id, to the event.

@@ -8,7 +8,7 @@ import (
 )
 
 // Handlers of groups and actions say with their error what is to happen next. Without a wish, a failed one is
-// tried again with back-off while attempts are left.
+// tried again with back-off while attempts are left. Of several marks the outermost counts.
 
 // Permanent marks an error that another attempt would meet again: an event goes to the dead-letter stream, an action fails. nil stays nil.
 func Permanent(err error) error {
