@@ -31,3 +31,21 @@ func TestActionJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &again))
 	assert.Equal(t, a, again)
 }
+
+// TestActionRefText: also a reference to nothing can be written and read.
+func TestActionRefText(t *testing.T) {
+	for text, ref := range map[string]rpw.ActionRef{`"q/1"`: {Queue: "q", ID: "1"}, `"a/b/1"`: {Queue: "a/b", ID: "1"}, `""`: {}} {
+		written, err := json.Marshal(ref)
+		require.NoError(t, err)
+		assert.Equal(t, text, string(written))
+		read := rpw.ActionRef{Queue: "other", ID: "other"}
+		require.NoError(t, json.Unmarshal(written, &read))
+		assert.Equal(t, ref, read)
+	}
+	for _, text := range []string{`"/"`, `"q/"`, `"/1"`, `"q"`, `"q*/1"`} {
+		var read rpw.ActionRef
+		assert.ErrorIs(t, json.Unmarshal([]byte(text), &read), rpw.ErrInvalid, text)
+	}
+	_, err := rpw.ParseActionRef("")
+	assert.ErrorIs(t, err, rpw.ErrInvalid)
+}

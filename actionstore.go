@@ -83,14 +83,23 @@ type ActionRef struct {
 	ID    string
 }
 
-// String returns "queue/id".
-func (r ActionRef) String() string { return r.Queue + "/" + r.ID }
+// String returns "queue/id", or "" for the zero ActionRef.
+func (r ActionRef) String() string {
+	if r == (ActionRef{}) {
+		return ""
+	}
+	return r.Queue + "/" + r.ID
+}
 
 // MarshalText writes the form of String.
 func (r ActionRef) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads the form of String.
+// UnmarshalText reads the form of String, also of the zero ActionRef.
 func (r *ActionRef) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*r = ActionRef{}
+		return nil
+	}
 	parsed, err := ParseActionRef(string(text))
 	if err == nil {
 		*r = parsed

@@ -1,8 +1,10 @@
 package rpw
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"sync"
 	"time"
@@ -16,7 +18,7 @@ type SetOption func(*CacheSet)
 func TTL(d time.Duration) SetOption { return func(s *CacheSet) { s.TTL = d } }
 
 // OnlyIf stores the value only under a condition (IfAbsent or IfPresent); otherwise the error is ErrConflict. IfEqual, which needs the
-// present value, is for Repo.Update and for the Cache itself.
+// present value, is for Update and for the Cache itself.
 func OnlyIf(w When) SetOption { return func(s *CacheSet) { s.When = w } }
 
 // GetOption changes how Get reads.
@@ -66,14 +68,14 @@ func getRaw(ctx context.Context, h *Hub, key string, opts ...GetOption) (Value, 
 func Set[T any](ctx context.Context, h *Hub, key string, value T, opts ...SetOption) error {
 	data, err := encode(value)
 	if err != nil {
-		return &Error{Op: "set", Driver: h.Driver(), Target: key, Kind: ErrInvalid, Err: err}
+		return call{h: h, verb: "set", target: key}.wrap(err)
 	}
 	return setRaw(ctx, h, CacheSet{Key: key, Data: data, TTL: NoTTL}, opts...)
 }
 
 func setRaw(ctx context.Context, h *Hub, item CacheSet, opts ...SetOption) error {
 	if apply(&item, opts); item.When == IfEqual && item.Old == nil {
-		return call{h: h, verb: "set", target: item.Key}.wrap(Errorf(ErrInvalid, "OnlyIf knows IfAbsent and IfPresent; to compare with a value, use Repo.Update, or Set of the Cache with Old"))
+		return call{h: h, verb: "set", target: item.Key}.wrap(Errorf(ErrInvalid, "OnlyIf knows IfAbsent and IfPresent; to compare with a value, use Update, or Set of the Cache with Old"))
 	}
 	errs, err := h.Cache().Set(ctx, []CacheSet{item})
 	if err != nil {
@@ -82,7 +84,48 @@ func setRaw(ctx context.Context, h *Hub, item CacheSet, opts ...SetOption) error
 	return errs[0]
 }
 
-// Delete removes keys and returns how many of them were there.
+// Update changes the value of a key by compare and set: it reads it, lets change edit it, and stores it if nobody else has changed it
+// meanwhile; otherwise it starts again, until ctx ends. It returns what was stored. ErrNotFound if there is no value, ErrConflict if it is
+// no T. An error of change ends it, with nothing stored. The time to live goes on as it was.
+func Update[T any](ctx context.Context, h *Hub, key string, change func(*T) error) (T, error) {
+	c := call{h: h, verb: "update", target: key}
+	var none T
+	if change == nil {
+		return none, c.wrap(Errorf(ErrInvalid, "the function is nil"))
+	}
+	for n := 0; ; n++ {
+		old, err := getRaw(ctx, h, key)
+		if err != nil {
+			return none, err
+		}
+		if !old.Found {
+			return none, c.wrap(ErrNotFound)
+		}
+		value, err := decode[T](old.Data)
+		if err != nil {
+			return none, c.wrap(Errorf(ErrConflict, "%w", explain(err)))
+		}
+		if err := change(&value); err != nil {
+			return none, err
+		}
+		data, err := encode(value)
+		if err != nil {
+			return none, c.wrap(err)
+		}
+		err = setRaw(ctx, h, CacheSet{Key: key, Data: data, TTL: KeepTTL, When: IfEqual, Old: old.Data})
+		if err == nil {
+			return value, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return none, err
+		}
+		if n > 2 && !sleep(ctx, h.ctx, backoff(min(n-3, 3))/10) { // let others through
+			return none, cmp.Or(ctx.Err(), c.wrap(ErrClosed))
+		}
+	}
+}
+
+// Delete removes keys, 1 to MaxBatch, and returns how many of them were there.
 func Delete(ctx context.Context, h *Hub, keys ...string) (n int, err error) {
 	items := make([]CacheDelete, len(keys))
 	for i, key := range keys {

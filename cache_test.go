@@ -153,3 +153,31 @@ func TestLoadFailures(t *testing.T) {
 	require.NoError(t, err, "a value that cannot be stored is still a value")
 	assert.Equal(t, 7, n)
 }
+
+// TestUpdateAfterClose: an update that loses again and again ends with the Hub, and does not pass for done.
+func TestUpdateAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := &fakeCache{values: map[string][]byte{"k": []byte("1"), "r:k": []byte("1")}}
+		cache.do = func(_ context.Context, verb string) error {
+			if verb == "set" {
+				return rpw.ErrConflict
+			}
+			return nil
+		}
+		hub := newHub(t, rpw.Parts{Cache: cache})
+		change := func(n *int) error { *n++; return nil }
+		errs := make(chan error, 2)
+		go func() {
+			_, err := rpw.Update(t.Context(), hub, "k", change)
+			errs <- err
+		}()
+		go func() {
+			_, err := rpw.RepoOf[int]("r").Update(t.Context(), hub, "k", change)
+			errs <- err
+		}()
+		synctest.Wait() // both pause
+		require.NoError(t, hub.Close())
+		assert.ErrorIs(t, <-errs, rpw.ErrClosed)
+		assert.ErrorIs(t, <-errs, rpw.ErrClosed)
+	})
+}

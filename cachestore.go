@@ -6,7 +6,7 @@ import (
 )
 
 // Cache is the contract of a driver for the shared cache: bytes by key, with a time to live. The
-// rules of StreamBus for every method hold here too. Users find typed helpers in Get, Set, Load and Repo.
+// rules of StreamBus for every method hold here too. Users find typed helpers in Get, Set, Update, Load and Repo.
 type Cache interface {
 	// Get returns the values of keys, one answer each. A miss is an answer (Found is false), not an error.
 	Get(ctx context.Context, req GetRequest) ([]Value, error)

@@ -75,11 +75,12 @@ func Consume(ctx context.Context, h *Hub, stream string, c Consumer, handle func
 	case c.Grace < 0:
 		return op.wrap(Errorf(ErrInvalid, "Grace is negative (%v)", c.Grace))
 	}
-	if err := checkBackoff(c.Backoff); err != nil {
+	name := cmp.Or(c.Name, consumerName())
+	if err := first(checkBackoff(c.Backoff), CheckName("consumer", name)); err != nil { // of the name a fetch would say so, with the group made
 		return op.wrap(err)
 	}
 	m := &member{hub: h, stream: stream, Consumer: c, handle: handle, hurry: make(chan struct{}), done: make(chan struct{})}
-	m.Name = cmp.Or(c.Name, consumerName())
+	m.Name = name
 	m.Concurrency = cmp.Or(c.Concurrency, 1)
 	m.Grace = cmp.Or(c.Grace, DefaultGrace)
 	m.Lease = cmp.Or(c.Lease, DefaultGroupLease)
@@ -104,8 +105,12 @@ func consumerName() string {
 type deliveryKey struct{}
 
 // DeliveryOf returns the delivery that a handler of Consume works on: its attempt, and a receipt whose Token fences what it writes elsewhere.
-func DeliveryOf(ctx context.Context) (Delivery, bool) {
-	d, ok := ctx.Value(deliveryKey{}).(Delivery)
+// ok is false outside of one.
+func DeliveryOf(ctx context.Context) (d Delivery, ok bool) {
+	if ctx == nil {
+		return d, false
+	}
+	d, ok = ctx.Value(deliveryKey{}).(Delivery)
 	return d, ok
 }
 

@@ -238,12 +238,15 @@ func TestConsumeRefuses(t *testing.T) {
 	handle := func(context.Context, rpw.Delivery) error { return nil }
 	for _, c := range []rpw.Consumer{
 		{}, {Group: "g", Concurrency: -1}, {Group: "g", Grace: -1}, {Group: "g", Lease: -1},
-		{Group: "g", Backoff: rpw.Backoff{First: -1}}, {Group: "g", Backoff: rpw.Backoff{Jitter: 2}},
+		{Group: "g", Name: "a*"}, {Group: "g", Backoff: rpw.Backoff{First: -1}}, {Group: "g", Backoff: rpw.Backoff{Jitter: 2}},
 		{Group: "g", Backoff: rpw.Backoff{First: time.Minute, Max: time.Second}},
 	} {
 		assert.ErrorIs(t, rpw.Consume(t.Context(), hub, "s", c, handle), rpw.ErrInvalid, "%+v", c)
 	}
 	assert.ErrorIs(t, rpw.Consume(t.Context(), hub, "s", rpw.Consumer{Group: "g"}, nil), rpw.ErrInvalid)
+	groups, err := hub.Streams().Groups(t.Context(), "s")
+	require.NoError(t, err)
+	assert.Empty(t, groups, "no group was made")
 }
 
 // nilError is an error whose text cannot be asked for when it is nil.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/redis-process-worker/rpw"
 )
@@ -71,4 +73,23 @@ func TestErrorText(t *testing.T) {
 
 	gap := &rpw.GapError{Stream: "orders", Group: "g", Kind: rpw.GapTrimmed, Missed: 3, After: rpw.Position{Epoch: 1, ID: rpw.ID{MS: 5}}}
 	assert.EqualError(t, gap, `rpw: gap (trimmed) in stream "orders", group "g": 3 events are missing after 5-0; choose a gap policy to go on`)
+}
+
+// TestAnErrorSaysItsKindOnce: also where the mistake is found before the guard is asked.
+func TestAnErrorSaysItsKindOnce(t *testing.T) {
+	hub := memoryHub(t)
+	ctx, stream := t.Context(), rpw.StreamOf[any]("s")
+	sub, err := stream.Subscribe(ctx, hub, rpw.Newest())
+	require.NoError(t, err)
+	_, errNext := sub.Next(noContext)
+	_, errPublish := stream.Publish(ctx, hub, "t", make(chan int))
+	_, errItem := stream.Item("t", make(chan int))
+	_, errUpdate := rpw.Update[int](ctx, hub, "k", nil)
+	for what, err := range map[string]error{
+		"set": rpw.Set(ctx, hub, "k", make(chan int)), "next": errNext, "publish": errPublish, "item": errItem, "update": errUpdate,
+		"save": rpw.RepoOf[any]("r:s").Save(ctx, hub, "id", 1), "shutdown": hub.Shutdown(noContext),
+	} {
+		assert.ErrorIs(t, err, rpw.ErrInvalid, what)
+		assert.Equal(t, 1, strings.Count(err.Error(), "invalid"), "%s: %v", what, err)
+	}
 }

@@ -230,6 +230,26 @@ func ExampleLoad() {
 	// 1200 <nil>
 }
 
+func ExampleUpdate() {
+	ctx, hub := context.Background(), open()
+	defer hub.Close()
+
+	must(rpw.Set(ctx, hub, "door", "open"))
+	for range 2 {
+		state, err := rpw.Update(ctx, hub, "door", func(state *string) error { // again, should somebody else have been faster
+			if *state != "open" {
+				return errors.New("it is " + *state)
+			}
+			*state = "closed"
+			return nil
+		})
+		fmt.Printf("%q %v\n", state, err)
+	}
+	// Output:
+	// "closed" <nil>
+	// "" it is closed
+}
+
 func ExampleIncrement() {
 	ctx, hub := context.Background(), open()
 	defer hub.Close()

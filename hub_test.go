@@ -236,6 +236,8 @@ func TestNothingPanics(t *testing.T) {
 	assert.NoError(t, repo.Save(ctx, hub, "1", 1))
 	_, err = repo.Update(ctx, hub, "1", nil)
 	assert.ErrorIs(t, err, rpw.ErrInvalid)
+	_, err = rpw.Update[int](ctx, hub, "k", nil)
+	assert.ErrorIs(t, err, rpw.ErrInvalid)
 	_, err = rpw.Load[int](ctx, hub, "l", nil)
 	assert.ErrorIs(t, err, rpw.ErrInvalid)
 	_, err = hub.OnClose(nil)

@@ -19,6 +19,9 @@ func WithOrigin(ctx context.Context, o Origin) context.Context {
 
 // OriginOf returns the Origin that ctx carries; ok is false if there is none.
 func OriginOf(ctx context.Context) (o Origin, ok bool) {
+	if ctx == nil {
+		return o, false
+	}
 	o, ok = ctx.Value(originKey{}).(Origin)
 	return o, ok
 }

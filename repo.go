@@ -6,21 +6,29 @@ import (
 	"errors"
 	"hash/fnv"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Repo is a store of entities of one type in the cache: a value for each id, and an index of the ids, so that All reads what is there and
-// not the whole cache. Make one with RepoOf, once; it is immutable and works with every Hub.
+// Repo is a store of entities of one type in the cache: a value for each id, under the key "name:id", and an index of the ids, so that
+// All reads what is there and not the whole cache. Make one with RepoOf, once; it is immutable and works with every Hub.
 type Repo[T any] struct {
-	name string
-	opts []SetOption
+	name    string
+	ttl     time.Duration
+	mistake error // in the options
 }
 
-// RepoOf names a repo; the name holds no "!". The options (TTL) are for each entity it stores.
+// RepoOf names a repo; the name holds no ":", which ends it in the keys of its entities, and no "!". Ids may hold both. The name is checked
+// when it is used. The option TTL is for each entity that Save or Create stores; OnlyIf is ErrInvalid.
 func RepoOf[T any](name string, opts ...SetOption) Repo[T] {
-	return Repo[T]{name: name, opts: opts}
+	item := CacheSet{TTL: NoTTL}
+	if apply(&item, opts); item.When != Always {
+		return Repo[T]{name: name, mistake: Errorf(ErrInvalid, "RepoOf knows no condition; leave OnlyIf out")}
+	}
+	return Repo[T]{name: name, ttl: item.TTL}
 }
 
 // Entity is a value with its id.
@@ -32,9 +40,9 @@ type Entity[T any] struct {
 func (r Repo[T]) key(id string) string { return r.name + ":" + id }
 
 func (r Repo[T]) check(h *Hub, verb, id string) error {
-	err := first(CheckName("repo", r.name), CheckName("entity id", id))
-	if err == nil && strings.Contains(r.name, "!") {
-		err = Errorf(ErrInvalid, "the name of a repo holds no \"!\"")
+	err := first(CheckName("repo", r.name), CheckName("entity id", id), r.mistake)
+	if err == nil && strings.ContainsAny(r.name, ":!") { // two repos could share a key
+		err = Errorf(ErrInvalid, "the name of a repo, %s, holds no \":\" and no \"!\"", QuoteName(r.name))
 	}
 	return call{h: h, verb: verb, target: r.key(id)}.wrap(err)
 }
@@ -44,23 +52,24 @@ func (r Repo[T]) Save(ctx context.Context, h *Hub, id string, value T) error {
 	if err := r.check(h, "save", id); err != nil {
 		return err
 	}
-	err := Set(ctx, h, r.key(id), value, append(slices.Clip(r.opts), OnlyIf(IfPresent))...)
+	err := Set(ctx, h, r.key(id), value, TTL(r.ttl), OnlyIf(IfPresent))
 	if !errors.Is(err, ErrConflict) {
 		return err
 	}
-	return r.store(ctx, h, id, value, r.opts)
+	return r.store(ctx, h, id, value, Always)
 }
 
 // store keeps the rule that every entity is in the index, whoever deletes it at the same time: the index comes first, and is looked at
 // again afterwards; a delete takes the entity first, and looks at it again after it has changed the index.
-func (r Repo[T]) store(ctx context.Context, h *Hub, id string, value T, opts []SetOption) error {
+func (r Repo[T]) store(ctx context.Context, h *Hub, id string, value T, when When) error {
 	if err := r.index(ctx, h, id); err != nil {
 		return err
 	}
-	if err := Set(ctx, h, r.key(id), value, opts...); err != nil {
+	if err := Set(ctx, h, r.key(id), value, TTL(r.ttl), OnlyIf(when)); err != nil {
 		return err
 	}
-	return r.index(ctx, h, id)
+	_, err := r.insert(ctx, h, id)
+	return err
 }
 
 // Create stores a new entity; one that is there already is ErrConflict.
@@ -68,7 +77,7 @@ func (r Repo[T]) Create(ctx context.Context, h *Hub, id string, value T) error {
 	if err := r.check(h, "create", id); err != nil {
 		return err
 	}
-	return r.store(ctx, h, id, value, append(slices.Clip(r.opts), OnlyIf(IfAbsent)))
+	return r.store(ctx, h, id, value, IfAbsent)
 }
 
 // Load returns an entity; ok is false if there is none.
@@ -79,46 +88,13 @@ func (r Repo[T]) Load(ctx context.Context, h *Hub, id string) (value T, ok bool,
 	return Get[T](ctx, h, r.key(id))
 }
 
-// Update changes an entity: it loads it, lets change edit it, and stores it if nobody else has meanwhile; otherwise
-// it starts again, until ctx ends. It returns what was stored. ErrNotFound if there is none. An error of change ends it, with
-// nothing stored. The time to live goes on as it was.
-func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) error) (value T, err error) {
+// Update changes an entity that is there, as Update of the package does: ErrNotFound if there is none.
+func (r Repo[T]) Update(ctx context.Context, h *Hub, id string, change func(*T) error) (T, error) {
 	if err := r.check(h, "update", id); err != nil {
-		return value, err
-	}
-	fail := func(err error) (T, error) {
 		var none T
-		return none, call{h: h, verb: "update", target: r.key(id)}.wrap(err)
+		return none, err
 	}
-	if change == nil {
-		return fail(Errorf(ErrInvalid, "the function is nil"))
-	}
-	for n := 0; ; n++ {
-		old, err := getRaw(ctx, h, r.key(id))
-		if err != nil {
-			return value, err
-		}
-		if !old.Found {
-			return fail(ErrNotFound)
-		}
-		if value, err = decode[T](old.Data); err != nil {
-			return fail(Errorf(ErrConflict, "%w", explain(err)))
-		}
-		if err := change(&value); err != nil {
-			return value, err
-		}
-		data, err := encode(value)
-		if err != nil {
-			return fail(err)
-		}
-		err = setRaw(ctx, h, CacheSet{Key: r.key(id), Data: data, TTL: KeepTTL, When: IfEqual, Old: old.Data})
-		if !errors.Is(err, ErrConflict) {
-			return value, err
-		}
-		if n > 2 && !sleep(ctx, h.ctx, backoff(min(n-3, 3))/10) { // let others through
-			return value, ctx.Err()
-		}
-	}
+	return Update(ctx, h, r.key(id), change)
 }
 
 // Delete removes an entity and says whether it was there.
@@ -214,8 +190,37 @@ func (r Repo[T]) shard(ctx context.Context, h *Hub, n int) (ids []string, stored
 	return ids, stored, nil
 }
 
-// index puts an id into the index.
+// What a repo whose entities lapse takes off its index, should nobody call All: each time that a part of it has grown by sweepEvery ids,
+// sweepMost of them are looked at. So a part holds, beside what lives, about a third as much that has lapsed, and sweepEvery ids.
+const (
+	sweepEvery = 16
+	sweepMost  = 64
+)
+
+// index puts an id into the index before its entity is stored.
 func (r Repo[T]) index(ctx context.Context, h *Hub, id string) error {
+	ids, err := r.insert(ctx, h, id)
+	if err != nil || r.ttl == NoTTL || len(ids) == 0 || len(ids)%sweepEvery > 0 {
+		return err
+	}
+	at := rand.N(len(ids))
+	others := slices.Concat(ids[at:], ids[:at])[:min(len(ids), sweepMost)]
+	others = slices.DeleteFunc(others, func(other string) bool { return other == id }) // which is about to be stored
+	values, err := r.values(ctx, h, others)
+	if err != nil {
+		return err
+	}
+	var lapsed []string
+	for i, v := range values {
+		if !v.Found {
+			lapsed = append(lapsed, others[i])
+		}
+	}
+	return r.unindex(ctx, h, shardOf(id), lapsed)
+}
+
+// insert puts an id into the index. It returns the ids of its part, none if it was there already.
+func (r Repo[T]) insert(ctx context.Context, h *Hub, id string) ([]string, error) {
 	return r.edit(ctx, h, shardOf(id), func(ids []string) []string {
 		if i, there := slices.BinarySearch(ids, id); !there {
 			ids = slices.Insert(ids, i, id)
@@ -229,7 +234,7 @@ func (r Repo[T]) unindex(ctx context.Context, h *Hub, shard int, gone []string) 
 	if len(gone) == 0 {
 		return nil
 	}
-	err := r.edit(ctx, h, shard, func(ids []string) []string {
+	_, err := r.edit(ctx, h, shard, func(ids []string) []string {
 		return slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
 	})
 	if err != nil {
@@ -241,36 +246,37 @@ func (r Repo[T]) unindex(ctx context.Context, h *Hub, shard int, gone []string) 
 	}
 	for i, v := range values {
 		if v.Found {
-			err = first(err, r.index(ctx, h, gone[i]))
+			_, again := r.insert(ctx, h, gone[i])
+			err = first(err, again)
 		}
 	}
 	return err
 }
 
-// edit changes one part of the index by compare and swap.
-func (r Repo[T]) edit(ctx context.Context, h *Hub, shard int, change func([]string) []string) error {
+// edit changes one part of the index by compare and swap. It returns what it holds now, nothing if there was nothing to change.
+func (r Repo[T]) edit(ctx context.Context, h *Hub, shard int, change func([]string) []string) ([]string, error) {
 	for {
 		ids, stored, err := r.shard(ctx, h, shard)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		n := len(ids)
 		if ids = change(ids); len(ids) == n {
-			return nil
+			return nil, nil
 		}
 		data, err := encode(ids)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		item := CacheSet{Key: r.shardKey(shard), Data: data, TTL: NoTTL, When: IfEqual, Old: stored.Data}
 		if !stored.Found {
 			item.When = IfAbsent
 		}
 		if err := setRaw(ctx, h, item); !errors.Is(err, ErrConflict) {
-			return err
+			return ids, err
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

@@ -4,7 +4,7 @@
 //	hub, err := rpw.Open(ctx, cmp.Or(os.Getenv("RPW_URL"), "memory://"))
 //
 // A Hub is the backend behind one guard. The functions and types of this package work over it: streams (StreamOf, Subscribe,
-// Consume), the cache (Get, Set, Load, Increment, Keys, RepoOf); the packages actions, workers and logs add tracked
+// Consume), the cache (Get, Set, Update, Load, Increment, Keys, RepoOf); the packages actions, workers and logs add tracked
 // units of work, the processes that run them, and the log. Drivers are imported for their registration, in the way of database/sql:
 //
 //	import _ "github.com/redis-process-worker/rpw/driver/memory" // memory://

@@ -36,7 +36,7 @@ func (s Stream[T]) Name() string { return s.name }
 type PublishOption func(*NewEvent)
 
 // WithKey stores the event only once within RepeatWindow: publishing the same key again, from any process, answers
-// the position of the first. It makes a publish safe to repeat by the caller after ErrUncertain.
+// the position of the first. It makes a publish safe to repeat by the caller after ErrUncertain. "" is no key.
 func WithKey(key string) PublishOption { return func(e *NewEvent) { e.Key = key } }
 
 // WithHeader adds a small extra, such as a trace id, to the event.
@@ -130,7 +130,8 @@ func (m *Message[T]) decode(h *Hub, stream string) (err error) {
 }
 
 // Read returns up to n events (0: MaxPage) from a place in the stream, without waiting: for looking back. Positions to go on
-// come from the messages. A payload that is no T is an error that names the event.
+// come from the messages. A payload that is no T is an error that names the event. A stream that is not there begins to exist, without events;
+// StreamInfo of the StreamBus tells whether it is there.
 func (s Stream[T]) Read(ctx context.Context, h *Hub, at Start, n int) ([]Message[T], error) {
 	bus := h.Streams()
 	after, err := bus.Locate(ctx, s.name, at)

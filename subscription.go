@@ -123,7 +123,7 @@ func (s *Subscription[T]) begin(ctx context.Context) (context.Context, error) {
 		return nil, s.errClosed()
 	}
 	if ctx == nil {
-		return nil, &Error{Op: "subscription", Driver: s.hub.Driver(), Target: s.stream, Kind: ErrInvalid, Err: errNilContext}
+		return nil, call{h: s.hub, verb: "subscription", target: s.stream}.wrap(errNilContext)
 	}
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	return ctx, nil

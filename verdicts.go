@@ -8,7 +8,7 @@ import (
 )
 
 // Handlers of groups and actions say with their error what is to happen next. Without a wish, a failed one is
-// tried again with back-off while attempts are left.
+// tried again with back-off while attempts are left. Of several marks the outermost counts.
 
 // Permanent marks an error that another attempt would meet again: an event goes to the dead-letter stream, an action fails. nil stays nil.
 func Permanent(err error) error {
@@ -18,7 +18,8 @@ func Permanent(err error) error {
 	return &verdictError{err: err, permanent: true}
 }
 
-// RetryIn asks for the next attempt after d, instead of the back-off. nil stays nil; a negative d is 0.
+// RetryIn asks for the next attempt after d, instead of the back-off. nil stays nil; a negative d is 0. The most is 24 h for an event, and
+// MaxDelay for an action.
 func RetryIn(err error, d time.Duration) error {
 	if err == nil {
 		return nil

@@ -192,11 +192,27 @@ func TestStartAgain(t *testing.T) {
 func TestStartAllIsAllOrNone(t *testing.T) {
 	inBubble(t, func(t *testing.T, hub *rpw.Hub, _ *flaky) {
 		def := actions.Define[string, string]("work")
-		_, err := def.StartAll(t.Context(), hub, []string{"a", "b"}, actions.ID("same"))
+		_, err := def.StartAll(t.Context(), hub, []string{"a", "b"}, actions.Unique("same", rpw.UniqueReject))
 		assert.ErrorIs(t, err, rpw.ErrConflict)
 		counts, err := hub.Actions().Count(t.Context(), rpw.ActionFilter{})
 		require.NoError(t, err)
 		assert.Zero(t, counts[rpw.Pending])
+	})
+}
+
+// TestOneIDIsOfOneAction: several arguments with one id are a mistake, also if they are equal.
+func TestOneIDIsOfOneAction(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub, _ *flaky) {
+		def := actions.Define[string, string]("work")
+		for _, ins := range [][]string{{"a", "b"}, {"a", "a"}} {
+			_, err := def.StartAll(t.Context(), hub, ins, actions.ID("same"))
+			assert.ErrorIs(t, err, rpw.ErrInvalid)
+		}
+		counts, err := hub.Actions().Count(t.Context(), rpw.ActionFilter{})
+		require.NoError(t, err)
+		assert.Zero(t, counts[rpw.Pending])
+		_, err = def.StartAll(t.Context(), hub, []string{"a"}, actions.ID("same"))
+		assert.NoError(t, err)
 	})
 }
 

@@ -18,7 +18,7 @@ type Definition[In, Out any] struct {
 }
 
 // Define defines the action name, for the queue of the same name unless the option Queue says otherwise. In and Out are what encoding/json can
-// write; json.RawMessage passes JSON through. Name and options are checked here, and a mistake is the error of every use.
+// write; json.RawMessage passes JSON through. Name and options are checked here, and a mistake is the error of all that starts or handles one.
 func Define[In, Out any](name string, opts ...Option) *Definition[In, Out] {
 	s := settings{spec: rpw.ActionSpec{Name: name, Ref: rpw.ActionRef{Queue: name}}, defining: true}
 	s.check(rpw.CheckName("action", name))
@@ -52,7 +52,7 @@ func (d *Definition[In, Out]) Start(ctx context.Context, hub *rpw.Hub, in In, op
 }
 
 // StartAll stores one action for each argument, all or none, and returns their handles in the same order. At most rpw.MaxBatch
-// arguments and rpw.MaxBatchBytes; it is never split.
+// arguments and rpw.MaxBatchBytes; it is never split. The option ID is for one argument only.
 func (d *Definition[In, Out]) StartAll(ctx context.Context, hub *rpw.Hub, ins []In, opts ...Option) ([]Handle[Out], error) {
 	specs, err := d.specs(hub, ins, opts)
 	if err != nil {
@@ -96,6 +96,9 @@ func (d *Definition[In, Out]) specs(hub *rpw.Hub, ins []In, opts []Option) ([]rp
 			return nil, fault("start", spec.Name, s.err)
 		}
 		spec = s.spec
+	}
+	if spec.Ref.ID != "" && len(ins) > 1 {
+		return nil, fault("start", spec.Name, rpw.Errorf(rpw.ErrInvalid, "ID is of one action, and there are %d arguments; call Start for each", len(ins)))
 	}
 	specs := make([]rpw.ActionSpec, len(ins))
 	for i, in := range ins {

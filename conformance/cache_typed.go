@@ -73,6 +73,49 @@ func typedCacheCases() []testCase {
 				require.NoError(e, err)
 				assert.Equal(e, 2, n)
 			}},
+		{"Cache/Typed/UpdateComparesAndSets", []string{"C7", "C3", "C2"},
+			"An update changes what is there, as it is stored, and keeps its time to live; what another process stores meanwhile is not lost but changed in its turn.",
+			func(e *env) {
+				ctx, other := e.Context(), e.peer()
+				require.NoError(e, e.setAll(rpw.CacheSet{Key: "k", Data: []byte(` { "Text": "spaces and order are the writer's",  "N":1, "More":0}`), TTL: time.Hour})[0])
+				tries := 0
+				stored, err := rpw.Update(ctx, e.hub, "k", func(n *note) error {
+					if tries++; tries == 1 {
+						_, err := rpw.Update(ctx, other, "k", func(n *note) error { n.N += 10; return nil })
+						require.NoError(e, err)
+					}
+					n.N++
+					return nil
+				})
+				require.NoError(e, err)
+				assert.Equal(e, 2, tries)
+				assert.EqualValues(e, 12, stored.N)
+				got, _, err := rpw.Get[note](ctx, other, "k")
+				require.NoError(e, err)
+				assert.Equal(e, stored, got)
+				assert.Positive(e, e.get("k").TTL, "it still ends")
+			}},
+		{"Cache/Typed/UpdateOfWhatCannotBeUpdated", []string{"C7", "E2"},
+			"An update of no value is ErrNotFound, of one that is no T ErrConflict; an error of the change, or a result that is no JSON, stores nothing.",
+			func(e *env) {
+				ctx := e.Context()
+				_, err := rpw.Update(ctx, e.hub, "absent", func(*note) error { return nil })
+				e.is(err, rpw.ErrNotFound)
+				for _, text := range []string{"{broken", ""} {
+					e.set("k", text)
+					_, err = rpw.Update(ctx, e.hub, "k", func(*note) error { return nil })
+					e.is(err, rpw.ErrConflict)
+				}
+				e.set("k", `{"N":1}`)
+				refuse := errors.New("refuse")
+				_, err = rpw.Update(ctx, e.hub, "k", func(n *note) error { n.N = 2; return refuse })
+				require.ErrorIs(e, err, refuse)
+				_, err = rpw.Update(ctx, e.hub, "k", func(v *any) error { *v = make(chan int); return nil })
+				e.is(err, rpw.ErrInvalid)
+				_, err = rpw.Update[note](ctx, e.hub, "k", nil)
+				e.is(err, rpw.ErrInvalid)
+				e.has("k", `{"N":1}`)
+			}},
 		// F34, C5.
 		{"Cache/Load/OneLoadForMany", []string{"C5"},
 			"Callers of one Hub that miss the same key at once share one load; what it made is stored for all.",
@@ -266,6 +309,22 @@ func repoCases() []testCase {
 				got, _, err := notes.Load(ctx, other, "a")
 				require.NoError(e, err)
 				assert.Equal(e, stored, got)
+			}},
+		{"Cache/Repo/NamesShareNoKeys", []string{"C7", "E2"},
+			"The name of a repo holds no \":\" and no \"!\", so that no two repos share the key of an entity or of an index; ids may hold both.",
+			func(e *env) {
+				ctx := e.Context()
+				for _, name := range []string{"notes:b", "notes!index", ""} {
+					bad := rpw.RepoOf[note](name)
+					e.is(bad.Save(ctx, e.hub, "c", note{}), rpw.ErrInvalid)
+					_, _, err := bad.Load(ctx, e.hub, "c")
+					e.is(err, rpw.ErrInvalid)
+				}
+				want := map[string]note{"b:c": {N: 1}, "!index:0": {N: 2}, "b!index:1": {N: 3}}
+				for id, n := range want {
+					require.NoError(e, notes.Save(ctx, e.hub, id, n))
+				}
+				assert.Equal(e, want, all(e, notes))
 			}},
 		{"Cache/Repo/WhatLapsedIsNotListed", []string{"C7", "C2"},
 			"Entities with a time to live leave the list when they lapse, and may be created again.",

@@ -12,7 +12,7 @@
 // ("dropped 17 log records") takes their place in the log. Order is kept. A batch whose outcome stayed unknown is
 // written again, so a record can be in the log twice, then with the same ID.
 //
-// Flush waits until what was logged before is stored. Closing the Hub flushes too, within the bound of its Close.
+// Flush waits until what was logged before is stored, and says if the backend refused it. Closing the Hub flushes too, within the bound of its Close.
 //
 // Records logged with the ctx of a worker's handler carry the worker, the action and the attempt.
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -12,9 +13,10 @@ import (
 )
 
 // Handler is a slog.Handler that writes to the global log of a Hub. It and those made from it by With and WithGroup share one
-// buffer and one goroutine. Make one with NewHandler. A Handler is safe for concurrent use; its methods for slog never block on the backend and never fail.
+// buffer and one goroutine. Make one with NewHandler; the zero Handler logs nothing. A Handler is safe for concurrent use; its methods
+// for slog never block on the backend and never fail.
 type Handler struct {
-	queue      *queue
+	queue      *queue // nil: of the zero Handler
 	unregister func() // from the Hub
 	level      slog.Leveler
 	prefix     object     // the attributes of WithAttrs, written already
@@ -25,7 +27,8 @@ type Handler struct {
 var _ slog.Handler = (*Handler)(nil)
 
 // NewHandler returns a Handler over hub. It ends with the Hub, or before that with Close. On a Hub that is closed
-// it drops everything.
+// it drops everything. A mistake in the options, such as a name that no log can have, is the error of Flush and Close, and is told the
+// fallback at once.
 func NewHandler(hub *rpw.Hub, opts ...Option) *Handler {
 	o := newOptions(opts)
 	h := &Handler{queue: newQueue(hub.Logs(), o), level: o.level}
@@ -40,14 +43,16 @@ func NewHandler(hub *rpw.Hub, opts ...Option) *Handler {
 }
 
 // Enabled reports whether records of this level are logged.
-func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
+func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
+	return h.queue != nil && level >= h.level.Level()
+}
 
 // Handle buffers a record. It never waits and its error is always nil.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	if isOwn(ctx) {
+	if h.queue == nil || isOwn(ctx) {
 		return nil
 	}
 	e := newEntry(&r)
@@ -104,16 +109,37 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// Flush waits until everything logged before is stored or dropped, or ctx ends: then its error is that of ctx. On a
-// closed Handler that had to leave records behind it is rpw.ErrClosed.
-func (h *Handler) Flush(ctx context.Context) error { return h.queue.flush(ctx) }
+// Flush waits until everything logged before is stored or dropped, or ctx ends: then its error is that of ctx. If the backend refused the
+// newest batch, as it will not take a repeat either, the error says why. On a closed Handler that had to leave records behind it is rpw.ErrClosed.
+func (h *Handler) Flush(ctx context.Context) error {
+	switch {
+	case ctx == nil:
+		return &rpw.Error{Op: "flush log", Kind: rpw.ErrInvalid, Err: errNilContext}
+	case h.queue == nil:
+		return nil
+	}
+	return h.queue.flush(ctx)
+}
 
-// Close flushes and ends the Handler, in the time that ctx gives; the error says how many records could not be written. What
-// is logged after it is dropped. Closing the Hub does the same. Repeating it waits for the same end.
+// Close flushes and ends the Handler, in the time that ctx gives; the error says how many records could not be written, or what that of
+// Flush would. What is logged after it is dropped. Closing the Hub does the same. Repeating it waits for the same end.
 func (h *Handler) Close(ctx context.Context) error {
+	switch {
+	case ctx == nil:
+		return &rpw.Error{Op: "close log", Kind: rpw.ErrInvalid, Err: errNilContext}
+	case h.queue == nil:
+		return nil
+	}
 	h.unregister()
 	return h.queue.close(ctx)
 }
 
+var errNilContext = errors.New("the context is nil")
+
 // Dropped returns how many records were dropped so far: by overflow, because the backend refused them, or after Close.
-func (h *Handler) Dropped() uint64 { return h.queue.droppedSoFar() }
+func (h *Handler) Dropped() uint64 {
+	if h.queue == nil {
+		return 0
+	}
+	return h.queue.droppedSoFar()
+}

@@ -119,6 +119,85 @@ func TestNoOptions(t *testing.T) {
 	require.NoError(t, hub.Close())
 }
 
+// TestTheZeroHandler: it logs nothing, as do those made from it.
+func TestTheZeroHandler(t *testing.T) {
+	var h Handler
+	log := slog.New(&h)
+	assert.False(t, h.Enabled(t.Context(), slog.LevelError))
+	log.With("a", 1).WithGroup("g").With("b", 2).Error("m", "c", 3)
+	require.NoError(t, h.WithAttrs([]slog.Attr{slog.Int("a", 1)}).Handle(t.Context(), slog.Record{Message: "m"}))
+	assert.NoError(t, h.Flush(t.Context()))
+	assert.Zero(t, h.Dropped())
+	assert.NoError(t, h.Close(t.Context()))
+}
+
+// TestNoContext: there is nothing to bound Flush and Close by.
+func TestNoContext(t *testing.T) {
+	var none context.Context
+	hub := sinkHub(t, &fakeSink{})
+	for _, h := range []*Handler{NewHandler(hub), new(Handler)} {
+		assert.ErrorIs(t, h.Flush(none), rpw.ErrInvalid)
+		assert.ErrorIs(t, h.Close(none), rpw.ErrInvalid)
+	}
+	require.NoError(t, hub.Close())
+}
+
+// TestMistakesInOptionsAreTold: Flush and Close say what no write could say to those who log, before anything is logged, and the fallback is told.
+func TestMistakesInOptionsAreTold(t *testing.T) {
+	for name, mistake := range map[string]Option{
+		"name": WithLog("a*"), "count": WithKeep(rpw.Retention{Events: -2}), "age": WithKeep(rpw.Retention{Age: -1}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sink, complaints := &fakeSink{}, &fakeHandler{}
+				hub := sinkHub(t, sink)
+				h := NewHandler(hub, mistake, WithFallback(complaints))
+				synctest.Wait()
+				require.Len(t, complaints.records, 1)
+				assert.ErrorIs(t, h.Flush(t.Context()), rpw.ErrInvalid)
+				slog.New(h).Info("m")
+				assert.ErrorIs(t, h.Flush(t.Context()), rpw.ErrInvalid)
+				assert.EqualValues(t, 1, h.Dropped())
+				slog.New(h).Info("m")
+				err := hub.Close()
+				assert.ErrorIs(t, err, rpw.ErrInvalid)
+				assert.ErrorContains(t, err, "1 log records could not be written")
+				assert.EqualValues(t, 2, h.Dropped())
+				assert.Zero(t, sink.count(), "nothing was sent")
+			})
+		})
+	}
+}
+
+// TestRefusalsAreTold: Flush says why the backend refused what was logged, until it takes something again.
+func TestRefusalsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuse := true
+		hub := sinkHub(t, &fakeSink{behave: func(context.Context, rpw.WriteLogs) error {
+			if refuse {
+				return rpw.Errorf(rpw.ErrConflict, "the key holds no stream")
+			}
+			return nil
+		}})
+		h := NewHandler(hub)
+		slog.New(h).Info("m")
+		time.Sleep(time.Minute) // refused before the Flush
+		err := h.Flush(t.Context())
+		assert.ErrorIs(t, err, rpw.ErrConflict)
+		assert.ErrorContains(t, err, "the key holds no stream")
+		refuse = false
+		slog.New(h).Info("m")
+		assert.NoError(t, h.Flush(t.Context()))
+		assert.EqualValues(t, 1, h.Dropped())
+		refuse = true
+		slog.New(h).Info("m")
+		time.Sleep(time.Minute)
+		assert.ErrorIs(t, h.Close(t.Context()), rpw.ErrConflict)
+		assert.ErrorIs(t, h.Close(t.Context()), rpw.ErrConflict)
+		require.NoError(t, hub.Close())
+	})
+}
+
 func TestClosingTheHubFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &fakeSink{}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	cryptorand "crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -50,6 +51,7 @@ type queue struct {
 	dropped  uint64        // so far
 	closing  bool          //
 	lost     int           // of dropped: buffered when Close gave up
+	refused  error         // why the newest batch was refused, or all of them will be; nil if it was not
 	progress chan struct{} // closed when a batch is done; nil if nobody waits for one
 
 	// Of the goroutine alone.
@@ -60,8 +62,20 @@ type queue struct {
 func newQueue(sink rpw.LogSink, o options) *queue {
 	q := &queue{sink: sink, opts: o, wake: make(chan struct{}, 1), done: make(chan struct{}), random: bufio.NewReader(cryptorand.Reader)}
 	q.ctx, q.stop = context.WithCancel(withOwn(context.Background()))
+	q.refused = q.mistake()
 	go q.run()
 	return q
+}
+
+// mistake is what the Hub refuses in the options. It looks at what it is asked before it looks at ctx, so nothing is written.
+func (q *queue) mistake() error {
+	ended, cancel := context.WithCancel(q.ctx)
+	cancel()
+	err := q.sink.Write(ended, rpw.WriteLogs{Log: q.opts.log, Records: make([]rpw.LogRecord, 1), Keep: q.opts.keep})
+	if errors.Is(err, rpw.ErrInvalid) {
+		return err
+	}
+	return nil
 }
 
 // ownKey marks the ctx of the queue's own writes: what a driver or an observer logs with it is kept out of the log, since
@@ -135,12 +149,11 @@ func (q *queue) flush(ctx context.Context) error {
 		}
 		q.mu.Lock()
 	}
-	lost := q.lost
-	q.mu.Unlock()
-	if lost > 0 {
+	defer q.mu.Unlock()
+	if q.lost > 0 {
 		return errFlushClosed
 	}
-	return nil
+	return q.refused
 }
 
 var errFlushClosed error = &rpw.Error{Op: "flush log", Kind: rpw.ErrClosed}
@@ -163,10 +176,14 @@ func (q *queue) close(ctx context.Context) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if lost := q.lost + q.waiting.n + q.flying; lost > 0 {
-		return &rpw.Error{Op: "close log", Kind: rpw.ErrUnavailable, Err: fmt.Errorf("%d log records could not be written", lost)}
+	lost := q.lost + q.waiting.n + q.flying
+	switch {
+	case lost == 0:
+		return q.refused
+	case q.refused != nil:
+		return &rpw.Error{Op: "close log", Kind: rpw.Sentinel(rpw.Code(q.refused)), Err: fmt.Errorf("%d log records could not be written: %w", lost, q.refused)}
 	}
-	return nil
+	return &rpw.Error{Op: "close log", Kind: rpw.ErrUnavailable, Err: fmt.Errorf("%d log records could not be written", lost)}
 }
 
 func (q *queue) droppedSoFar() uint64 {
@@ -180,6 +197,9 @@ func (q *queue) run() {
 	defer close(q.done)
 	defer q.stop()
 	defer q.abandon()
+	if q.refused != nil {
+		q.complain(q.refused, true)
+	}
 	batch := make([]entry, q.opts.batch)
 	for q.await() {
 		entries, unsaid := q.take(batch)
@@ -247,6 +267,9 @@ func (q *queue) take(batch []entry) (entries []entry, unsaid uint64) {
 func (q *queue) settle(err error, unsaid uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.refused = nil; hopeless(err) {
+		q.refused = err
+	}
 	if err != nil {
 		q.lose(q.flying)
 		q.unsaid += unsaid + uint64(q.flying)

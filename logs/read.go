@@ -77,18 +77,25 @@ type tail struct {
 
 // pin turns start into a place that does not move any more.
 func (t *tail) pin(ctx context.Context) error {
-	switch t.start.Kind {
+	switch start := t.start; start.Kind {
 	case rpw.StartOldest:
 		return nil
 	case rpw.StartSince:
-		t.query.Since = t.start.Time
+		if start.Time.IsZero() {
+			return rpw.Errorf(rpw.ErrInvalid, "Since needs a time after 1970")
+		}
+		t.query.Since = start.Time
 		return nil
 	case rpw.StartAfter:
-		t.query.After = t.start.Position
+		t.query.After = start.Position
 		return nil
-	}
-	if t.start.Kind == rpw.StartLast && t.start.N < 1 {
-		return rpw.Errorf(rpw.ErrInvalid, "Last(%d): the number of records must be at least 1", t.start.N)
+	case rpw.StartNewest:
+	case rpw.StartLast:
+		if start.N < 1 {
+			return rpw.Errorf(rpw.ErrInvalid, "Last(%d): the number of records must be at least 1", start.N)
+		}
+	default:
+		return rpw.Errorf(rpw.ErrInvalid, "unknown start kind %d", start.Kind)
 	}
 	newest, err := t.hub.Logs().Query(ctx, rpw.LogQuery{Log: t.query.Log, Reverse: true, Max: 1})
 	if err != nil || len(newest.Records) == 0 {
@@ -178,7 +185,7 @@ func yieldAll(records []rpw.LogRecord, yield func(rpw.LogRecord, error) bool) bo
 
 // away reports whether err passes with time, while ctx lasts.
 func away(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && (errors.Is(err, rpw.ErrUnavailable) || errors.Is(err, rpw.ErrUncertain))
+	return (errors.Is(err, rpw.ErrUnavailable) || errors.Is(err, rpw.ErrUncertain)) && ctx.Err() == nil
 }
 
 // pause waits before retry n (from 0), about 0.1 s to 2 s; false if ctx ended.

@@ -154,8 +154,15 @@ func TestTailStarts(t *testing.T) {
 			require.NoError(t, err, c.name)
 			assert.Equal(t, c.want, got, c.name)
 		}
-		_, err = next(t, Tail(t.Context(), hub, warnings, rpw.Last(0)))
-		assert.ErrorIs(t, err, rpw.ErrInvalid)
+		for _, start := range []rpw.Start{rpw.Last(0), rpw.Since(time.Time{}), rpw.Since(time.UnixMilli(-1)), {Kind: 99}} {
+			_, err = next(t, Tail(t.Context(), hub, warnings, start))
+			assert.ErrorIs(t, err, rpw.ErrInvalid, start)
+		}
+		var none context.Context
+		for _, start := range []rpw.Start{rpw.Newest(), rpw.Oldest(), rpw.Last(1)} {
+			_, err = next(t, Tail(none, hub, warnings, start))
+			assert.ErrorIs(t, err, rpw.ErrInvalid, start)
+		}
 		_, err = next(t, Tail(t.Context(), hub, warnings, rpw.Newest(), FromLog("bad{name")))
 		assert.ErrorIs(t, err, rpw.ErrInvalid)
 	})

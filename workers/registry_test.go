@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -319,5 +320,31 @@ func TestStream(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		assert.ErrorIs(t, other.Run(ctx), rpw.ErrConflict, "a mistake in the configuration stops the worker")
+	})
+}
+
+// TestRestartBackoffInPart: what it leaves out has the defaults of services, not those of actions.
+func TestRestartBackoffInPart(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+		starts := 0
+		w := workers.New(hub, workers.Config{Logger: quiet})
+		require.NoError(t, w.Service("watcher", func(context.Context) error {
+			starts++
+			return errors.New("no such directory")
+		}, workers.RestartBackoff(rpw.Backoff{Jitter: -1})))
+		r := run(t, w)
+		time.Sleep(63*time.Second + time.Hour + time.Millisecond)
+		require.NoError(t, r.stop())
+		assert.Equal(t, 7+60, starts, "after 1, 2, 4, 8, 16 and 32 s, and then each minute")
+	})
+}
+
+// TestMetaIsBounded: what no heartbeat could carry is said at once.
+func TestMetaIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+		w := workers.New(hub, workers.Config{Meta: map[string]string{"k": strings.Repeat("x", 64<<10)}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.ErrorIs(t, w.Run(ctx), rpw.ErrTooLarge)
 	})
 }

@@ -39,14 +39,21 @@ type service struct {
 type ServiceOption func(*service)
 
 // RestartBackoff says how long to wait before a service that failed is started again; it begins anew after one that ran for a minute. The
-// default is from DefaultRestartFirst to DefaultRestartMax.
+// default, also where First or Max is 0, is from DefaultRestartFirst to DefaultRestartMax.
 func RestartBackoff(b rpw.Backoff) ServiceOption {
 	return func(s *service) {
 		if b.First < 0 || b.Max < 0 || b.Max != 0 && b.Max < b.First || !(b.Jitter <= 1) {
 			s.mistake = rpw.Errorf(rpw.ErrInvalid, "the back-off %+v is no back-off: First and Max are positive and in order, Jitter is at most 1", b)
 		}
-		s.backoff = b
+		s.backoff = restarts(b)
 	}
+}
+
+// restarts is b with the defaults of services.
+func restarts(b rpw.Backoff) rpw.Backoff {
+	b.First = cmp.Or(b.First, DefaultRestartFirst)
+	b.Max = cmp.Or(b.Max, max(b.First, DefaultRestartMax))
+	return b
 }
 
 // Singleton lets the service run in one worker at a time, of all that register a singleton of its name: the holder of a lease. When that
@@ -61,7 +68,7 @@ func Singleton() ServiceOption { return func(s *service) { s.singleton = true } 
 // left alone. After an error marked with rpw.Permanent the whole worker stops, and Run returns it. Mistakes are
 // reported as by Handle; a name can be taken once.
 func (w *Worker) Service(name string, fn func(ctx context.Context) error, opts ...ServiceOption) error {
-	svc := &service{kind: "service", name: name, backoff: rpw.Backoff{First: DefaultRestartFirst, Max: DefaultRestartMax}}
+	svc := &service{kind: "service", name: name, backoff: restarts(rpw.Backoff{})}
 	err := rpw.CheckName("service", singletonQueue+name)
 	if name == "" {
 		err = rpw.CheckName("service", name)
@@ -112,8 +119,7 @@ func Stream[T any](w *Worker, stream rpw.Stream[T], c rpw.Consumer, handle func(
 		}
 		return err
 	}
-	return w.addService(&service{kind: "stream", name: stream.Name() + "/" + c.Group, run: run,
-		backoff: rpw.Backoff{First: DefaultRestartFirst, Max: DefaultRestartMax}}, err)
+	return w.addService(&service{kind: "stream", name: stream.Name() + "/" + c.Group, run: run, backoff: restarts(rpw.Backoff{})}, err)
 }
 
 func (s *session) handlingMessage(n int) {

@@ -20,6 +20,9 @@ import (
 // DefaultHeartbeat is how often a worker tells the registry that it is alive.
 const DefaultHeartbeat = 5 * time.Second
 
+// maxMeta leaves room for what else a heartbeat tells.
+const maxMeta = 64 << 10
+
 // maxQueues is how many queues a worker can claim from.
 const maxQueues = 100
 
@@ -32,7 +35,7 @@ type Config struct {
 	Grace       time.Duration     // how long handlers may go on when the worker stops; 0: rpw.DefaultGrace
 	Heartbeat   time.Duration     // 0: DefaultHeartbeat; at most a third of rpw.MaxLease. Offline shows after three of them
 	Logger      *slog.Logger      // of failed attempts, panics, outages; nil: slog.Default()
-	Meta        map[string]string // shown in the registry; at most 32
+	Meta        map[string]string // shown in the registry; at most 32, and 64 KiB in all
 }
 
 func (c *Config) normalize() error {
@@ -60,8 +63,17 @@ func (c *Config) normalize() error {
 		return rpw.Errorf(rpw.ErrInvalid, "Heartbeat is %v; it must be from %v to %v", c.Heartbeat, rpw.MinLease, rpw.MaxLease/missedBeats)
 	case len(c.Meta) > 32:
 		return rpw.Errorf(rpw.ErrTooLarge, "Meta has %d entries (max 32)", len(c.Meta))
+	case metaSize(c.Meta) > maxMeta:
+		return rpw.Errorf(rpw.ErrTooLarge, "Meta has %d bytes (max %d)", metaSize(c.Meta), maxMeta)
 	}
 	return cmp.Or(rpw.CheckName("worker", c.Name), rpw.CheckName("worker id", c.ID))
+}
+
+func metaSize(meta map[string]string) (size int) {
+	for key, value := range meta {
+		size += len(key) + len(value)
+	}
+	return size
 }
 
 // Worker is a background process: it handles actions, consumes streams and runs services. Make one with New, register what it

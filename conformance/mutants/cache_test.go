@@ -40,8 +40,14 @@ var cacheMutants = []mutant{
 		e.data = data
 	}`, "Cache/Near/OwnWritesReadBackAtOnce"},
 
-	{"C7", "an update overwrites another", "../../repo.go",
+	{"C7", "an update overwrites another", "../../cache.go",
 		`TTL: KeepTTL, When: IfEqual, Old: old.Data`, `TTL: KeepTTL`, "Cache/Repo/UpdateStartsAgain"},
+	{"C7", "an update gives up when another is faster", "../../cache.go",
+		`if !errors.Is(err, ErrConflict) {
+			return none, err`, `if err != nil {
+			return none, err`, "Cache/Typed/UpdateComparesAndSets"},
+	{"C7", "repos share keys", "../../repo.go",
+		`strings.ContainsAny(r.name, ":!")`, `strings.ContainsAny(r.name, "!")`, "Cache/Repo/NamesShareNoKeys"},
 
 	{"E2", "a value of another type is of two kinds", "../../cache.go",
 		`Target: key, Kind: ErrConflict, Err: explain(err)}`, `Target: key, Kind: ErrConflict, Err: err}`, "Cache/Typed/AnotherTypeIsConflict"},
