@@ -132,15 +132,23 @@ local function promote(member)
   keeplot(g, member, lot, now)
 end
 
--- shorten answers a clock that fell back: no lease ends later than a new one would.
+-- shorten answers a clock that fell back: no lease ends later than a new one would, and what was given back waits no longer than it should from now on.
 local function shorten()
-  for _, base in ipairs(call('ZRANGE', keys.due, 0, -1)) do
-    local lot = not string.find(base, '-', 1, true) and getlot(g, base)
+  for _, member in ipairs(call('ZRANGE', keys.due, 0, -1)) do
+    local lot = not string.find(member, '-', 1, true) and getlot(g, member)
     if lot then
       local most = now + (lot.l or g.lease)
       lot.u = math.min(lot.u, most)
       for j, ends in pairs(lot.o or {}) do lot.o[j] = math.min(ends, most) end
-      keeplot(g, base, lot, now)
+      keeplot(g, member, lot, now)
+    else
+      local record = unpacked(call('HGET', keys.waits, member))
+      local most = now + (record.y or record.l)
+      if record.l > most then
+        record.l = most
+        call('HSET', keys.waits, member, pack(record))
+        call('ZADD', keys.due, text(most), member)
+      end
     end
   end
   call('HSET', keys.state, 'at', text(us))
