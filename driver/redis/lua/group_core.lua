@@ -56,7 +56,7 @@ end
 
 local function payoff(g)
   for consumer, n in pairs(g.owed or {}) do
-    if n ~= 0 and call('HINCRBY', g.keys.members, 'n:' .. consumer, n) == 0 then call('HDEL', g.keys.members, 'n:' .. consumer) end
+    if n ~= 0 and call('HINCRBY', g.keys.members, 'n:' .. consumer, n) <= 0 then call('HDEL', g.keys.members, 'n:' .. consumer) end
   end
 end
 
