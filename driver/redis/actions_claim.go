@@ -64,7 +64,8 @@ func (v *view) more(look bool, due time.Time) {
 }
 
 // claim takes what is ready now. Several queues are looked at in one pipeline before any of them is claimed from, since the
-// call may be the repeat of one that was answered: then its answer is given again.
+// call may be the repeat of one that was answered: then its answer is given again. A queue that cannot be reached, on a node that is gone, holds up
+// no other; it is told of once there is nothing to give. What a call before may have claimed from it comes back when its lease ends.
 // seat is the channel to tell it on, if it waits and nothing is ready.
 func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest, seat string) ([]rpw.Claimed, view, error) {
 	if len(req.Queues) == 1 {
@@ -72,14 +73,16 @@ func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest, seat stri
 		return one.claimed, one.view, one.err
 	}
 	looks := a.claimFrom(ctx, req, req.Queues, make([]int, len(req.Queues)), noSeat)
-	var recalled []rpw.Claimed
+	var recalled, claimed []rpw.Claimed
 	var seen view
 	var queues []string
 	var shares []int
+	var failed error
 	left := req.Max
 	for i, look := range looks {
 		if look.err != nil {
-			return nil, view{look: true}, look.err
+			failed = cmp.Or(failed, look.err)
+			continue
 		}
 		recalled = append(recalled, look.claimed...)
 		if n := min(look.ready, left); n > 0 {
@@ -88,21 +91,19 @@ func (a *actionStore) claim(ctx context.Context, req rpw.ClaimRequest, seat stri
 		}
 		seen.more(look.look, look.due)
 	}
-	repeat := slices.ContainsFunc(looks, func(l claimAnswer) bool { return l.repeat })
-	if repeat || len(queues) == 0 {
-		seen.over = repeat && len(recalled) == 0
-		return recalled, seen, nil
-	}
-	var claimed []rpw.Claimed
-	var failed error
-	for _, part := range a.claimFrom(ctx, req, queues, shares, noSeat) {
-		claimed = append(claimed, part.claimed...)
-		failed = cmp.Or(failed, part.err)
+	if repeat := slices.ContainsFunc(looks, func(l claimAnswer) bool { return l.repeat }); repeat || len(queues) == 0 {
+		claimed, seen.over = recalled, repeat && len(recalled) == 0
+	} else {
+		seen = view{look: true}
+		for _, part := range a.claimFrom(ctx, req, queues, shares, noSeat) {
+			claimed = append(claimed, part.claimed...)
+			failed = cmp.Or(failed, part.err)
+		}
 	}
 	if len(claimed) > 0 {
 		failed = nil // what was claimed is told; the rest comes back when its lease ends
 	}
-	return claimed, view{look: true}, failed
+	return claimed, seen, failed
 }
 
 // claimAnswer is what one queue answered.

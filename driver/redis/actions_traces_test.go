@@ -83,9 +83,52 @@ func TestAPartThatIsLostHoldsUpNothing(t *testing.T) {
 				}
 			}
 			assert.Positive(t, empty)
-			if part != "q" { // then only as many are seen as came since
-				assert.True(t, found)
+			assert.True(t, found)
+		})
+	}
+}
+
+// TestALostPartIsFoundAgain: A1, F24: a server that may drop keys drops what a queue's records tell as well. All its actions run, nothing but calls that wait
+// for them being made, and it is told how many they are.
+func TestALostPartIsFoundAgain(t *testing.T) {
+	for _, part := range []string{"q", "i", "ready", "due", "run"} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			a := testStore(t).actions()
+			specs := actionSpecs(5)
+			specs[1].MaxAttempts = 2
+			specs[2].Delay = 500 * time.Millisecond
+			specs[3].Unique = "k"
+			mustEnqueue(t, a, specs...)
+			claim := func(most int, lease time.Duration) []rpw.Claimed {
+				claimed, err := a.Claim(t.Context(), rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Max: most, Lease: lease, Wait: 10 * time.Second})
+				require.NoError(t, err)
+				return claimed
 			}
+			settle := func(kind rpw.MoveKind, c rpw.Claimed) {
+				answers, err := a.Advance(t.Context(), rpw.AdvanceRequest{Moves: []rpw.Move{{Kind: kind, Lease: c.Lease}}})
+				require.NoError(t, err)
+				require.NoError(t, answers[0].Err)
+			}
+			settle(rpw.Complete, claim(1, 0)[0])
+			require.Equal(t, specs[1].Ref, claim(1, 500*time.Millisecond)[0].Ref) // of a worker that is lost
+			do(t, a.client, "DEL", a.keys.queue("q").side(part))
+			var got []string
+			for len(got) < 4 {
+				claimed := claim(5, 0)
+				require.NotEmpty(t, claimed)
+				for _, c := range claimed {
+					got = append(got, c.Ref.ID)
+					settle(rpw.Complete, c)
+				}
+			}
+			assert.ElementsMatch(t, []string{specs[1].Ref.ID, specs[2].Ref.ID, specs[3].Ref.ID, specs[4].Ref.ID}, got)
+			counts, err := a.Count(t.Context(), rpw.ActionFilter{Queues: []string{"q"}})
+			require.NoError(t, err)
+			assert.Equal(t, int64(5), counts[rpw.Completed])
+			page, err := a.List(t.Context(), rpw.ListActions{ActionFilter: rpw.ActionFilter{Queues: []string{"q"}}})
+			require.NoError(t, err)
+			assert.Len(t, page.Actions, 5)
 		})
 	}
 }

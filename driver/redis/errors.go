@@ -23,6 +23,9 @@ func classify(ctx context.Context, err error, write bool) error {
 	if _, ok := errors.AsType[*rpw.Error](err); ok {
 		return err
 	}
+	if errors.Is(err, rueidis.ErrNoSlot) {
+		return rpw.Errorf(rpw.ErrUnavailable, "no node of the cluster has the slot of the key")
+	}
 	ended := ctx.Err()
 	isContext := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	op, ok := errors.AsType[*net.OpError](err)

@@ -42,3 +42,28 @@ func TestGroupLeasesWhenTheClockFallsBack(t *testing.T) {
 	b.settle(kept, rpw.Settlement{Verdict: rpw.Ack})
 	assert.Empty(t, fetch("c", 3, 0, 0))
 }
+
+// TestNackDelaysWhenTheClockFallsBack: F15, G2: the clock of the server falls back by an hour. What was given back with a delay waits that long from then on,
+// and not the hour as well.
+func TestNackDelaysWhenTheClockFallsBack(t *testing.T) {
+	server, clock := redistest.StartClocked(t)
+	b := busOf(t, storeOn(t, server, "p"))
+	b.group()
+	b.add(1, 3)
+	ds := b.fetch(3)
+	b.settle(ds[:1], rpw.Settlement{Verdict: rpw.Nack, Delay: 500 * time.Millisecond})
+	b.settle(ds[1:2], rpw.Settlement{Verdict: rpw.Nack, Delay: time.Hour})
+	b.settle(ds[2:], rpw.Settlement{Verdict: rpw.Release})
+	clock.Set(t, -time.Hour)
+	given := b.fetch(3)
+	assert.Equal(t, texts(3, 3), dataOf(given))
+	b.settle(given, rpw.Settlement{Verdict: rpw.Ack})
+	ds, err := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Max: 3, Wait: 20 * time.Second})
+	require.NoError(t, err)
+	assert.Equal(t, texts(1, 1), dataOf(ds))
+	b.settle(ds, rpw.Settlement{Verdict: rpw.Ack})
+	clock.Set(t, -time.Hour+50*time.Minute)
+	assert.Empty(t, b.fetch(3), "no sooner than was said")
+	clock.Set(t, 2*time.Minute)
+	assert.Equal(t, texts(2, 2), dataOf(b.fetch(3)))
+}

@@ -63,11 +63,33 @@ func (s *sender) ask(ctx context.Context, via rueidis.CommandClient, commands []
 		results = []rueidis.RedisResult{via.Do(ctx, commands[0])}
 	} else {
 		results = via.DoMulti(ctx, commands...)
+		if results[0].Error() == rueidis.ErrNoSlot { // then it has sent none of them
+			results = apart(ctx, via, commands)
+		}
 	}
 	for i := range results {
 		if results[i].NonRedisError() != nil && ctx.Err() == nil {
 			s.suspect()
 			break
+		}
+	}
+	return results
+}
+
+// apart sends commands slot by slot, since some slot has no node.
+func apart(ctx context.Context, via rueidis.CommandClient, commands []rueidis.Completed) []rueidis.RedisResult {
+	results := make([]rueidis.RedisResult, len(commands))
+	bySlot := make(map[uint16][]int)
+	for i, command := range commands {
+		bySlot[command.Slot()] = append(bySlot[command.Slot()], i)
+	}
+	for _, places := range bySlot {
+		some := make([]rueidis.Completed, len(places))
+		for j, i := range places {
+			some[j] = commands[i]
+		}
+		for j, result := range via.DoMulti(ctx, some...) {
+			results[places[j]] = result
 		}
 	}
 	return results

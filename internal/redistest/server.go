@@ -5,6 +5,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -99,6 +100,10 @@ func (s *Server) run() error {
 		return err
 	}
 	defer log.Close()
+	before, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
 	words := slices.Concat(s.via, []string{path}, s.args(s.port))
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), s.env...)
@@ -109,7 +114,8 @@ func (s *Server) run() error {
 	}
 	s.cmd = cmd
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if s.up() {
+		text, _ := os.ReadFile(log.Name())
+		if listens(string(text[before:])) && s.up() {
 			return nil
 		}
 		if s.gone() {
@@ -123,6 +129,11 @@ func (s *Server) run() error {
 	}
 	text, _ := os.ReadFile(log.Name())
 	return fmt.Errorf("redistest: redis-server does not come up:\n%s", text)
+}
+
+// listens says whether a server, by what it has logged, has its port: who answers there may be another one.
+func listens(log string) bool {
+	return strings.Contains(log, "Server initialized") || strings.Contains(log, "Sentinel ID is")
 }
 
 // up says whether the server answers, with whatever: some want a password or TLS first.

@@ -21,7 +21,10 @@ local fits = #worker < 256 -- within a PLAIN record: that is a name, but not alw
 -- nothing, and the rest of it goes.
 local function choose()
   local standing, waiting, lost = redis.call('ZRANGE', READY, 0, most - 1), {}, {}
-  if #standing < most then queue[READY_COUNT] = #standing end
+  if #standing < math.min(most, queue[READY_COUNT]) then
+    careful().restore()
+    standing = redis.call('ZRANGE', READY, 0, most - 1)
+  end
   for i, member in ipairs(standing) do waiting[i] = member:sub(9) end -- without the time of its creation, see handle
   load(waiting)
   local members, list, specs, left = {}, {}, {}, tonumber(ARGV[9])

@@ -45,7 +45,7 @@ local function unchanged()
 end
 
 if ARGV[12] == at(g.epoch, g.id, g.count) and not recalled and (ARGV[4] == '0' or ARGV[4] == g.inc) and seen and now - seen <= 1000 and not gap and
-  not (first[2] and tonumber(first[2]) <= now) and call('EXISTS', keys.ready) == 0 and (g.held or '') == '' and us >= g.at and unchanged() then
+  (g.n == 0 or first[2] and tonumber(first[2]) > now) and call('EXISTS', keys.ready) == 0 and (g.held or '') == '' and us >= g.at and unchanged() then
   local lot, counted = begin(ARGV[19]), g.count
   lot.k = tonumber(ARGV[16])
   if g.n == 0 or (g.low or '') == '' then call('HSET', keys.state, 'low', ARGV[17]) end

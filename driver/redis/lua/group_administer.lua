@@ -128,7 +128,7 @@ local function remove(consumers)
       changed[base] = lot
     else
       if call('ZSCORE', keys.due, id) then call('ZADD', keys.due, text(now), id) end
-      record.q, record.l = true, now
+      record.q, record.l, record.y = true, now, 0
       call('HSET', keys.waits, id, pack(record))
     end
   end)

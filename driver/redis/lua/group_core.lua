@@ -9,8 +9,8 @@
 --           is stored is flat: the ids are one text, and a for all marks says that all were acknowledged at once
 --   gd:<g>  sorted set: when (ms) -> base of a lot whose lease may end, or id of an event that waits
 --   gr:<g>  sorted set of what can be delivered again, in order of ids
---   gw:<g>  hash: id -> {n attempts, d first delivered, l when it could be delivered again, h holder, q he was removed, b its lot while its receipt
---           is good, r reason of the last nack, k attempt it ended}
+--   gw:<g>  hash: id -> {n attempts, d first delivered, l when it could be delivered again, y how long after it was given back (ms), h holder, q he was removed,
+--           b its lot while its receipt is good, r reason of the last nack, k attempt it ended}
 --   gk:<g>  hash: id -> fields of a pending event that the stream no longer has
 --   gc:<g>  hash: s:<consumer> last seen (ms), n:<consumer> pending, g:<consumer> gap to be told
 --   gs:<g>  list of lots that are settled, "base events ms", for repeats of their verdicts
@@ -56,7 +56,7 @@ end
 
 local function payoff(g)
   for consumer, n in pairs(g.owed or {}) do
-    if n ~= 0 and call('HINCRBY', g.keys.members, 'n:' .. consumer, n) == 0 then call('HDEL', g.keys.members, 'n:' .. consumer) end
+    if n ~= 0 and call('HINCRBY', g.keys.members, 'n:' .. consumer, n) <= 0 then call('HDEL', g.keys.members, 'n:' .. consumer) end
   end
 end
 

@@ -93,6 +93,7 @@ end
 
 local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[10]}
 local gone, missing = 0, 0 -- pending events that are no more; those of them that others have removed
+local broken = false       -- a server that may drop keys has dropped a part of the group
 
 local function buried(id, record)
   if not bury(KEYS[1], g, dead, id, record, failure(record)) then missing = missing + 1 end
@@ -104,8 +105,12 @@ end
 -- promote makes deliverable what is due. The last holder's receipts stay good until somebody else has the event.
 local function promote(member)
   if string.find(member, '-', 1, true) then
-    local record = unpacked(call('HGET', keys.waits, member))
-    if exhausted(g, record) then
+    local record = call('HGET', keys.waits, member)
+    record = record and unpacked(record)
+    if not record then
+      call('ZREM', keys.due, member)
+      broken = true
+    elseif exhausted(g, record) then
       buried(member, record)
     else
       call('ZREM', keys.due, member)
@@ -114,6 +119,11 @@ local function promote(member)
     return
   end
   local lot = getlot(g, member)
+  if not lot then
+    call('ZREM', keys.due, member)
+    broken = true
+    return
+  end
   for j, id in ipairs(lot.i) do
     if not lot.m[j] and (lot.o and lot.o[j] or lot.u) <= now then
       local record = lot.a and lot.a[j] and call('HGET', keys.waits, id)
@@ -132,25 +142,72 @@ local function promote(member)
   keeplot(g, member, lot, now)
 end
 
--- shorten answers a clock that fell back: no lease ends later than a new one would.
+-- shorten answers a clock that fell back: no lease ends later than a new one would, and what was given back waits no longer than it should from now on.
 local function shorten()
-  for _, base in ipairs(call('ZRANGE', keys.due, 0, -1)) do
-    local lot = not string.find(base, '-', 1, true) and getlot(g, base)
+  for _, member in ipairs(call('ZRANGE', keys.due, 0, -1)) do
+    local lot = not string.find(member, '-', 1, true) and getlot(g, member)
     if lot then
       local most = now + (lot.l or g.lease)
       lot.u = math.min(lot.u, most)
       for j, ends in pairs(lot.o or {}) do lot.o[j] = math.min(ends, most) end
-      keeplot(g, base, lot, now)
+      keeplot(g, member, lot, now)
+    else
+      local record = call('HGET', keys.waits, member)
+      record = record and unpacked(record)
+      local most = record and now + (record.y or record.l)
+      if record and record.l > most then
+        record.l = most
+        call('HSET', keys.waits, member, pack(record))
+        call('ZADD', keys.due, text(most), member)
+      end
     end
   end
   call('HSET', keys.state, 'at', text(us))
   first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
 end
 
-if us < g.at then shorten() end
-while first[2] and tonumber(first[2]) <= now do
-  for _, member in ipairs(call('ZRANGEBYSCORE', keys.due, '-inf', text(now), 'LIMIT', 0, 100)) do promote(member) end
+-- catchup does what is due.
+local function catchup()
+  while first[2] and tonumber(first[2]) <= now do
+    for _, member in ipairs(call('ZRANGEBYSCORE', keys.due, '-inf', text(now), 'LIMIT', 0, 100)) do promote(member) end
+    first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
+  end
+end
+
+-- restore makes whole what is left of a group of which a part was dropped: what has a lot or a record is pending, and waits. The rest is missing.
+local function restore()
+  local n, held, bases = 0, {}, {}
+  eachpending(g, function(id, lot, _, record, base)
+    n = n + 1
+    local holder, removed = lot and lot.c or record.h, lot and lot.q or not lot and record.q
+    if holder and not removed then held[holder] = (held[holder] or 0) + 1 end
+    if lot then
+      bases[base] = lot
+    else
+      local _, member = inorder(id)
+      if not call('ZSCORE', keys.ready, member) then call('ZADD', keys.due, text(record.l), id) end
+    end
+  end)
+  for base, lot in pairs(bases) do keeplot(g, base, lot, now) end
+  for _, member in ipairs(call('ZRANGE', keys.ready, 0, -1)) do
+    if call('HEXISTS', keys.waits, fromorder(member)) == 0 then call('ZREM', keys.ready, member) end
+  end
+  local members = call('HGETALL', keys.members)
+  for i = 1, #members, 2 do
+    if string.sub(members[i], 1, 2) == 'n:' then call('HDEL', keys.members, members[i]) end
+  end
+  for holder, m in pairs(held) do call('HSET', keys.members, 'n:' .. holder, m) end
+  g.owed = nil
+  missing, gone = missing + math.max(0, g.n - gone - n), g.n - n
   first = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')
+end
+
+if us < g.at then shorten() end
+catchup()
+local waiting = call('ZCARD', keys.ready)
+if broken or waiting > call('HLEN', keys.waits) or not first[2] and waiting < g.n - gone then
+  restore()
+  catchup()
 end
 
 local lot = begin({})
@@ -177,13 +234,14 @@ while not full and lot.k < room do
   if #members == 0 then break end
   for _, member in ipairs(members) do
     local id = fromorder(member)
-    local record = unpacked(call('HGET', keys.waits, id))
-    local entry = not exhausted(g, record) and entryof(KEYS[1], g, id)
-    if exhausted(g, record) then -- the bound was lowered meanwhile
+    local record = call('HGET', keys.waits, id)
+    record = record and unpacked(record)
+    local entry = record and not exhausted(g, record) and entryof(KEYS[1], g, id)
+    if record and exhausted(g, record) then -- the bound was lowered meanwhile
       buried(id, record)
     elseif not entry then
       forget(g, id)
-      owe(g, record.h, record.q, -1)
+      if record then owe(g, record.h, record.q, -1) end
       gone, missing = gone + 1, missing + 1
     elseif not fits(entry) then
       full = true

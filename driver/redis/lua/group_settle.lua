@@ -11,7 +11,7 @@ local hasdead = dead.main and dead.main ~= ''
 local wake -- in ms: the soonest that something given back is due
 
 local function giveback(id, record, delay)
-  record.b, record.l = nil, now + delay
+  record.b, record.l, record.y = nil, now + delay, delay
   local _, member = inorder(id)
   call('ZREM', keys.ready, member)
   call('HSET', keys.waits, id, pack(record))

@@ -162,6 +162,7 @@ local function text(at) return string.format('%.0f', at) end
 -- advance brings the queue up to now, a slice at a time; true if it is not there yet. Then the verb saves, does nothing, and the
 -- caller runs it again.
 local function advance(thorough)
+  if is_new and not PEEKS and redis.call('EXISTS', RECORDS) == 1 then (made or careful()).restore() end
   local next, retire = queue[NEXT], queue[RETIRE]
   if now >= queue[NOW] and (next == 0 or next > now) and (retire == 0 or retire > now) then return false end
   return (made or careful()).catch_up(thorough)

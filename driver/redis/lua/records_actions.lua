@@ -260,22 +260,6 @@ local function shorten()
   end
 end
 
--- catch_up does the work of advance.
-local function catch_up(thorough)
-  if now < queue[NOW] then shorten() end
-  local behind = false
-  if queue[NEXT] > 0 and queue[NEXT] <= now then
-    dirty = true
-    queue[NEXT] = 0
-    behind = due_slice(DUE)
-    behind = due_slice(RUN) or behind
-    if behind then queue[NEXT] = now end
-  end
-  local more = retire(thorough and SLICE or RETIRED)
-  if PEEKS then return false end -- it would never get any nearer
-  return behind or thorough and more
-end
-
 -- erase deletes what remove has marked.
 local function erase()
   local gone, ready = {}, {}
@@ -388,4 +372,50 @@ local function store()
   touched, is_touched, removed, log, keys = {}, {}, {}, {}, {}
 end
 
-made = {catch_up = catch_up, store = store, find = find}
+-- lacks says whether a set has fewer members than there are records that stand in it.
+local function lacks()
+  local all, waiting = 0, queue[COUNT + PENDING] - queue[READY_COUNT]
+  for state = PENDING, CANCELLED do all = all + queue[COUNT + state] end
+  return redis.call('ZCARD', RUN) < queue[COUNT + RUNNING] or redis.call('ZCARD', DUE) < waiting or redis.call('ZCARD', INDEX) < all
+end
+
+-- restore answers a server that has dropped a part of the queue: the records say what the rest of it was.
+local function restore()
+  store()
+  for field = COUNT + PENDING, RETIRE do queue[field] = 0 end
+  ready_before, next_before, dirty = 0, 0, true
+  redis.call('DEL', INDEX, READY, DUE, RUN, DONE)
+  local all = redis.call('HKEYS', RECORDS)
+  for from = 1, #all, SLICE do
+    local slice = {unpack(all, from, math.min(from + SLICE - 1, #all))}
+    load(slice)
+    for _, id in ipairs(slice) do
+      local r = record(id)
+      queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] + 1
+      queue[LAST_CREATED], queue[LAST_TOKEN] = math.max(queue[LAST_CREATED], r[CREATED]), math.max(queue[LAST_TOKEN], r[TOKEN])
+      stood[r], r[IS_READY], r[IS_DUE] = nil, 0, 0
+      touch(r)
+    end
+    store()
+    blobs, records, ids, stood = {}, {}, {}, {}
+  end
+end
+
+-- catch_up does the work of advance.
+local function catch_up(thorough)
+  if now < queue[NOW] then shorten() end
+  local behind = false
+  if queue[NEXT] > 0 and queue[NEXT] <= now then
+    if not PEEKS and lacks() then restore() end
+    dirty = true
+    queue[NEXT] = 0
+    behind = due_slice(DUE)
+    behind = due_slice(RUN) or behind
+    if behind then queue[NEXT] = now end
+  end
+  local more = retire(thorough and SLICE or RETIRED)
+  if PEEKS then return false end -- it would never get any nearer
+  return behind or thorough and more
+end
+
+made = {catch_up = catch_up, store = store, find = find, restore = restore}

@@ -59,6 +59,15 @@ func (c Config) streams() []string {
 	return streams
 }
 
+// open opens a hub. A hub lives through faults, but is not opened during one: that is tried again.
+func (c Config) open() (*rpw.Hub, error) {
+	for until := time.Now().Add(c.Patience); ; time.Sleep(c.Pause) {
+		if h, err := c.Open(); err == nil || time.Now().After(until) {
+			return h, err
+		}
+	}
+}
+
 // run is a running load.
 type run struct {
 	Config
@@ -85,7 +94,7 @@ func Run(t testing.TB, c Config) *history.History {
 	defer end()
 	r.quiet = quiet
 	for range 3 {
-		p := &process{open: c.Open}
+		p := &process{open: c.open}
 		require.NoError(t, p.start())
 		r.processes = append(r.processes, p)
 		defer p.stop()
@@ -127,7 +136,7 @@ func Run(t testing.TB, c Config) *history.History {
 // Work does in a process of its own what the workers and the consumers of Run do there, until ctx ends. No other process may have its name.
 func Work(ctx context.Context, name string, c Config, recorder *history.Recorder) error {
 	r := &run{Config: c, Recorder: recorder, quiet: ctx, mortal: true}
-	p := &process{open: c.Open}
+	p := &process{open: c.open}
 	if err := p.start(); err != nil {
 		return err
 	}
@@ -167,13 +176,9 @@ func (r *run) disturb(ctx context.Context) {
 		for sleep(ctx, restarts, 50*r.Pause) {
 			p := r.processes[restarts.IntN(len(r.processes))]
 			p.stop()
-			until := time.Now().Add(r.Patience)
-			for err := p.start(); err != nil; err = p.start() { // during a fault
-				if time.Now().After(until) {
-					r.t.Errorf("a process does not start again: %v", err)
-					return
-				}
-				time.Sleep(r.Pause)
+			if err := p.start(); err != nil {
+				r.t.Errorf("a process does not start again: %v", err)
+				return
 			}
 		}
 	})
@@ -181,7 +186,7 @@ func (r *run) disturb(ctx context.Context) {
 
 // finish waits until all work has ended, and returns the history with what the store holds then.
 func (r *run) finish(end context.CancelFunc) *history.History {
-	h, err := r.Open()
+	h, err := r.open()
 	require.NoError(r.t, err)
 	defer h.Close()
 	ctx, cancel := context.WithTimeout(r.quiet, r.Patience)

@@ -44,11 +44,15 @@ func onMemory(t *testing.T, seed uint64) *history.History {
 	store := memory.New(memory.Options{})
 	var mu sync.Mutex
 	var links []*load.Link
+	opens := 0
 	rate := float64(seed%3) * 0.02
 	c := load.Config{
 		Open: func() (*rpw.Hub, error) {
 			mu.Lock()
 			defer mu.Unlock()
+			if opens++; opens%3 == 0 {
+				return nil, rpw.ErrUnavailable
+			}
 			link := load.NewLink(store.Parts(), seed<<32+uint64(len(links)), rate)
 			links = append(links, link)
 			return rpw.New(link.Spoilt())

@@ -19,7 +19,7 @@ type logger struct {
 }
 
 func (r *run) startLogger(name string) {
-	h, err := r.Open()
+	h, err := r.open()
 	if err != nil {
 		r.t.Fatal(err)
 	}
