@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -131,4 +132,45 @@ func TestALostPartIsFoundAgain(t *testing.T) {
 			assert.Len(t, page.Actions, 5)
 		})
 	}
+}
+
+// TestALargeQueueIsRestoredInSlices: A1, F24: the server is not held up for as long as all its records take.
+func TestALargeQueueIsRestoredInSlices(t *testing.T) {
+	a := testStore(t).actions()
+	const all = 2200
+	for n := 0; n < all; n += 550 {
+		specs := make([]rpw.ActionSpec, 550)
+		for i := range specs {
+			specs[i] = rpw.ActionSpec{Ref: rpw.ActionRef{Queue: "q", ID: strconv.Itoa(n + i)}, Name: "job"}
+		}
+		mustEnqueue(t, a, specs...)
+	}
+	assert.Equal(t, 500, len(mustClaim(t, a, 500)))
+	do(t, a.client, "DEL", a.keys.queue("q").side("q"))
+	look := a.prepare(queueCall{"q", claimLane, rpw.Lane{}, []string{"w", "0", "0", "", noSeat, "0"}})
+	slices := 0
+	for {
+		message, err := a.exec(t.Context(), claimScript, look.keys, look.args)
+		require.NoError(t, err)
+		if text, err := message.ToString(); err != nil || text != behind {
+			break
+		}
+		slices++
+	}
+	assert.GreaterOrEqual(t, slices, 3)
+	counts, err := a.Count(t.Context(), rpw.ActionFilter{Queues: []string{"q"}})
+	require.NoError(t, err)
+	assert.Equal(t, map[rpw.State]int64{rpw.Pending: all - 500, rpw.Running: 500}, counts)
+	do(t, a.client, "DEL", a.keys.queue("q").side("ready"))
+	got := make(map[string]bool)
+	for {
+		claimed := mustClaim(t, a, 400)
+		if len(claimed) == 0 {
+			break
+		}
+		for _, c := range claimed {
+			got[c.Ref.ID] = true
+		}
+	}
+	assert.Equal(t, all-500, len(got))
 }

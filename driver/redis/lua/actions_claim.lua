@@ -17,12 +17,12 @@ if made then made.store() end
 local worker, most, lease, lane, channel = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local fits = #worker < 256 -- within a PLAIN record: that is a name, but not always one behind a namespace
 
--- choose says what a claim may have: members of READY, their ids and specs. A server that may drop keys can have lost a part of an action: that holds up
+-- choose says what a claim may have: members of READY, their ids and specs; nil: the queue is being restored. A server that may drop keys can have lost a part of an action: that holds up
 -- nothing, and the rest of it goes.
 local function choose()
   local standing, waiting, lost = redis.call('ZRANGE', READY, 0, most - 1), {}, {}
   if #standing < math.min(most, queue[READY_COUNT]) then
-    careful().restore()
+    if careful().restore() then return nil end
     standing = redis.call('ZRANGE', READY, 0, most - 1)
   end
   for i, member in ipairs(standing) do waiting[i] = member:sub(9) end -- without the time of its creation, see handle
@@ -112,6 +112,10 @@ if last then
 elseif most > 0 and queue[PAUSED] == 0 and queue[READY_COUNT] > 0 then
   local members
   members, taken, specs = choose()
+  if not members then
+    save()
+    return 'behind'
+  end
   remember({taken, claim(members, taken)})
 elseif channel ~= '' and fits and most > 0 and queue[PAUSED] == 0 and free <= now and not is_new then
   seat, dirty = struct.pack(SEAT_FORMAT, now + WARM, tonumber(ARGV[3]), lease, lane, channel, worker), true

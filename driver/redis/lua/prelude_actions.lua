@@ -52,6 +52,7 @@ local WATCHED_UNTIL <const> = 13   -- nobody is in WATCHED after
 -- lane, the channel to tell it on, or "" once it was given one, and its worker, or the id.
 local QUEUE_SIZE <const> = 104
 local SEAT_FORMAT <const> = '>I8I8I8sss'
+local RESTORING <const> = 255      -- begins what stands there while the queue is restored; no time of a seat does
 
 -- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
 -- is shorter, and is added to what is there; decode makes of it what would have been written. By the mark:
@@ -162,7 +163,7 @@ local function text(at) return string.format('%.0f', at) end
 -- advance brings the queue up to now, a slice at a time; true if it is not there yet. Then the verb saves, does nothing, and the
 -- caller runs it again.
 local function advance(thorough)
-  if is_new and not PEEKS and redis.call('EXISTS', RECORDS) == 1 then (made or careful()).restore() end
+  if not PEEKS and (seat:byte(1) == RESTORING or is_new and redis.call('EXISTS', RECORDS) == 1) and (made or careful()).restore() then return true end
   local next, retire = queue[NEXT], queue[RETIRE]
   if now >= queue[NOW] and (next == 0 or next > now) and (retire == 0 or retire > now) then return false end
   return (made or careful()).catch_up(thorough)
@@ -196,7 +197,7 @@ local function save()
   queue[NOW] = now
   local total = queue[PAUSED]
   for state = PENDING, CANCELLED do total = total + queue[COUNT + state] end
-  if total == 0 then
+  if total == 0 and seat:byte(1) ~= RESTORING then
     redis.call('DEL', QUEUE)
   else
     redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)) .. seat)

@@ -379,26 +379,34 @@ local function lacks()
   return redis.call('ZCARD', RUN) < queue[COUNT + RUNNING] or redis.call('ZCARD', DUE) < waiting or redis.call('ZCARD', INDEX) < all
 end
 
--- restore answers a server that has dropped a part of the queue: the records say what the rest of it was.
+-- restore answers a server that has dropped a part of the queue: the records say what the rest of it was. It puts a slice of them where they stand, and says whether there
+-- are more. The place where it goes on stands in place of the seat; until its end, all calls do nothing else.
 local function restore()
-  store()
-  for field = COUNT + PENDING, RETIRE do queue[field] = 0 end
-  ready_before, next_before, dirty = 0, 0, true
-  redis.call('DEL', INDEX, READY, DUE, RUN, DONE)
-  local all = redis.call('HKEYS', RECORDS)
-  for from = 1, #all, SLICE do
-    local slice = {unpack(all, from, math.min(from + SLICE - 1, #all))}
-    load(slice)
-    for _, id in ipairs(slice) do
+  local cursor = 0
+  if seat:byte(1) == RESTORING then
+    cursor = seat:sub(2)
+  else
+    store()
+    for field = COUNT + PENDING, RETIRE do queue[field] = 0 end
+    ready_before, next_before = 0, 0
+    redis.call('DEL', INDEX, READY, DUE, RUN, DONE)
+  end
+  local slice = redis.call('HSCAN', RECORDS, cursor, 'COUNT', SLICE)
+  for i = 1, #slice[2], 2 do
+    local id = slice[2][i]
+    if not redis.call('ZSCORE', INDEX, id) then -- else it was told before
+      blobs[id] = slice[2][i + 1]
       local r = record(id)
       queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] + 1
       queue[LAST_CREATED], queue[LAST_TOKEN] = math.max(queue[LAST_CREATED], r[CREATED]), math.max(queue[LAST_TOKEN], r[TOKEN])
       stood[r], r[IS_READY], r[IS_DUE] = nil, 0, 0
       touch(r)
     end
-    store()
-    blobs, records, ids, stood = {}, {}, {}, {}
   end
+  store()
+  local more = slice[1] ~= '0'
+  seat, dirty = more and string.char(RESTORING) .. slice[1] or '', true
+  return more
 end
 
 -- catch_up does the work of advance.
@@ -406,7 +414,7 @@ local function catch_up(thorough)
   if now < queue[NOW] then shorten() end
   local behind = false
   if queue[NEXT] > 0 and queue[NEXT] <= now then
-    if not PEEKS and lacks() then restore() end
+    if not PEEKS and lacks() and restore() then return true end
     dirty = true
     queue[NEXT] = 0
     behind = due_slice(DUE)
