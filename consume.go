@@ -124,7 +124,7 @@ type member struct {
 	info     GroupInfo // the group as this member knows it
 	seen     Position  // after the newest event it was given
 	keeper   *lease.Keeper[Receipt]
-	slots    chan struct{} // one token for each free slot
+	slots    chan struct{} // holds a token for each slot that is taken
 	tasks    sync.WaitGroup
 	hurry    chan struct{}   // closed when the Hub cannot wait for the grace
 	done     chan struct{}   // closed at the end
@@ -156,9 +156,6 @@ func (m *member) run(ctx context.Context) error {
 	defer m.giveUp()
 	m.running = make(map[Receipt]context.CancelCauseFunc)
 	m.slots = make(chan struct{}, m.Concurrency)
-	for range m.Concurrency {
-		m.slots <- struct{}{}
-	}
 	final := func(err error) bool { return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) }
 	m.keeper = lease.New(m.renew, final, ErrLeaseLost, MaxBatch)
 	defer m.keeper.Close()
@@ -202,7 +199,7 @@ func (m *member) fetchAll(ctx context.Context) error {
 		deliveries, err := m.hub.Streams().Fetch(ctx, FetchRequest{Stream: m.stream, Group: m.Group, Consumer: m.Name,
 			Incarnation: m.info.Incarnation, Max: free, Lease: m.Lease, Wait: Forever})
 		for range free - len(deliveries) {
-			m.slots <- struct{}{}
+			<-m.slots
 		}
 		if err == nil {
 			failures = 0
@@ -224,13 +221,13 @@ func (m *member) fetchAll(ctx context.Context) error {
 // waitForSlots takes all free slots, at least one.
 func (m *member) waitForSlots(ctx context.Context) (free int, err error) {
 	select {
-	case <-m.slots:
+	case m.slots <- struct{}{}:
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
 	for free = 1; free < MaxPage; free++ {
 		select {
-		case <-m.slots:
+		case m.slots <- struct{}{}:
 		default:
 			return free, nil
 		}
@@ -310,7 +307,7 @@ func (m *member) start(ctx context.Context, d Delivery, granted time.Time) {
 
 // begin runs the handler of a delivery, unless it was handed back, or lost, before it could begin, and frees its slot.
 func (m *member) begin(handling context.Context, cancel context.CancelCauseFunc, d Delivery) {
-	defer func() { m.slots <- struct{}{} }()
+	defer func() { <-m.slots }()
 	if handling.Err() != nil {
 		m.keeper.Drop(d.Receipt)
 		return

@@ -3,6 +3,7 @@ package rpw_test
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -275,5 +276,25 @@ func TestConsumeErrorThatPanics(t *testing.T) {
 			return failed
 		}))
 		assert.Equal(t, 2, attempts)
+	})
+}
+
+// TestConsumeWithAnyConcurrency: however many handlers may run at a time, a member begins at once and hears its context (E1).
+func TestConsumeWithAnyConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := rpw.New(memory.New(memory.Options{}).Parts())
+		require.NoError(t, err)
+		defer h.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err = rpw.StreamOf[int]("s").Publish(ctx, h, "e", 1)
+		require.NoError(t, err)
+		handled := 0
+		c := rpw.Consumer{Group: "g", From: rpw.Oldest(), Concurrency: math.MaxInt}
+		assert.NoError(t, rpw.Consume(ctx, h, "s", c, func(context.Context, rpw.Delivery) error {
+			handled++
+			cancel()
+			return nil
+		}))
+		assert.Equal(t, 1, handled)
 	})
 }

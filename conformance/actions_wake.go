@@ -32,7 +32,7 @@ func wakeCases() []testCase {
 				b := e.board()
 				waiting := b.claim(rpw.ClaimRequest{Queues: q})
 				far, near := job("q", "far"), job("q", "near")
-				far.Delay, near.Delay = e.units(60), e.units(30)
+				far.Delay, near.Delay = e.units(40), e.units(20)
 				b.add(far)
 				began := time.Now()
 				b.add(near) // nearer than what the claim waits for
@@ -146,61 +146,69 @@ func wakeCases() []testCase {
 		{"Actions/Wake/WhoLeavesTakesNothingAlong", []string{"E1", "A1"},
 			"A claim whose context ends returns at once, and an action that arrives then is not lost.", func(e *env) {
 				b, other := e.board(), e.boardOf(e.peer())
-				claim := func(ctx context.Context, queue string) <-chan answer[[]rpw.Claimed] {
-					return start(func() ([]rpw.Claimed, error) {
+				claim := func(queue string) leaver[[]rpw.Claimed] {
+					return startLeaver(e, func(ctx context.Context) ([]rpw.Claimed, error) {
 						return b.Claim(ctx, rpw.ClaimRequest{Queues: []string{queue}, Worker: "w", Lease: e.lease(), Wait: rpw.Forever})
 					})
 				}
-				ctx, cancel := context.WithCancel(e.Context())
-				left := claim(ctx, "q")
+				claimer := claim("q")
+				queue := func(i int) string { return fmt.Sprint("race", i) }
+				var claimers []leaver[[]rpw.Claimed]
+				for i := range 10 {
+					claimers = append(claimers, claim(queue(i)))
+				}
 				e.idle()
 				began := time.Now()
-				cancel()
-				_, err := await(e, left)
+				claimer.leave()
+				_, err := await(e, claimer.left)
 				require.ErrorIs(e, err, context.Canceled)
 				e.soon(began)
-				for i := range 20 { // leaving and arriving meet in every order
-					id := fmt.Sprint(i)
-					ctx, cancel := context.WithCancel(e.Context())
-					left := claim(ctx, "race")
-					if i%2 == 0 {
-						e.idle()
+				for i := range 20 { // leaving and arriving meet in every order, also with the beginning
+					if i >= len(claimers) {
+						claimers = append(claimers, claim(queue(i)))
 					}
 					var wg sync.WaitGroup
-					wg.Go(cancel)
-					other.add(job("race", id))
-					claimed, err := await(e, left)
+					wg.Go(claimers[i].leave)
+					other.add(job(queue(i), "1"))
+					claimed, err := await(e, claimers[i].left)
 					wg.Wait()
 					if err != nil {
 						require.ErrorIs(e, err, context.Canceled)
-						claimed = []rpw.Claimed{other.next("race")} // at the latest when the lease that nobody got ends
+						claimed = []rpw.Claimed{other.next(queue(i))} // at the latest when the lease that nobody got ends
 					}
-					require.Equal(e, []string{id}, claimedIDs(claimed))
+					require.Equal(e, []string{"1"}, claimedIDs(claimed))
 					other.moved(claimed[0].Lease, rpw.Move{Kind: rpw.Complete})
 				}
 			}},
 		{"Actions/Wake/WhoLeavesPassesTheCallOn", []string{"A6", "E1"},
 			"When the context of a waiting claim ends just as work arrives, another waiting claim gets that work at once.", func(e *env) {
 				b, other := e.board(), e.boardOf(e.peer())
-				for i := range 20 {
-					ctx, cancel := context.WithCancel(e.Context())
-					leaving := start(func() ([]rpw.Claimed, error) {
-						return b.Claim(ctx, rpw.ClaimRequest{Queues: []string{"q"}, Worker: "w", Wait: rpw.Forever})
+				queue := func(i int) string { return fmt.Sprint("q", i) }
+				leaving, staying := make([]leaver[[]rpw.Claimed], 20), make([]<-chan answer[[]rpw.Claimed], 20)
+				for i := range leaving {
+					leaving[i] = startLeaver(e, func(ctx context.Context) ([]rpw.Claimed, error) {
+						return b.Claim(ctx, rpw.ClaimRequest{Queues: []string{queue(i)}, Worker: "w", Wait: rpw.Forever})
 					})
-					e.idle()
-					staying := other.claim(rpw.ClaimRequest{Queues: []string{"q"}})
-					e.idle()
-					cancel()
-					b.add(job("q", fmt.Sprint(i)))
+				}
+				e.idle()
+				for i := range staying {
+					staying[i] = start(func() ([]rpw.Claimed, error) {
+						return other.await(rpw.ClaimRequest{Queues: []string{queue(i)}, Worker: "worker"}, 2*e.patience())
+					})
+				}
+				e.idle()
+				for i := range leaving {
+					leaving[i].leave()
+					b.add(job(queue(i), "1"))
 					began := time.Now()
-					left, err := await(e, leaving)
+					left, err := await(e, leaving[i].left)
 					if err != nil {
 						require.ErrorIs(e, err, context.Canceled)
 					} else { // it was quicker than its end
 						require.Len(e, left, 1)
-						b.add(job("q", fmt.Sprint(i, "again")))
+						b.add(job(queue(i), "again"))
 					}
-					got, err := await(e, staying)
+					got, err := await(e, staying[i])
 					require.NoError(e, err)
 					require.Len(e, got, 1)
 					e.soon(began)

@@ -115,6 +115,18 @@ func start[T any](call func() (T, error)) <-chan answer[T] {
 	return c
 }
 
+// leaver is a call on its own whose caller can leave.
+type leaver[T any] struct {
+	leave context.CancelFunc
+	left  <-chan answer[T]
+}
+
+// startLeaver makes a call on its own, under a context that leave ends.
+func startLeaver[T any](e *env, call func(context.Context) (T, error)) leaver[T] {
+	ctx, leave := context.WithCancel(e.Context())
+	return leaver[T]{leave, start(func() (T, error) { return call(ctx) })}
+}
+
 // await waits, at most "at once", for a call that runs on its own.
 func await[T any](e *env, c <-chan answer[T]) (T, error) {
 	e.Helper()

@@ -321,14 +321,16 @@ func fetchCases() []testCase {
 			func(e *env) {
 				e.group("s", "g")
 				h := e.peer()
-				for range 10 {
-					ctx, cancel := context.WithCancel(e.Context())
-					fetch := start(func() ([]rpw.Delivery, error) {
+				fetches := make([]leaver[[]rpw.Delivery], 10)
+				for i := range fetches {
+					fetches[i] = startLeaver(e, func(ctx context.Context) ([]rpw.Delivery, error) {
 						return h.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "gone", Wait: rpw.Forever})
 					})
-					e.idle()
-					cancel()
-					_, err := await(e, fetch)
+				}
+				e.idle()
+				for _, fetch := range fetches {
+					fetch.leave()
+					_, err := await(e, fetch.left)
 					require.Error(e, err)
 				}
 				e.publish("s", "a")
@@ -338,27 +340,32 @@ func fetchCases() []testCase {
 		{"Groups/Fetch/WhoLeavesPassesTheEventOn", []string{"G1", "E1"},
 			"When the context of a waiting fetch ends just as something is published, another waiting fetch gets it at once.",
 			func(e *env) {
-				e.group("s", "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
 				other := e.on(e.peer())
-				for i := range 20 {
-					ctx, cancel := context.WithCancel(e.Context())
-					leaving := start(func() ([]rpw.Delivery, error) {
-						return e.hub.Streams().Fetch(ctx, rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "leaving", Wait: rpw.Forever})
+				stream := func(i int) string { return fmt.Sprint("s", i) }
+				leaving, staying := make([]leaver[[]rpw.Delivery], 20), make([]<-chan answer[[]rpw.Delivery], 20)
+				for i := range leaving {
+					e.group(stream(i), "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
+					leaving[i] = startLeaver(e, func(ctx context.Context) ([]rpw.Delivery, error) {
+						return e.hub.Streams().Fetch(ctx, rpw.FetchRequest{Stream: stream(i), Group: "g", Consumer: "leaving", Wait: rpw.Forever})
 					})
-					e.idle()
-					staying := other.waitFetch("s", "g", "staying")
-					e.idle()
-					cancel()
-					e.publish("s", fmt.Sprint(i))
+				}
+				e.idle()
+				for i := range staying {
+					staying[i] = other.waitFetch(stream(i), "g", "staying")
+				}
+				e.idle()
+				for i := range leaving {
+					leaving[i].leave()
+					e.publish(stream(i), "event")
 					began := time.Now()
-					left, err := await(e, leaving)
+					left, err := await(e, leaving[i].left)
 					if err != nil {
 						require.ErrorIs(e, err, context.Canceled)
 					} else { // it was quicker than its end
 						require.Len(e, left, 1)
-						e.publish("s", fmt.Sprint(i, "again"))
+						e.publish(stream(i), "again")
 					}
-					got, err := await(e, staying)
+					got, err := await(e, staying[i])
 					require.NoError(e, err)
 					require.Len(e, got, 1)
 					e.soon(began)

@@ -210,18 +210,28 @@ func groupAdminCases() []testCase {
 		{"Groups/Administer/WhatARemovedOneSettlesIsNotCounted", []string{"G6"},
 			"What a removed consumer still settles is none of the events of one that comes under its name.",
 			func(e *env) {
+				verdicts := []rpw.Verdict{rpw.Ack, rpw.Nack, rpw.Release, rpw.Extend}
 				for _, lapsed := range []bool{false, true} {
-					for _, late := range []rpw.Verdict{rpw.Ack, rpw.Nack, rpw.Release, rpw.Extend} {
+					streams, held := make([]string, len(verdicts)), make([][]rpw.Delivery, len(verdicts))
+					for i, late := range verdicts {
 						stream := fmt.Sprint("s", lapsed, late)
 						e.group(stream, "g", func(cfg *rpw.GroupConfig) { cfg.Lease = rpw.MaxLease })
 						e.publish(stream, numbers(1, 3)...)
 						e.verdict(stream, "g", e.fetch(stream, "g", "c", 2)[1], rpw.Settlement{Verdict: rpw.Nack})
-						held := append(e.fetch(stream, "g", "c", 1), e.fetch(stream, "g", "c", 1)...) // the second event again, and the third
+						streams[i] = stream
+						held[i] = append(e.fetch(stream, "g", "c", 1), e.fetch(stream, "g", "c", 1)...) // the second event again, and the third
 						if lapsed {
-							for _, d := range held {
+							for _, d := range held[i] {
 								e.verdict(stream, "g", d, rpw.Settlement{Verdict: rpw.Extend, Delay: e.lease()})
 							}
-							e.pass(e.lease())
+						}
+					}
+					if lapsed {
+						e.pass(e.lease())
+					}
+					for i, late := range verdicts {
+						stream, held := streams[i], held[i]
+						if lapsed {
 							require.Equal(e, []string{"2"}, dataOf(e.fetch(stream, "g", "d", 1)), "the third can be had, too, and nobody has it")
 						}
 						e.administer(rpw.GroupCommand{Stream: stream, Group: "g", Verb: rpw.RemoveConsumer, Consumer: "c"})

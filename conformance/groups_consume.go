@@ -83,14 +83,13 @@ func consumeCases() []testCase {
 						return errors.New("no delivery in the context")
 					}
 					select {
-					case <-time.After(5 * e.lease()):
+					case <-time.After(3 * e.lease()):
 						return nil
 					case <-ctx.Done():
 						return context.Cause(ctx)
 					}
 				}
 				stopA, stopB := consume(e, e.hub, oldest("a"), handle), consume(e, e.peer(), oldest("b"), handle)
-				e.pass(4 * e.lease())
 				e.eventually(settled(e), "it is handled")
 				require.NoError(e, stopA())
 				require.NoError(e, stopB())

@@ -195,7 +195,7 @@ func verdictCases() []testCase {
 					assert.True(e, pending[0].Until.After(d.Until), "the lease ends later")
 				}
 				e.verdict("s", "g", d, rpw.Settlement{Verdict: rpw.Extend, Delay: 10 * e.lease()})
-				e.pass(2 * e.lease())
+				e.pass(e.lease())
 				assert.Empty(e, e.fetch("s", "g", "other", 10))
 				e.ack("s", "g", d)
 			}},

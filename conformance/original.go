@@ -121,7 +121,7 @@ func originalActions() []testCase {
 				hub, faults := e.faulty()
 				b := e.boardOf(hub)
 				faults.spoil("Actions.Enqueue", slices.Repeat([]fault{refused}, 1000)...)
-				ctx, cancel := contextFor(e, e.units(50))
+				ctx, cancel := contextFor(e, e.units(20))
 				defer cancel()
 				_, err := b.Enqueue(ctx, []rpw.ActionSpec{job("q", "never")})
 				e.is(err, rpw.ErrUnavailable)

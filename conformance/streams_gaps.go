@@ -237,7 +237,7 @@ func (h *history) readFrom(i int) {
 		}
 	}
 	after := h.events[i].at
-	_, err := h.hub.Streams().Read(h.Context(), rpw.ReadRequest{Stream: h.stream, After: after})
+	_, err := h.hub.Streams().Read(h.Context(), rpw.ReadRequest{Stream: h.stream, After: after, Max: 1})
 	why := func() string { return fmt.Sprintf("after event %d:\n%s", i, strings.Join(h.log, "\n")) }
 	switch {
 	case missed > 0:

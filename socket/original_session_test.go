@@ -450,6 +450,7 @@ func TestOriginalSlowReader(t *testing.T) {
 
 // TestOriginalSlowClientIsClosedAlone: who takes nothing is cut off, and the others get everything (K4).
 func TestOriginalSlowClientIsClosedAlone(t *testing.T) {
+	t.Parallel()
 	hub := originalHub(t)
 	s, url := startOriginal(t, hub, Config{Limits: Limits{WriteTime: time.Second}})
 	slow, quick := dialOriginal(t, url), connectOriginal(t, url)

@@ -137,6 +137,7 @@ func TestRestart(t *testing.T) {
 
 // TestDemotedServer is F21: connections to a server that is the master no more are given up.
 func TestDemotedServer(t *testing.T) {
+	t.Parallel()
 	servers := redistest.StartReplicated(t, 1, 0)
 	h, err := rpw.Open(t.Context(), "redis://"+servers.Master.Addr)
 	require.NoError(t, err)

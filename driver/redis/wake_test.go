@@ -74,6 +74,7 @@ func TestWatchOutlivesItsLink(t *testing.T) {
 
 // TestALinkThatHearsNothingIsFound: F20, E4: after a failover the link may be to a server that lives on, while all is published on another.
 func TestALinkThatHearsNothingIsFound(t *testing.T) {
+	t.Parallel()
 	before, after := redistest.Start(t), redistest.Start(t)
 	proxy := redistest.NewProxy(t, before.Addr)
 	s := storeWith(t, dialAll(t, &config{addrs: []string{proxy.Addr}}), "p")
