@@ -120,6 +120,17 @@ func administration(h *rpw.Hub, name string) map[string]func(context.Context) er
 			_, err := h.Streams().Trim(ctx, name, rpw.Retention{Events: 1})
 			return err
 		},
+		"publish with retention": func(ctx context.Context) error {
+			_, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: name, Events: event("x"), Keep: rpw.Retention{Events: 1}}})
+			return err
+		},
+		"publish with retention by age": func(ctx context.Context) error {
+			_, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: name, Events: event("x"), Keep: rpw.Retention{Events: rpw.Unlimited, Age: time.Second}}})
+			return err
+		},
+		"write log with retention": func(ctx context.Context) error {
+			return h.Logs().Write(ctx, rpw.WriteLogs{Log: name, Records: []rpw.LogRecord{{ID: "1", Message: "x"}}, Keep: rpw.Retention{Events: 1}})
+		},
 		"delete events": func(ctx context.Context) error {
 			_, err := h.Streams().DeleteEvents(ctx, name, []rpw.ID{{MS: 1}})
 			return err
@@ -171,6 +182,40 @@ func TestDenied(t *testing.T) {
 	_, err = edge.Streams().StreamInfo(ctx, "b1")
 	_, absent := edge.Streams().StreamInfo(ctx, "b2")
 	assert.Equal(t, rpw.Code(absent), rpw.Code(err), "absent and forbidden are the same")
+}
+
+// TestRetentionNeedsARightOfItsOwn: who may only write cannot take away what others wrote by what he publishes (K2).
+func TestRetentionNeedsARightOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := openSite(t, Config{Authenticate: func(r *http.Request) (Identity, error) {
+		name, _ := Bearer(r)
+		rights := map[string][]Right{"writer": {Read, Write}, "owner": {Read, Write, Admin}}[name]
+		return Identity{Name: name, Grants: []Grant{{Rights: rights, Streams: []string{"orders"}, Logs: []string{"app"}}}}, nil
+	}})
+	ctx := within(t)
+	orders := rpw.StreamOf[int]("orders")
+	kept := rpw.StreamOf[int]("orders", rpw.Keep(rpw.Retention{Events: 1, Age: time.Minute}))
+	writer, owner := s.client("writer"), s.client("owner")
+	for i := range 300 {
+		_, err := orders.Publish(ctx, writer, "made", i)
+		require.NoError(t, err)
+	}
+	_, err := kept.Publish(ctx, writer, "made", 0)
+	assert.ErrorIs(t, err, rpw.ErrPermission)
+	assert.ErrorContains(t, err, "no right to admin the stream \"orders\", as Keep needs it")
+	record := rpw.WriteLogs{Log: "app", Records: []rpw.LogRecord{{ID: "1", Message: "x"}}, Keep: rpw.Retention{Age: time.Minute}}
+	assert.ErrorContains(t, writer.Logs().Write(ctx, record), "no right to admin the log \"app\", as Keep needs it")
+	info, err := writer.Streams().StreamInfo(ctx, "orders")
+	require.NoError(t, err)
+	assert.EqualValues(t, 300, info.Events)
+	assert.Equal(t, rpw.Retention{Events: rpw.DefaultKeepEvents}, info.Keep)
+
+	_, err = kept.Publish(ctx, owner, "made", 0)
+	require.NoError(t, err)
+	assert.NoError(t, owner.Logs().Write(ctx, record))
+	info, err = writer.Streams().StreamInfo(ctx, "orders")
+	require.NoError(t, err)
+	assert.Less(t, info.Events, int64(300))
 }
 
 // TestAnonymousRights: without a name, a client may do all but administer. It protects K2.

@@ -64,8 +64,22 @@ type needs struct {
 const maxNeeds = 16 * rpw.MaxBatch
 
 func (n *needs) add(right Right, kind Kind, name string) {
+	n.addAs(n.verb, right, kind, name)
+}
+
+func (n *needs) addAs(verb string, right Right, kind Kind, name string) {
 	if len(n.list) <= maxNeeds {
-		n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+		n.list = append(n.list, Access{Verb: verb, Right: right, Kind: kind, Name: name})
+	}
+}
+
+// verbTrim takes away what others wrote.
+const verbTrim = "trim"
+
+// trims adds what the retention needs that comes with something to write: it does what a trim does.
+func (n *needs) trims(keep rpw.Retention, kind Kind, name string) {
+	if keep != (rpw.Retention{}) {
+		n.addAs(verbTrim, Admin, kind, name)
 	}
 }
 

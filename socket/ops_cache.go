@@ -64,7 +64,11 @@ var opWriteLog = define(20, "Logs.Write", "write log", verb[rpw.WriteLogs, struc
 	call: func(h *rpw.Hub, ctx context.Context, q rpw.WriteLogs) (struct{}, error) {
 		return struct{}{}, h.Logs().Write(ctx, q)
 	},
-	access: func(q *rpw.WriteLogs, n *needs) { n.add(Write, KindLog, cmp.Or(q.Log, rpw.DefaultLog)) },
+	access: func(q *rpw.WriteLogs, n *needs) {
+		log := cmp.Or(q.Log, rpw.DefaultLog)
+		n.add(Write, KindLog, log)
+		n.trims(q.Keep, KindLog, log)
+	},
 })
 
 var opQueryLog = define(21, "Logs.Query", "query log", verb[rpw.LogQuery, rpw.LogPage]{

@@ -28,6 +28,7 @@ var opPublish = define(1, "Streams.Publish", "publish", verb[[]rpw.Batch, []rpw.
 	access: func(q *[]rpw.Batch, n *needs) {
 		for _, b := range *q {
 			n.add(Write, KindStream, b.Stream)
+			n.trims(b.Keep, KindStream, b.Stream)
 		}
 	},
 	fits: func(q *[]rpw.Batch, answers *[]rpw.Published) bool {
@@ -78,7 +79,7 @@ var opStreamInfo = define(5, "Streams.StreamInfo", "stream info", verb[string, r
 	access: func(stream *string, n *needs) { n.add(Read, KindStream, *stream) },
 })
 
-var opTrim = define(6, "Streams.Trim", "trim", verb[trimRequest, int64]{
+var opTrim = define(6, "Streams.Trim", verbTrim, verb[trimRequest, int64]{
 	call: func(h *rpw.Hub, ctx context.Context, q trimRequest) (int64, error) {
 		return h.Streams().Trim(ctx, q.Stream, q.Keep)
 	},
