@@ -105,6 +105,7 @@ type Limits struct {
 	Messages      float64       // a second, with a burst of as many; 20,000. Who sends more is read more slowly
 	Requests      int           // in flight, for each connection; 256
 	Waits         int           // requests that wait, for each connection, apart from the others; 1,024
+	Bytes         int           // of requests in flight, and of what their answers may hold until they are sent, each, for each connection; 64 MiB. See NewServer
 	Bad           int           // messages a minute that are no requests; 100. Then the connection is closed with 1008
 	Queue         int           // bytes of answers that wait to be sent to a connection; 1 MiB, but always one answer
 	WriteTime     time.Duration // a client that takes nothing for so long is closed with 4008; 5 s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -243,4 +244,20 @@ func TestCredentialsAreRefreshed(t *testing.T) {
 		}
 		assert.Zero(t, told.count(rpw.NoticeReconnecting))
 	})
+}
+
+// TestRefreshWithALongToken: what no handshake could have brought is not looked at (K4).
+func TestRefreshWithALongToken(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan string, 1), make(chan struct{})
+	close(answer)
+	_, c := refreshing(t, asked, answer, nil)
+	c.until(t, packetHello)
+	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 1, strings.Repeat("x", maxHeader+1))))
+	f := c.packets(t)[0]
+	require.Equal(t, packetFailure, f.kind)
+	assert.Equal(t, "permission", failed(t, f).Code)
+	c.Write(rawFrame(fin|opBinary, refreshPacket(nil, 2, strings.Repeat("x", maxHeader))))
+	assert.EqualValues(t, 2, c.until(t, packetReply).id)
+	assert.Len(t, <-asked, maxHeader)
 }

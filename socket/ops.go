@@ -43,6 +43,9 @@ type verb[Q, A any] struct {
 	fits func(q *Q, a *A) bool
 	// filter takes out of an answer what the client may not see; nil: there is nothing to hide.
 	filter func(l lister[Q, A], q Q, a *A) error
+	// holds is the most that an answer may hold, in bytes, and size what it does; nil: answers are small.
+	holds func(q *Q) int
+	size  func(a *A) int
 	// undo hands back what an answer gave to a client that is not there to take it; nil: it gave nothing.
 	undo func(p rpw.Parts, ctx context.Context, q *Q, a A)
 }
@@ -107,12 +110,13 @@ func (v *verb[Q, A]) serve(s *session, id uint64, body []byte) error {
 	if err := v.request.parse(body, q); err != nil {
 		return s.refuse(id, err)
 	}
-	return s.start(id, v.waits(q) != nil, func(ctx context.Context) { v.run(s, ctx, id, q) })
+	return s.start(id, len(body), v.waits(q) != nil, func(ctx context.Context) { v.run(s, ctx, id, q) })
 }
 
 // run does a request and replies.
 func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
-	a, err := v.do(s, ctx, q)
+	a, held, err := v.do(s, ctx, q)
+	defer func() { s.answers.leave(held) }()
 	if err != nil {
 		s.replyError(id, err)
 		return
@@ -130,8 +134,7 @@ func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
 		err = s.out.written(message)
 	}
 	if err != nil && v.undo != nil {
-		h := s.peer.hub
-		v.handBack(s.ctx, rpw.Parts{Streams: h.Streams(), Actions: h.Actions()}, q, a)
+		v.handBack(s.ctx, s.parts(), q, a)
 	}
 }
 
@@ -155,17 +158,67 @@ func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
 	return s.allow(ctx, n.list)
 }
 
-// do takes a request through the client's rights to the Hub.
-func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) {
-	if err := v.allowed(s, ctx, q); err != nil {
-		return a, err
-	}
+// do takes a request through the client's rights to the Hub. The answer holds bytes of the room for answers, until it is sent.
+func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, held int, err error) {
+	remembered := false // by the store: asked again it answers the same
 	if v.bind != nil {
 		v.bind(q, func(id *[16]byte) {
 			if *id != ([16]byte{}) {
 				*id = s.peer.bind(*id)
+				remembered = true
 			}
 		})
+	}
+	if v.size == nil {
+		a, err = v.ask(s, ctx, q)
+		return a, 0, err
+	}
+	owed := false // an answer that was let go gave something
+	defer func() {
+		if owed && ctx.Err() != nil {
+			v.recall(s, q)
+		}
+	}()
+	most := s.answers.of(v.holds(q))
+	for reserve := v.waits(q) == nil; ; reserve = true {
+		if reserve {
+			if err = s.answers.take(ctx, most); err != nil {
+				return a, 0, err
+			}
+			held = most
+		}
+		if a, err = v.ask(s, ctx, q); err != nil {
+			return a, held, err
+		}
+		size := s.answers.of(v.size(&a))
+		if s.answers.change(held, size) {
+			owed = false
+			return a, size, nil
+		}
+		s.answers.leave(held)
+		held, most = 0, max(most, size)
+		if owed = v.undo != nil && remembered; v.undo != nil && !owed {
+			v.handBack(s.ctx, s.parts(), q, a)
+		}
+		var none A
+		a = none // until there is room for it
+	}
+}
+
+// recall hands back what the store remembers to have given for a request whose client takes it no more.
+func (v *verb[Q, A]) recall(s *session, q *Q) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), undoTime)
+	defer cancel()
+	*v.wait(q) = 0
+	if a, err := v.call(s.peer.hub, ctx, *q); err == nil {
+		v.handBack(ctx, s.parts(), q, a)
+	}
+}
+
+// ask calls the Hub, if the client may.
+func (v *verb[Q, A]) ask(s *session, ctx context.Context, q *Q) (a A, err error) {
+	if err := v.allowed(s, ctx, q); err != nil {
+		return a, err
 	}
 	if a, err = v.call(s.peer.hub, ctx, *q); err != nil || v.filter == nil {
 		return a, err

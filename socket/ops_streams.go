@@ -59,6 +59,8 @@ var opRead = define(3, "Streams.Read", "read", verb[rpw.ReadRequest, []rpw.Event
 	call:   streams(rpw.StreamBus.Read),
 	access: func(q *rpw.ReadRequest, n *needs) { n.add(Read, KindStream, q.Stream) },
 	wait:   func(q *rpw.ReadRequest) *time.Duration { return &q.Wait },
+	holds:  func(q *rpw.ReadRequest) int { return pageHolds(q.Max) },
+	size:   sizeOfEvents,
 })
 
 var opStreams = define(4, "Streams.Streams", "streams", verb[rpw.StreamsRequest, rpw.StreamsPage]{
@@ -116,6 +118,8 @@ var opFetch = define(10, "Streams.Fetch", "fetch", verb[rpw.FetchRequest, []rpw.
 	call:   streams(rpw.StreamBus.Fetch),
 	access: func(q *rpw.FetchRequest, n *needs) { n.add(Consume, KindStream, q.Stream) },
 	wait:   func(q *rpw.FetchRequest) *time.Duration { return &q.Wait },
+	holds:  func(q *rpw.FetchRequest) int { return pageHolds(max(1, q.Max)) },
+	size:   sizeOfDeliveries,
 	bind:   func(q *rpw.FetchRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 	undo: func(p rpw.Parts, ctx context.Context, q *rpw.FetchRequest, deliveries []rpw.Delivery) {
 		back := make([]rpw.Settlement, len(deliveries))
