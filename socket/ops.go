@@ -160,12 +160,10 @@ func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
 
 // do takes a request through the client's rights to the Hub. The answer holds bytes of the room for answers, until it is sent.
 func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, held int, err error) {
-	remembered := false // by the store: asked again it answers the same
 	if v.bind != nil {
 		v.bind(q, func(id *[16]byte) {
 			if *id != ([16]byte{}) {
 				*id = s.peer.bind(*id)
-				remembered = true
 			}
 		})
 	}
@@ -173,6 +171,12 @@ func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, held int, e
 		a, err = v.ask(s, ctx, q)
 		return a, 0, err
 	}
+	return v.doWithin(s, ctx, q)
+}
+
+// doWithin keeps within the room for answers: a call begins when there is room for the largest answer that it can have, one that waits at once. An answer for which
+// there is no room is let go, and asked for again when there is.
+func (v *verb[Q, A]) doWithin(s *session, ctx context.Context, q *Q) (a A, held int, err error) {
 	owed := false // an answer that was let go gave something
 	defer func() {
 		if owed && ctx.Err() != nil {
@@ -197,12 +201,20 @@ func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, held int, e
 		}
 		s.answers.leave(held)
 		held, most = 0, max(most, size)
-		if owed = v.undo != nil && remembered; v.undo != nil && !owed {
-			v.handBack(s.ctx, s.parts(), q, a)
+		if v.undo != nil {
+			if owed = v.remembered(q); !owed {
+				v.handBack(s.ctx, s.parts(), q, a)
+			}
 		}
 		var none A
 		a = none // until there is room for it
 	}
+}
+
+// remembered reports whether the store answers a request the same when it is asked again.
+func (v *verb[Q, A]) remembered(q *Q) (by bool) {
+	v.bind(q, func(id *[16]byte) { by = *id != [16]byte{} })
+	return by
 }
 
 // recall hands back what the store remembers to have given for a request whose client takes it no more.
