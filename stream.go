@@ -18,7 +18,8 @@ type StreamOption func(*streamOptions)
 
 type streamOptions struct{ keep Retention }
 
-// Keep bounds what the stream keeps, from the next publish on. Without it the bound is DefaultKeepEvents.
+// Keep bounds what the stream keeps, from the next publish on. Without it the bound is DefaultKeepEvents. Over a socket it needs the right to administer the
+// stream, since it takes away what others wrote.
 func Keep(r Retention) StreamOption { return func(o *streamOptions) { o.keep = r } }
 
 // StreamOf names a stream and the type of its events. T is what encoding/json can write; json.RawMessage passes

@@ -36,7 +36,8 @@ func WithSource(source string) Option { return func(o *options) { o.source = sou
 // WithLog writes to another log than rpw.DefaultLog.
 func WithLog(name string) Option { return func(o *options) { o.log = name } }
 
-// WithKeep bounds what the log keeps, by count and by age. The default leaves the log its bounds, at first rpw.DefaultKeepEvents records.
+// WithKeep bounds what the log keeps, by count and by age. The default leaves the log its bounds, at first rpw.DefaultKeepEvents records. Over a socket it needs the
+// right to administer the log.
 func WithKeep(r rpw.Retention) Option { return func(o *options) { o.keep = r } }
 
 // WithBuffer sets how many records are kept at most while they cannot be written; at least 2, 0 is DefaultBuffer. Together they hold

@@ -2,11 +2,9 @@ package socket
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,6 +118,17 @@ func administration(h *rpw.Hub, name string) map[string]func(context.Context) er
 			_, err := h.Streams().Trim(ctx, name, rpw.Retention{Events: 1})
 			return err
 		},
+		"publish with retention": func(ctx context.Context) error {
+			_, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: name, Events: event("x"), Keep: rpw.Retention{Events: 1}}})
+			return err
+		},
+		"publish with retention by age": func(ctx context.Context) error {
+			_, err := h.Streams().Publish(ctx, []rpw.Batch{{Stream: name, Events: event("x"), Keep: rpw.Retention{Events: rpw.Unlimited, Age: time.Second}}})
+			return err
+		},
+		"write log with retention": func(ctx context.Context) error {
+			return h.Logs().Write(ctx, rpw.WriteLogs{Log: name, Records: []rpw.LogRecord{{ID: "1", Message: "x"}}, Keep: rpw.Retention{Events: 1}})
+		},
 		"delete events": func(ctx context.Context) error {
 			_, err := h.Streams().DeleteEvents(ctx, name, []rpw.ID{{MS: 1}})
 			return err
@@ -171,6 +180,40 @@ func TestDenied(t *testing.T) {
 	_, err = edge.Streams().StreamInfo(ctx, "b1")
 	_, absent := edge.Streams().StreamInfo(ctx, "b2")
 	assert.Equal(t, rpw.Code(absent), rpw.Code(err), "absent and forbidden are the same")
+}
+
+// TestRetentionNeedsARightOfItsOwn: who may only write cannot take away what others wrote by what he publishes (K2).
+func TestRetentionNeedsARightOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := openSite(t, Config{Authenticate: func(r *http.Request) (Identity, error) {
+		name, _ := Bearer(r)
+		rights := map[string][]Right{"writer": {Read, Write}, "owner": {Read, Write, Admin}}[name]
+		return Identity{Name: name, Grants: []Grant{{Rights: rights, Streams: []string{"orders"}, Logs: []string{"app"}}}}, nil
+	}})
+	ctx := within(t)
+	orders := rpw.StreamOf[int]("orders")
+	kept := rpw.StreamOf[int]("orders", rpw.Keep(rpw.Retention{Events: 1, Age: time.Minute}))
+	writer, owner := s.client("writer"), s.client("owner")
+	for i := range 300 {
+		_, err := orders.Publish(ctx, writer, "made", i)
+		require.NoError(t, err)
+	}
+	_, err := kept.Publish(ctx, writer, "made", 0)
+	assert.ErrorIs(t, err, rpw.ErrPermission)
+	assert.ErrorContains(t, err, "no right to admin the stream \"orders\", as Keep needs it")
+	record := rpw.WriteLogs{Log: "app", Records: []rpw.LogRecord{{ID: "1", Message: "x"}}, Keep: rpw.Retention{Age: time.Minute}}
+	assert.ErrorContains(t, writer.Logs().Write(ctx, record), "no right to admin the log \"app\", as Keep needs it")
+	info, err := writer.Streams().StreamInfo(ctx, "orders")
+	require.NoError(t, err)
+	assert.EqualValues(t, 300, info.Events)
+	assert.Equal(t, rpw.Retention{Events: rpw.DefaultKeepEvents}, info.Keep)
+
+	_, err = kept.Publish(ctx, owner, "made", 0)
+	require.NoError(t, err)
+	assert.NoError(t, owner.Logs().Write(ctx, record))
+	info, err = writer.Streams().StreamInfo(ctx, "orders")
+	require.NoError(t, err)
+	assert.Less(t, info.Events, int64(300))
 }
 
 // TestAnonymousRights: without a name, a client may do all but administer. It protects K2.
@@ -390,34 +433,6 @@ func TestProducersAreBound(t *testing.T) {
 	assert.Equal(t, [16]byte{1}, anonymous.bind([16]byte{1}))
 }
 
-// TestRequestFlood is B47: what is over a limit is answered with ErrFull, and the rest goes on. It protects K4.
-func TestRequestFlood(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true, Limits: Limits{Waits: 3}})
-	c := s.connect(nil)
-	wait := func(id uint64) []byte {
-		return rawRequest(id, opRead, rpw.ReadRequest{Stream: "x", Wait: time.Minute})
-	}
-	for id := range uint64(10) {
-		c.Write(rawFrame(fin|opBinary, wait(id+1)))
-	}
-	c.Write(rawFrame(fin|opBinary, rawRequest(11, opStreams, rpw.StreamsRequest{}))) // the rest has been looked at when this is answered
-	full := 0
-	for rest := true; rest; {
-		for _, f := range c.packets(t) {
-			if f.kind == packetFailure {
-				assert.Equal(t, "full", failed(t, f).Code)
-				full++
-			}
-			rest = rest && f.id != 11
-		}
-	}
-	assert.Equal(t, 7, full)
-	assert.Equal(t, 3, s.srv.Stats().Waits)
-	c.Close()
-	s.gone()
-}
-
 // forbidden is a cache whose store lets its user do nothing.
 type forbidden struct{ rpw.Cache }
 
@@ -439,87 +454,4 @@ func TestRightsOfTheServer(t *testing.T) {
 		require.ErrorIs(t, err, rpw.ErrPermission)
 		assert.NotContains(t, err.Error(), "CANARY")
 	}
-}
-
-// TestManyNames: a message full of names, which no Hub takes, costs little more than its own bytes: nobody is asked about each of them (K4).
-func TestManyNames(t *testing.T) {
-	t.Parallel()
-	hub, asked := memoryHub(t), 0
-	d := directTo(t, &peer{hub: hub, authorize: func(context.Context, Identity, Access) error { asked++; return nil }})
-	d.ask(1, opGet, &rpw.GetRequest{Keys: slices.Repeat([]string{"k"}, 500_000)})
-	assert.Equal(t, "too_large", d.failure(1))
-	assert.Zero(t, asked)
-	d.ask(2, opGet, &rpw.GetRequest{Keys: slices.Repeat([]string{"k"}, rpw.MaxBatch)})
-	assert.Equal(t, packetReply, d.next().kind)
-	assert.Equal(t, rpw.MaxBatch, asked)
-}
-
-// TestRequestIDs is B46: the id of a request in flight cannot be used for another, nor can 0.
-func TestRequestIDs(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true})
-	c := s.connect(nil)
-	wait := rawRequest(1, opRead, rpw.ReadRequest{Stream: "x", Wait: time.Minute})
-	c.Write(rawFrame(fin|opBinary, wait))
-	c.Write(rawFrame(fin|opBinary, wait))
-	c.Write(rawFrame(fin|opBinary, rawRequest(0, opStreamInfo, "x")))
-	for n := 0; n < 2; {
-		for _, f := range c.packets(t) {
-			if f.kind == packetFailure {
-				assert.Equal(t, "invalid", failed(t, f).Code)
-				n++
-			}
-		}
-	}
-	assert.Equal(t, 1, s.srv.Stats().Waits)
-}
-
-// rawRequest returns a message with one request.
-func rawRequest[Q, A any](id uint64, v *verb[Q, A], q Q) []byte {
-	return appendPacket(nil, packetRequest, id, func(b []byte) []byte {
-		return v.info().request.append(binary.AppendUvarint(b, v.number), &q)
-	})
-}
-
-// packets reads a message of the native protocol.
-func (c *rawConn) packets(t testing.TB) (list []packet) {
-	opcode, message, err := c.next()
-	require.NoError(t, err)
-	if opcode != opBinary {
-		return nil
-	}
-	for len(message) > 0 {
-		f, rest, err := nextPacket(message)
-		require.NoError(t, err)
-		list, message = append(list, f), rest
-	}
-	return list
-}
-
-func failed(t testing.TB, f packet) (out failure) {
-	require.NoError(t, failurePlan.parse(f.body, &out))
-	return out
-}
-
-// TestLargePayload is B12: a payload over the limit is ErrTooLarge before it is sent, and the connection stays.
-func TestLargePayload(t *testing.T) {
-	t.Parallel()
-	s := openSite(t, Config{AllowAnonymous: true})
-	ctx, h := within(t), s.client("")
-	_, err := h.Cache().Set(ctx, []rpw.CacheSet{{Key: "x", Data: make([]byte, rpw.MaxPayload+1), TTL: rpw.NoTTL}})
-	assert.ErrorIs(t, err, rpw.ErrTooLarge)
-	_, err = h.Cache().Set(ctx, []rpw.CacheSet{{Key: "x", Data: make([]byte, rpw.MaxPayload), TTL: rpw.NoTTL}})
-	assert.NoError(t, err)
-
-	c := s.connect(nil) // a client without a guard
-	c.Write(rawFrame(fin|opBinary, rawRequest(1, opSet, []rpw.CacheSet{{Key: "y", Data: make([]byte, rpw.MaxPayload+1), TTL: rpw.NoTTL}})))
-	for answered := false; !answered; {
-		for _, f := range c.packets(t) {
-			if f.kind == packetFailure {
-				assert.Equal(t, "too_large", failed(t, f).Code)
-				answered = true
-			}
-		}
-	}
-	assert.Equal(t, uint64(2), s.srv.Stats().Accepted, "the connection of the client was not lost")
 }

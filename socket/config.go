@@ -56,9 +56,9 @@ type Right string
 // The rights.
 const (
 	Read    Right = "read"    // look: read, list, watch
-	Write   Right = "write"   // add and change: publish, set, enqueue, cancel
+	Write   Right = "write"   // add and change: publish, set, enqueue, cancel; with retention (Batch.Keep, WriteLogs.Keep) it takes Admin, too
 	Consume Right = "consume" // take: fetch and settle, claim and advance, heartbeat
-	Admin   Right = "admin"   // remove and operate: trim, delete streams and actions, groups, pause
+	Admin   Right = "admin"   // remove and operate: trim, retention, delete streams and actions, groups, pause
 )
 
 // Kind is a kind of name.
@@ -74,7 +74,8 @@ const (
 )
 
 // Access is something that a client wants to do with a name. Listing is asked twice: first with the name "", whether the client may list
-// at all, and then for each name found, which is left out if it is refused.
+// at all, and then for each name found, which is left out if it is refused. A publish or a log's records with retention (Keep), which takes away what others
+// wrote, are asked twice as well: to publish or write log, with Write, and to trim, with Admin.
 type Access struct {
 	Verb  string // of the contract: "publish", "read", "claim", ...
 	Right Right
@@ -104,6 +105,7 @@ type Limits struct {
 	Messages      float64       // a second, with a burst of as many; 20,000. Who sends more is read more slowly
 	Requests      int           // in flight, for each connection; 256
 	Waits         int           // requests that wait, for each connection, apart from the others; 1,024
+	Bytes         int           // of requests in flight, and of what their answers may hold until they are sent, each, for each connection; 64 MiB. See NewServer
 	Bad           int           // messages a minute that are no requests; 100. Then the connection is closed with 1008
 	Queue         int           // bytes of answers that wait to be sent to a connection; 1 MiB, but always one answer
 	WriteTime     time.Duration // a client that takes nothing for so long is closed with 4008; 5 s

@@ -34,7 +34,8 @@
 //
 // [NewServer] serves any Hub, also one that is a client itself. It wants to know whom to let in: Config.Authenticate ([Tokens], or a function of your own;
 // package jwtauth, a module beside this one, takes JSON Web Tokens) or Config.AllowAnonymous. What a client may do is asked for each operation and each name in it, by
-// default of the Grants of its Identity; what nobody gave is refused. A client cannot leave the Hub's namespace. Web pages connect if Config.Origins lists them. Limits bound
+// default of the Grants of its Identity; what nobody gave is refused. Retention that comes with a publish or with records (rpw.Keep, logs.WithKeep) takes away what
+// others wrote: it needs the right to administer the stream or the log. Leave it out of clients that only write, and say it in a process behind the server. A client cannot leave the Hub's namespace. Web pages connect if Config.Origins lists them. Limits bound
 // all that a client can send or leave unread; a client that breaks them is closed alone. Shutdown tells the clients to come back elsewhere, spread over time.
 //
 // # Clients of the original

@@ -17,6 +17,9 @@ import (
 // tokenSubprotocol begins the subprotocol that carries a bearer token of a browser, which can send no header. It is never echoed.
 const tokenSubprotocol = "auth."
 
+// maxHeader bounds the header of a handshake, in bytes.
+const maxHeader = 16 << 10
+
 // refusal is a handshake that ends without a connection. The client gets the status and the text; what, one of few words, goes to the counters, and
 // why to the log.
 type refusal struct {
@@ -246,10 +249,10 @@ func (s *Server) renewal(asked *http.Request) func(context.Context, string, func
 	}
 }
 
-// reidentify is identify for a token that comes later than the handshake.
+// reidentify is identify for a token that comes later than the handshake. It is one that a handshake could have brought.
 func (s *Server) reidentify(ctx context.Context, asked *http.Request, token string) (id Identity, err error) {
-	if token == "" || !fitsHeader(token) {
-		return id, errors.New("the token is empty, or has characters that no header may hold")
+	if token == "" || len(token) > maxHeader || !fitsHeader(token) {
+		return id, errors.New("the token is empty, or longer or of other characters than a header may be")
 	}
 	defer func() { // as net/http does for the handshake
 		if p := recover(); p != nil {

@@ -22,6 +22,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	err = orDefault(err, &l.Messages, 20_000, "Messages")
 	err = orDefault(err, &l.Requests, 256, "Requests")
 	err = orDefault(err, &l.Waits, 1_024, "Waits")
+	err = orDefault(err, &l.Bytes, 64<<20, "Bytes")
 	err = orDefault(err, &l.Bad, 100, "Bad")
 	err = orDefault(err, &l.Queue, 1<<20, "Queue")
 	err = orDefault(err, &l.WriteTime, 5*time.Second, "WriteTime")

@@ -43,6 +43,9 @@ type verb[Q, A any] struct {
 	fits func(q *Q, a *A) bool
 	// filter takes out of an answer what the client may not see; nil: there is nothing to hide.
 	filter func(l lister[Q, A], q Q, a *A) error
+	// holds is the most that an answer may hold, in bytes, and size what it does; nil: answers are small.
+	holds func(q *Q) int
+	size  func(a *A) int
 	// undo hands back what an answer gave to a client that is not there to take it; nil: it gave nothing.
 	undo func(p rpw.Parts, ctx context.Context, q *Q, a A)
 }
@@ -64,8 +67,22 @@ type needs struct {
 const maxNeeds = 16 * rpw.MaxBatch
 
 func (n *needs) add(right Right, kind Kind, name string) {
+	n.addAs(n.verb, right, kind, name)
+}
+
+func (n *needs) addAs(verb string, right Right, kind Kind, name string) {
 	if len(n.list) <= maxNeeds {
-		n.list = append(n.list, Access{Verb: n.verb, Right: right, Kind: kind, Name: name})
+		n.list = append(n.list, Access{Verb: verb, Right: right, Kind: kind, Name: name})
+	}
+}
+
+// verbTrim takes away what others wrote.
+const verbTrim = "trim"
+
+// trims adds what the retention needs that comes with something to write: it does what a trim does.
+func (n *needs) trims(keep rpw.Retention, kind Kind, name string) {
+	if keep != (rpw.Retention{}) {
+		n.addAs(verbTrim, Admin, kind, name)
 	}
 }
 
@@ -93,12 +110,13 @@ func (v *verb[Q, A]) serve(s *session, id uint64, body []byte) error {
 	if err := v.request.parse(body, q); err != nil {
 		return s.refuse(id, err)
 	}
-	return s.start(id, v.waits(q) != nil, func(ctx context.Context) { v.run(s, ctx, id, q) })
+	return s.start(id, len(body), v.waits(q) != nil, func(ctx context.Context) { v.run(s, ctx, id, q) })
 }
 
 // run does a request and replies.
 func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
-	a, err := v.do(s, ctx, q)
+	a, held, err := v.do(s, ctx, q)
+	defer func() { s.answers.leave(held) }()
 	if err != nil {
 		s.replyError(id, err)
 		return
@@ -116,8 +134,7 @@ func (v *verb[Q, A]) run(s *session, ctx context.Context, id uint64, q *Q) {
 		err = s.out.written(message)
 	}
 	if err != nil && v.undo != nil {
-		h := s.peer.hub
-		v.handBack(s.ctx, rpw.Parts{Streams: h.Streams(), Actions: h.Actions()}, q, a)
+		v.handBack(s.ctx, s.parts(), q, a)
 	}
 }
 
@@ -141,17 +158,79 @@ func (v *verb[Q, A]) allowed(s *session, ctx context.Context, q *Q) error {
 	return s.allow(ctx, n.list)
 }
 
-// do takes a request through the client's rights to the Hub.
-func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, err error) {
-	if err := v.allowed(s, ctx, q); err != nil {
-		return a, err
-	}
+// do takes a request through the client's rights to the Hub. The answer holds bytes of the room for answers, until it is sent.
+func (v *verb[Q, A]) do(s *session, ctx context.Context, q *Q) (a A, held int, err error) {
 	if v.bind != nil {
 		v.bind(q, func(id *[16]byte) {
 			if *id != ([16]byte{}) {
 				*id = s.peer.bind(*id)
 			}
 		})
+	}
+	if v.size == nil {
+		a, err = v.ask(s, ctx, q)
+		return a, 0, err
+	}
+	return v.doWithin(s, ctx, q)
+}
+
+// doWithin keeps within the room for answers: a call begins when there is room for the largest answer that it can have, one that waits at once. An answer for which
+// there is no room is let go, and asked for again when there is.
+func (v *verb[Q, A]) doWithin(s *session, ctx context.Context, q *Q) (a A, held int, err error) {
+	owed := false // an answer that was let go gave something
+	defer func() {
+		if owed && ctx.Err() != nil {
+			v.recall(s, q)
+		}
+	}()
+	most := s.answers.of(v.holds(q))
+	for reserve := v.waits(q) == nil; ; reserve = true {
+		if reserve {
+			if err = s.answers.take(ctx, most); err != nil {
+				return a, 0, err
+			}
+			held = most
+		}
+		if a, err = v.ask(s, ctx, q); err != nil {
+			return a, held, err
+		}
+		size := s.answers.of(v.size(&a))
+		if s.answers.change(held, size) {
+			owed = false
+			return a, size, nil
+		}
+		s.answers.leave(held)
+		held, most = 0, max(most, size)
+		if v.undo != nil {
+			if owed = v.remembered(q); !owed {
+				v.handBack(s.ctx, s.parts(), q, a)
+			}
+		}
+		var none A
+		a = none // until there is room for it
+	}
+}
+
+// remembered reports whether the store answers a request the same when it is asked again.
+func (v *verb[Q, A]) remembered(q *Q) (by bool) {
+	v.bind(q, func(id *[16]byte) { by = *id != [16]byte{} })
+	return by
+}
+
+// recall hands back what the store remembers to have given for a request whose client takes it no more.
+func (v *verb[Q, A]) recall(s *session, q *Q) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), undoTime)
+	defer cancel()
+	*v.wait(q) = 0
+	if a, err := v.call(s.peer.hub, ctx, *q); err == nil {
+		v.handBack(ctx, s.parts(), q, a)
+	}
+}
+
+// ask calls the Hub, if the client may.
+func (v *verb[Q, A]) ask(s *session, ctx context.Context, q *Q) (a A, err error) {
+	if err := v.allowed(s, ctx, q); err != nil {
+		return a, err
 	}
 	if a, err = v.call(s.peer.hub, ctx, *q); err != nil || v.filter == nil {
 		return a, err

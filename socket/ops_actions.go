@@ -28,7 +28,11 @@ var opClaim = define(23, "Actions.Claim", "claim", verb[rpw.ClaimRequest, []rpw.
 			n.add(Consume, KindQueue, queue)
 		}
 	},
-	wait: func(q *rpw.ClaimRequest) *time.Duration { return &q.Wait },
+	wait:  func(q *rpw.ClaimRequest) *time.Duration { return &q.Wait },
+	holds: func(q *rpw.ClaimRequest) int { return pageHolds(max(1, q.Max)) },
+	size: func(claimed *[]rpw.Claimed) int {
+		return sizeOfActions(*claimed, func(c *rpw.Claimed) *rpw.Action { return &c.Action })
+	},
 	bind: func(q *rpw.ClaimRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 	undo: func(p rpw.Parts, ctx context.Context, _ *rpw.ClaimRequest, claimed []rpw.Claimed) {
 		back := make([]rpw.Move, len(claimed))
@@ -72,7 +76,11 @@ var opControl = define(25, "Actions.Control", "control", verb[rpw.ControlRequest
 
 var opGetAction = define(26, "Actions.Get", "get action", verb[[]rpw.ActionRef, []rpw.GotAction]{
 	opInfo: opInfo{reads: true},
-	call:   actions(rpw.ActionStore.Get),
+	call: func(h *rpw.Hub, ctx context.Context, refs []rpw.ActionRef) ([]rpw.GotAction, error) {
+		return inParts(ctx, refs, h.Actions().Get, sizeOfGot)
+	},
+	holds: func(refs *[]rpw.ActionRef) int { return len(*refs) * rpw.MaxPayload },
+	size:  sizeOfGot,
 	access: func(q *[]rpw.ActionRef, n *needs) {
 		for _, ref := range *q {
 			n.add(Read, KindQueue, ref.Queue)
@@ -94,6 +102,10 @@ func filterQueues(f *rpw.ActionFilter, n *needs) {
 var opListActions = define(27, "Actions.List", "list actions", verb[rpw.ListActions, rpw.ActionsPage]{
 	opInfo: opInfo{reads: true},
 	call:   actions(rpw.ActionStore.List),
+	holds:  func(q *rpw.ListActions) int { return pageHolds(q.Max) },
+	size: func(page *rpw.ActionsPage) int {
+		return sizeOfActions(page.Actions, func(a *rpw.Action) *rpw.Action { return a })
+	},
 	access: func(q *rpw.ListActions, n *needs) { filterQueues(&q.ActionFilter, n) },
 	filter: func(l lister[rpw.ListActions, rpw.ActionsPage], q rpw.ListActions, page *rpw.ActionsPage) error {
 		return visiblePage(l, q, page,
@@ -156,6 +168,8 @@ var opChanges = define(30, "Actions.Changes", "changes", verb[rpw.ChangesRequest
 	call:   actions(rpw.ActionStore.Changes),
 	access: func(q *rpw.ChangesRequest, n *needs) { n.add(Read, KindQueue, q.Ref.Queue) },
 	wait:   func(q *rpw.ChangesRequest) *time.Duration { return &q.Wait },
+	holds:  func(q *rpw.ChangesRequest) int { return pageHolds(q.Max) },
+	size:   sizeOfChanges,
 })
 
 // A heartbeat is stored at once and then waits: repeating it does no harm.

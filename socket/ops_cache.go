@@ -11,7 +11,14 @@ import (
 
 var opGet = define(15, "Cache.Get", "get", verb[rpw.GetRequest, []rpw.Value]{
 	opInfo: opInfo{reads: true},
-	call:   cache(rpw.Cache.Get),
+	call: func(h *rpw.Hub, ctx context.Context, q rpw.GetRequest) ([]rpw.Value, error) {
+		return inParts(ctx, q.Keys, func(ctx context.Context, keys []string) ([]rpw.Value, error) {
+			q.Keys = keys
+			return h.Cache().Get(ctx, q)
+		}, sizeOfValues)
+	},
+	holds: func(q *rpw.GetRequest) int { return len(q.Keys) * rpw.MaxPayload },
+	size:  sizeOfValues,
 	access: func(q *rpw.GetRequest, n *needs) {
 		for _, key := range q.Keys {
 			n.add(Read, KindKey, key)
@@ -64,7 +71,11 @@ var opWriteLog = define(20, "Logs.Write", "write log", verb[rpw.WriteLogs, struc
 	call: func(h *rpw.Hub, ctx context.Context, q rpw.WriteLogs) (struct{}, error) {
 		return struct{}{}, h.Logs().Write(ctx, q)
 	},
-	access: func(q *rpw.WriteLogs, n *needs) { n.add(Write, KindLog, cmp.Or(q.Log, rpw.DefaultLog)) },
+	access: func(q *rpw.WriteLogs, n *needs) {
+		log := cmp.Or(q.Log, rpw.DefaultLog)
+		n.add(Write, KindLog, log)
+		n.trims(q.Keep, KindLog, log)
+	},
 })
 
 var opQueryLog = define(21, "Logs.Query", "query log", verb[rpw.LogQuery, rpw.LogPage]{
@@ -72,6 +83,8 @@ var opQueryLog = define(21, "Logs.Query", "query log", verb[rpw.LogQuery, rpw.Lo
 	call:   logs(rpw.LogSink.Query),
 	access: func(q *rpw.LogQuery, n *needs) { n.add(Read, KindLog, cmp.Or(q.Log, rpw.DefaultLog)) },
 	wait:   func(q *rpw.LogQuery) *time.Duration { return &q.Wait },
+	holds:  func(q *rpw.LogQuery) int { return pageHolds(q.Max) },
+	size:   sizeOfRecords,
 })
 
 // visiblePage keeps the items of a page that may be seen. Where the next page begins tells of the last item of this one, so a page ends with one that may be

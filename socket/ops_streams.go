@@ -28,6 +28,7 @@ var opPublish = define(1, "Streams.Publish", "publish", verb[[]rpw.Batch, []rpw.
 	access: func(q *[]rpw.Batch, n *needs) {
 		for _, b := range *q {
 			n.add(Write, KindStream, b.Stream)
+			n.trims(b.Keep, KindStream, b.Stream)
 		}
 	},
 	fits: func(q *[]rpw.Batch, answers *[]rpw.Published) bool {
@@ -58,6 +59,8 @@ var opRead = define(3, "Streams.Read", "read", verb[rpw.ReadRequest, []rpw.Event
 	call:   streams(rpw.StreamBus.Read),
 	access: func(q *rpw.ReadRequest, n *needs) { n.add(Read, KindStream, q.Stream) },
 	wait:   func(q *rpw.ReadRequest) *time.Duration { return &q.Wait },
+	holds:  func(q *rpw.ReadRequest) int { return pageHolds(q.Max) },
+	size:   sizeOfEvents,
 })
 
 var opStreams = define(4, "Streams.Streams", "streams", verb[rpw.StreamsRequest, rpw.StreamsPage]{
@@ -78,7 +81,7 @@ var opStreamInfo = define(5, "Streams.StreamInfo", "stream info", verb[string, r
 	access: func(stream *string, n *needs) { n.add(Read, KindStream, *stream) },
 })
 
-var opTrim = define(6, "Streams.Trim", "trim", verb[trimRequest, int64]{
+var opTrim = define(6, "Streams.Trim", verbTrim, verb[trimRequest, int64]{
 	call: func(h *rpw.Hub, ctx context.Context, q trimRequest) (int64, error) {
 		return h.Streams().Trim(ctx, q.Stream, q.Keep)
 	},
@@ -115,6 +118,8 @@ var opFetch = define(10, "Streams.Fetch", "fetch", verb[rpw.FetchRequest, []rpw.
 	call:   streams(rpw.StreamBus.Fetch),
 	access: func(q *rpw.FetchRequest, n *needs) { n.add(Consume, KindStream, q.Stream) },
 	wait:   func(q *rpw.FetchRequest) *time.Duration { return &q.Wait },
+	holds:  func(q *rpw.FetchRequest) int { return pageHolds(max(1, q.Max)) },
+	size:   sizeOfDeliveries,
 	bind:   func(q *rpw.FetchRequest, bind func(*[16]byte)) { bind(&q.Lane.ID) },
 	undo: func(p rpw.Parts, ctx context.Context, q *rpw.FetchRequest, deliveries []rpw.Delivery) {
 		back := make([]rpw.Settlement, len(deliveries))

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -466,56 +465,3 @@ func TestOriginalSlowClientIsClosedAlone(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Stats().Closed["4008"] == 1 }, inTime, time.Millisecond)
 	assert.Equal(t, 1, s.Stats().Connections)
 }
-
-// testConn is a connection to a client that takes frames from out one by one, when it likes, and closes
-// in to leave.
-type testConn struct {
-	in, out chan string
-	gone    context.Context
-	drop    context.CancelFunc
-}
-
-// serveTestConn serves a client until the test ends.
-func serveTestConn(t *testing.T, hub *rpw.Hub, limits Limits) *testConn {
-	gone, drop := context.WithCancel(context.Background())
-	c := &testConn{in: make(chan string), out: make(chan string), gone: gone, drop: drop}
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = serveOriginal(context.Background(), c, &peer{hub: hub, limits: limits}) })
-	t.Cleanup(func() {
-		close(c.in)
-		serving.Wait()
-	})
-	return c
-}
-
-var errTestGone = errors.New("gone")
-
-func (c *testConn) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
-	select {
-	case text, ok := <-c.in:
-		if !ok {
-			c.drop()
-			return 0, nil, errTestGone
-		}
-		return websocket.MessageText, []byte(text), nil
-	case <-ctx.Done():
-		return 0, nil, ctx.Err()
-	case <-c.gone.Done():
-		return 0, nil, errTestGone
-	}
-}
-
-func (c *testConn) Write(ctx context.Context, _ websocket.MessageType, data []byte) error {
-	select {
-	case c.out <- string(data):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.gone.Done():
-		return errTestGone
-	}
-}
-
-func (c *testConn) Ping(context.Context) error               { return nil }
-func (c *testConn) Close(websocket.StatusCode, string) error { return c.CloseNow() }
-func (c *testConn) CloseNow() error                          { c.drop(); return nil }

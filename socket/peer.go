@@ -54,7 +54,10 @@ func (p *peer) allow(ctx context.Context, accesses ...Access) error {
 		if p.authorize(ctx, id, a) == nil {
 			continue
 		}
-		if a.Name == "" {
+		switch {
+		case a.Verb == verbTrim:
+			return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s the %s %s, as Keep needs it: it takes away what others wrote", a.Right, a.Kind, rpw.QuoteName(a.Name))
+		case a.Name == "":
 			return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s any %s", a.Right, a.Kind)
 		}
 		return rpw.Errorf(rpw.ErrPermission, "this client has no right to %s the %s %s", a.Right, a.Kind, rpw.QuoteName(a.Name))

@@ -44,7 +44,13 @@ type Server struct {
 	totals      Stats         // of what is over
 }
 
-// NewServer returns a Server over hub. A config that cannot be meant is ErrInvalid: among others one that says not who may come in.
+// NewServer returns a Server over hub.
+//
+// What a connection makes it hold is bounded by Limits.Bytes: while so many bytes of requests are in flight nothing more is read of the connection, and a call begins
+// when there is room for its answer: for the largest that it could have, as 1 MiB for each key of a get or 8 MiB for a page, then for the one that it has, until it can be
+// sent. A request that waits holds nothing. If there is no room for what it waited for, that is let go, and read again when there is.
+//
+// A config that cannot be meant is ErrInvalid: among others one that says not who may come in.
 func NewServer(hub *rpw.Hub, config Config) (*Server, error) {
 	if hub == nil {
 		return nil, rpw.Errorf(rpw.ErrInvalid, "the Hub is nil")
@@ -91,7 +97,7 @@ func (s *Server) HTTPServer() *http.Server {
 		Handler:           s,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       30 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug), // a line for each client that breaks off
 	}
 }

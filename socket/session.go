@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -30,6 +31,8 @@ type session struct {
 	peer *peer
 	out  *writer
 
+	asked, answers room // bytes of requests in flight, and of answers to them that are not sent
+
 	tasks    sync.WaitGroup
 	requests chan func()  // for a goroutine that is idle
 	idle     atomic.Int32 // how many are
@@ -44,6 +47,7 @@ var errCutOff = rpw.Errorf(rpw.ErrUnavailable, "the client is not connected any 
 type inFlight struct {
 	cancel context.CancelFunc
 	done   func() // gives its place back
+	bytes  int    // taken of the room for requests
 }
 
 // serveNative serves c until it ends or ctx does. The error says why; a websocket.CloseError asks to close with its code.
@@ -53,7 +57,8 @@ func serveNative(ctx context.Context, c conn, p *peer) error {
 	context.AfterFunc(ctx, func() { cutOff(errCutOff) })
 	s := &session{
 		ctx: ctx, work: work, conn: c, peer: p,
-		out:      newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
+		out:   newWriter(ctx, c, maxAnswer, cmp.Or(p.limits.Queue, defaultQueue), 0), // c knows a slow client
+		asked: room{limit: p.limits.Bytes}, answers: room{limit: p.limits.Bytes},
 		requests: make(chan func()),
 		inFlight: make(map[uint64]inFlight),
 	}
@@ -116,10 +121,14 @@ func (s *session) handle(message []byte) error {
 	if len(message) == 0 {
 		return s.refuse(0, rpw.Errorf(rpw.ErrInvalid, "the message is empty"))
 	}
-	for len(message) > 0 {
+	large := len(message) > 2*coalesce
+	for whole := len(message); len(message) > 0; {
 		f, rest, err := nextPacket(message)
 		if err != nil {
 			return s.refuse(0, err)
+		}
+		if large && len(f.body) < whole/2 {
+			f.body = bytes.Clone(f.body) // it shall not keep the message, which counts for the one that is as large
 		}
 		if err := s.handlePacket(f); err != nil {
 			return err
@@ -146,7 +155,7 @@ func (s *session) handlePacket(f packet) error {
 		if err := refreshPlan.parse(f.body, &r); err != nil {
 			return s.refuse(f.id, err)
 		}
-		return s.start(f.id, false, func(ctx context.Context) { s.refresh(ctx, f.id, r.Token) })
+		return s.start(f.id, len(f.body), false, func(ctx context.Context) { s.refresh(ctx, f.id, r.Token) })
 	}
 	return s.refuse(f.id, rpw.Errorf(rpw.ErrInvalid, "a packet of kind %d has no place here", f.kind))
 }
@@ -163,8 +172,8 @@ func (s *session) fail(id uint64, err error) {
 	s.out.send(packetFailure, id, func(b []byte) []byte { return failurePlan.append(b, &f) })
 }
 
-// start runs a request in a goroutine for it alone, if there is a place for it. run replies once.
-func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) error {
+// start runs a request of some bytes in a goroutine for it alone, if there is a place for it, and as soon as there is room. run replies once.
+func (s *session) start(id uint64, bytes int, waits bool, run func(ctx context.Context)) error {
 	s.mu.Lock()
 	_, taken := s.inFlight[id]
 	s.mu.Unlock()
@@ -176,9 +185,16 @@ func (s *session) start(id uint64, waits bool, run func(ctx context.Context)) er
 		s.fail(id, err)
 		return nil
 	}
+	if bytes = s.asked.of(bytes); waits {
+		bytes = 0 // it could wait for ever
+	}
+	if err := s.asked.take(s.ctx, bytes); err != nil {
+		done()
+		return err
+	}
 	ctx, cancel := context.WithCancel(s.work)
 	s.mu.Lock()
-	s.inFlight[id] = inFlight{cancel, done}
+	s.inFlight[id] = inFlight{cancel, done, bytes}
 	s.mu.Unlock()
 	request := func() {
 		run(ctx)
@@ -236,6 +252,7 @@ func (s *session) finish(id uint64) {
 	s.mu.Unlock()
 	if ok {
 		r.cancel()
+		s.asked.leave(r.bytes)
 		r.done()
 	}
 }
@@ -255,6 +272,11 @@ func (s *session) refresh(ctx context.Context, id uint64, token string) {
 	}
 	r := refreshed{Lifetime: s.lifetime()}
 	s.reply(packetReply, id, func(b []byte) []byte { return refreshedPlan.append(b, &r) })
+}
+
+// parts are what an answer is handed back to.
+func (s *session) parts() rpw.Parts {
+	return rpw.Parts{Streams: s.peer.hub.Streams(), Actions: s.peer.hub.Actions()}
 }
 
 // allow checks the names of accesses, then whether the client may use them: nothing is told about a name that is none.

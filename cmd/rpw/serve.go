@@ -31,7 +31,8 @@ Somebody must be allowed in: clients with a token of --tokens, or anyone with --
      "grants": [{"rights": ["read", "write"], "streams": ["orders", "orders-*"], "keys": ["*"]}]}
   ]}
 
-Rights are read, write, consume (groups, actions) and admin; names are those of streams, keys, logs, queues and workers.
+Rights are read, write, consume (groups, actions) and admin (remove and operate; also to publish with a retention of one's own);
+names are those of streams, keys, logs, queues and workers.
 
 The file of --config is JSON with flags as keys ("listen", "origin": ["https://example.com"], "tls-cert", ...), and tokens and
 limits of their own: "tokens" is the list above, "limits" an object with the fields of socket.Limits ("Requests": 256, "DrainTime": "5s").

@@ -86,7 +86,8 @@
 // the commands and a key, with nothing done. What the operator grants later is seen by what is opened then. A server that lets the user in no more, as
 // its password was changed, is tried again every 5 s, and calls are rpw.ErrPermission meanwhile.
 //
-// Each role reads, since what it writes hangs on what is there. Retention is applied by publishing, so who publishes can trim. The rules keep programs
+// Each role reads, since what it writes hangs on what is there. Retention is applied by publishing, so who publishes can trim (a gateway
+// keeps its clients from that: package socket asks for a right of its own). The rules keep programs
 // to what they are for; against somebody who sends commands of his own, they protect what they give no keys to. A program that is several of these in
 // one needs the rules of the widest.
 //

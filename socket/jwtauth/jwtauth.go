@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,10 +56,32 @@ func (k Key) check() error {
 	return nil
 }
 
+// maxToken is how long a token may be, in bytes: it is decoded before its signature can be checked.
+const maxToken = 16 << 10
+
 // claims are what a token must hold, beside "iss" and "aud": "sub" and "exp".
 type claims struct {
 	jwt.RegisteredClaims
 	Grants []socket.Grant `json:"grants"`
+}
+
+// UnmarshalJSON takes claims of exactly these names. encoding/json by itself reads the case away, so that a claim "Grants" or "SUB", which an issuer may leave to
+// others to choose, would be taken for ours.
+func (c *claims) UnmarshalJSON(data []byte) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	for name, into := range map[string]any{
+		"iss": &c.Issuer, "aud": &c.Audience, "sub": &c.Subject, "exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt, "grants": &c.Grants,
+	} {
+		if value, ok := all[name]; ok {
+			if err := json.Unmarshal(value, into); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Authenticator verifies tokens. It is safe for concurrent use.
@@ -97,11 +120,15 @@ func named(id string) error {
 }
 
 // Authenticate is for socket.Config.Authenticate. The client's name is the token's "sub"; its grants are in "grants", in the form of
-// socket.Grant; the connection lives as long as "exp" and the leeway say, or until the client brings another token.
+// socket.Grant; the connection lives as long as "exp" and the leeway say, or until the client brings another token. A token of more than 16 KiB, or with critical
+// extensions ("crit"), is refused.
 func (a *Authenticator) Authenticate(r *http.Request) (socket.Identity, error) {
 	token, ok := socket.Bearer(r)
 	if !ok {
 		return socket.Identity{}, errors.New("there is no bearer token")
+	}
+	if len(token) > maxToken {
+		return socket.Identity{}, fmt.Errorf("the token has %d bytes (max %d)", len(token), maxToken)
 	}
 	var c claims
 	if _, err := a.parser.ParseWithClaims(token, &c, a.key); err != nil {
@@ -113,11 +140,15 @@ func (a *Authenticator) Authenticate(r *http.Request) (socket.Identity, error) {
 	return socket.Identity{Name: c.Subject, Grants: c.Grants, Expires: c.ExpiresAt.Add(a.leeway)}, nil
 }
 
-// key finds the key of a token by its id, for the algorithm of the key alone.
+// key finds the key of a token by its id, for the algorithm of the key alone. A token with extensions that must be understood (RFC 7515, 4.1.11) is refused, since none
+// is: the library passes over "crit".
 func (a *Authenticator) key(token *jwt.Token) (any, error) {
 	id, _ := token.Header["kid"].(string)
 	key, ok := a.keys[id]
+	_, extended := token.Header["crit"]
 	switch {
+	case extended:
+		return nil, errors.New("the token has critical extensions, and none is understood")
 	case !ok:
 		return nil, errors.New("the token's key is unknown")
 	case token.Method.Alg() != key.Algorithm:

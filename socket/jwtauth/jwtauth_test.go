@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -62,6 +63,11 @@ func newIssuerWith(t *testing.T, leeway time.Duration) (*issuer, *jwtauth.Authen
 
 // token signs the claims of a good token, changed by edit.
 func (i *issuer) token(method jwt.SigningMethod, kid string, key any, edit func(jwt.MapClaims)) string {
+	return i.headed(method, map[string]any{"kid": kid}, key, edit)
+}
+
+// headed is token with a header of its own.
+func (i *issuer) headed(method jwt.SigningMethod, header map[string]any, key any, edit func(jwt.MapClaims)) string {
 	now := time.Now()
 	c := jwt.MapClaims{
 		"iss": "https://id.example.com", "aud": "rpw", "sub": "edge-1", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
@@ -71,9 +77,7 @@ func (i *issuer) token(method jwt.SigningMethod, kid string, key any, edit func(
 		edit(c)
 	}
 	token := jwt.NewWithClaims(method, c)
-	if kid != "" {
-		token.Header["kid"] = kid
-	}
+	maps.Copy(token.Header, header)
 	text, err := token.SignedString(key)
 	require.NoError(i.t, err)
 	return text
@@ -131,7 +135,22 @@ func TestForgedTokens(t *testing.T) {
 	payload, signature, _ := strings.Cut(rest, ".")
 	other := i.token(rs, "rsa", i.rsa, func(c jwt.MapClaims) { c["sub"] = "admin" })
 
+	critical := func(crit any) string {
+		return i.headed(rs, map[string]any{"kid": "rsa", "crit": crit, "exp": 1, "b64": true}, i.rsa, nil)
+	}
+
 	for what, token := range map[string]string{
+		"a critical extension":              critical([]string{"exp"}),
+		"a payload that is not encoded":     critical([]string{"b64"}),
+		"no critical extension":             critical([]string{}),
+		"critical extensions of no list":    critical(nil),
+		"a key id that is no text":          i.headed(rs, map[string]any{"kid": []string{"rsa"}}, i.rsa, nil),
+		"an empty key id":                   i.token(rs, "", i.rsa, nil),
+		"too long":                          changed("padding", strings.Repeat("x", 16<<10)),
+		"a subject in capitals":             i.token(rs, "rsa", i.rsa, func(c jwt.MapClaims) { delete(c, "sub"); c["SUB"] = "admin" }),
+		"an end in capitals":                i.token(rs, "rsa", i.rsa, func(c jwt.MapClaims) { delete(c, "exp"); c["EXP"] = time.Now().Add(time.Hour).Unix() }),
+		"an end that is no time":            changed("exp", "never"),
+		"an end of null":                    i.token(rs, "rsa", i.rsa, func(c jwt.MapClaims) { c["exp"] = nil }),
 		"no algorithm":                      i.token(jwt.SigningMethodNone, "rsa", jwt.UnsafeAllowNoneSignatureType, nil),
 		"public key as secret":              i.token(hs, "rsa", asSecret, nil),
 		"public key as secret, der":         i.token(hs, "rsa", public, nil),
@@ -139,7 +158,7 @@ func TestForgedTokens(t *testing.T) {
 		"key of another algorithm":          i.token(rs, "ed", i.rsa, nil),
 		"another algorithm of the key":      i.token(jwt.SigningMethodRS512, "rsa", i.rsa, nil),
 		"a stranger's key":                  i.token(rs, "rsa", stranger, nil),
-		"no key id":                         i.token(rs, "", i.rsa, nil),
+		"no key id":                         i.headed(rs, nil, i.rsa, nil),
 		"unknown key id":                    i.token(rs, "../rsa", i.rsa, nil),
 		"expired":                           changed("exp", time.Now().Add(-time.Second).Unix()),
 		"without an end":                    changed("exp", nil),
@@ -176,6 +195,19 @@ func TestForgedTokens(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	assert.NotContains(t, log.String(), signature)
 	assert.NotContains(t, log.String(), "CANARY")
+}
+
+// TestClaimsOfOtherNames: what an issuer lets others choose, a claim of nearly our name, is none of ours.
+func TestClaimsOfOtherNames(t *testing.T) {
+	i, a := newIssuer(t)
+	token := i.token(jwt.SigningMethodRS256, "rsa", i.rsa, func(c jwt.MapClaims) {
+		c["Sub"], c["suB"], c["Grants"] = "admin", "admin", []socket.Grant{{Rights: []socket.Right{socket.Admin}, Streams: []string{"*"}}}
+		c["nbF"] = time.Now().Add(time.Hour).Unix()
+	})
+	id, err := a.Authenticate(&http.Request{Header: http.Header{"Authorization": {"Bearer " + token}}})
+	require.NoError(t, err)
+	assert.Equal(t, "edge-1", id.Name)
+	assert.Equal(t, []socket.Grant{{Rights: []socket.Right{socket.Read, socket.Write}, Streams: []string{"orders*"}}}, id.Grants)
 }
 
 // TestLeeway: clocks may differ by as much at the end of a token, too, but not by more.
