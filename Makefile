@@ -4,7 +4,8 @@
 
 SHELL      := /bin/bash
 GO         ?= go
-PKG        ?= ./...
+# the packages that take longest begin
+PKG        ?= ./driver/redis ./socket ./...
 COUNT      ?= 20
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
