@@ -3,6 +3,7 @@ package rpw_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,8 +161,8 @@ func TestAGapIsHeardThoughTheAnswerWasLost(t *testing.T) {
 	for name, leaves := range map[string]bool{"the caller has left": true, "the caller goes on": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var told rpw.Lane // of the fetch that was told
-				away := true
+				var told rpw.Lane    // of the fetch that was told
+				var back atomic.Bool // the store
 				bus := &fakeBus{fetch: func(ctx context.Context, req rpw.FetchRequest) ([]rpw.Delivery, error) {
 					switch {
 					case req.Consumer != "c":
@@ -171,7 +172,7 @@ func TestAGapIsHeardThoughTheAnswerWasLost(t *testing.T) {
 							<-ctx.Done()
 						}
 						return nil, uncertain(context.DeadlineExceeded)
-					case away:
+					case !back.Load():
 						return nil, uncertain(context.DeadlineExceeded)
 					case req.Lane == told:
 						time.Sleep(time.Second)
@@ -193,7 +194,7 @@ func TestAGapIsHeardThoughTheAnswerWasLost(t *testing.T) {
 					_, err = fetch("c")
 					require.ErrorIs(t, err, rpw.ErrUncertain, "it is not known yet")
 				}
-				away = false
+				back.Store(true)
 				got, err := fetch("other")
 				require.NoError(t, err)
 				require.Len(t, got, 1)
