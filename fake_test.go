@@ -2,6 +2,7 @@ package rpw_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 
@@ -45,6 +46,7 @@ func (f *fakeBus) Publish(ctx context.Context, batches []rpw.Batch) ([]rpw.Publi
 			}
 		}
 		f.mu.Lock()
+		b.Events = slices.Clone(b.Events)
 		f.batches = append(f.batches, b)
 		for range b.Events {
 			f.count++

@@ -157,7 +157,23 @@ func (g guardedStreams) Read(ctx context.Context, req ReadRequest) ([]Event, err
 		return nil, c.wrap(err)
 	}
 	req.Stream = g.h.inward(req.Stream)
+	if events := g.present(ctx, req); len(events) > 0 {
+		return events, nil
+	}
 	return invoke(ctx, c, g.h.parts.Streams, StreamBus.Read, req)
+}
+
+// present reads what is there already, for a call that would be let through to a store of this process: who need not wait needs no context that ends waits.
+func (g guardedStreams) present(ctx context.Context, req ReadRequest) []Event {
+	if req.Wait == 0 || !g.h.parts.Local || g.h.parts.Streams == nil || g.h.observer != nil || ctx == nil || ctx.Err() != nil || g.h.closed.Load() {
+		return nil
+	}
+	req.Wait = 0
+	events, err := g.h.parts.Streams.Read(ctx, req)
+	if err != nil {
+		return nil // the call that may wait will tell
+	}
+	return events
 }
 
 func checkRead(req *ReadRequest) error {

@@ -28,6 +28,7 @@ type Hub struct {
 	born    time.Time
 	lanes   lanePool
 	lines   lines
+	drafts  drafts
 	loads   flights
 	unheard unheard
 

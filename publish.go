@@ -15,6 +15,33 @@ type lines struct {
 	seq    atomic.Uint64 // of the Hub as a producer, over all streams: a store accepts holes
 }
 
+// drafts are the batches that a Hub's publishers use one after the other.
+type drafts struct{ pool sync.Pool }
+
+// draft is a batch of a copy of somebody's events, so that his slice stays his.
+type draft struct {
+	batch  [1]Batch
+	events []NewEvent
+}
+
+func (ds *drafts) draft(events []NewEvent) *draft {
+	d, ok := ds.pool.Get().(*draft)
+	if !ok {
+		d = new(draft)
+	}
+	d.events = append(d.events, events...)
+	d.batch[0].Events = d.events
+	return d
+}
+
+// reuse takes back a draft that the store was done with, for it has answered without an error.
+func (ds *drafts) reuse(d *draft) {
+	d.batch[0] = Batch{}
+	clear(d.events)
+	d.events = d.events[:0]
+	ds.pool.Put(d)
+}
+
 // maxIdleLines is how many streams a Hub remembers a line for while nothing is published.
 const maxIdleLines = 10_000
 

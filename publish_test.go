@@ -24,6 +24,28 @@ func publish(ctx context.Context, hub *rpw.Hub, eventType string) (rpw.Position,
 	return answers[0].Last(), answers[0].Err
 }
 
+// TestABatchThatMayHaveBeenTakenStaysAsItWas: a store that has answered with an error may hold it still.
+func TestABatchThatMayHaveBeenTakenStaysAsItWas(t *testing.T) {
+	var held []rpw.Batch
+	bus := &fakeBus{behave: func(_ context.Context, b rpw.Batch) error {
+		if b.Events[0].Type != "lost" {
+			return nil
+		}
+		held = append(held, b)
+		return rpw.Errorf(rpw.ErrConflict, "no")
+	}}
+	hub := newHub(t, rpw.Parts{Streams: bus})
+	stream := rpw.StreamOf[int]("s")
+	for _, kind := range []string{"a", "lost", "b", "c"} {
+		_, err := stream.Publish(t.Context(), hub, kind, 1)
+		assert.Equal(t, kind == "lost", err != nil)
+	}
+	require.Len(t, held, 1)
+	assert.Equal(t, "lost", held[0].Events[0].Type)
+	assert.Equal(t, "s", held[0].Stream)
+	assert.Equal(t, []string{"a", "b", "c"}, bus.stored())
+}
+
 // TestPublishOrder: under contention and any latency, calls ordered by return keep their order, each is stored once and answered with its
 // own position, and producer numbers grow.
 func TestPublishOrder(t *testing.T) {

@@ -3,7 +3,6 @@ package rpw
 import (
 	"context"
 	"encoding/json"
-	"slices"
 )
 
 // Stream is a stream whose events carry a T, as JSON. Make one with StreamOf, once, as a package variable: it is immutable, holds no connection and
@@ -86,7 +85,9 @@ func (s Stream[T]) wrap(h *Hub, err error) error {
 // PublishBatch stores events made with Item, all or none, contiguous and in order, and returns the position after the
 // last. At most MaxBatch events and MaxBatchBytes; it is never split.
 func (s Stream[T]) PublishBatch(ctx context.Context, h *Hub, events ...NewEvent) (Position, error) {
-	one := oneBatch(events)
+	h = h.orClosed()
+	draft := h.drafts.draft(events)
+	one := draft.batch[:]
 	one[0].Stream, one[0].Keep = s.name, s.keep
 	if err := checkBatch(&one[0]); err != nil {
 		return Position{}, s.wrap(h, err)
@@ -95,21 +96,8 @@ func (s Stream[T]) PublishBatch(ctx context.Context, h *Hub, events ...NewEvent)
 	if err != nil {
 		return Position{}, err
 	}
+	h.drafts.reuse(draft)
 	return positions[len(positions)-1], nil
-}
-
-// oneBatch is a batch of a copy of events, so that the caller's slice stays his. A single event is in one allocation with it.
-func oneBatch(events []NewEvent) []Batch {
-	if len(events) != 1 {
-		return []Batch{{Events: slices.Clone(events)}}
-	}
-	var one struct {
-		batches [1]Batch
-		events  [1]NewEvent
-	}
-	one.events[0] = events[0]
-	one.batches[0].Events = one.events[:]
-	return one.batches[:]
 }
 
 // Message is an event with its payload decoded. Event.Data holds the bytes; those of a json.RawMessage are the same ones, to be read only.

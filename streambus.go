@@ -17,7 +17,8 @@ import (
 //   - A slice of answers has one entry for each item of the request, in its order; an item's error is of that item alone, the error of the
 //     call of all items.
 //   - Values handed in or out are never written again by either side; a driver copies once on the way in. Only the slice of
-//     answers itself is the caller's, so a driver that remembers answers hands out a copy of it.
+//     answers itself is the caller's, so a driver that remembers answers hands out a copy of it; and the slices of batches and of
+//     their events are the caller's again when Publish has returned without an error.
 //   - Durations come in, absolute times go out; only the store's clock counts.
 //   - All methods are safe for concurrent use.
 type StreamBus interface {
@@ -177,6 +178,7 @@ type ReadRequest struct {
 	Max     int           // events; 0 or above MaxPage: MaxPage. A page holds at most MaxBatchBytes, but always one event.
 	Reverse bool          // newest first, going down from After (exclusive) to Until; never waits, reports no gap
 	Wait    time.Duration // how long to wait for the first event; Forever is allowed
+	Reuse   []Event       `wire:"-"` // a page that this store answered and the caller is done with: it may write the next one in its place; it does not leave the process
 }
 
 // StreamsRequest asks for a page of streams.

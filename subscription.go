@@ -44,7 +44,8 @@ type Subscription[T any] struct {
 	stream string
 	onGap  GapPolicy
 	at     Position // after the last event handed out
-	page   []Event
+	page   []Event  // the one that was read last
+	next   int      // the place in it of the next event
 
 	closed atomic.Bool
 	mu     sync.Mutex              // orders closed and cancel
@@ -72,12 +73,13 @@ func (s Stream[T]) Subscribe(ctx context.Context, h *Hub, at Start, opts ...Subs
 //   - the context's error: calling Next again with another context goes on;
 //   - ErrClosed, and anything that trying again would not mend.
 func (s *Subscription[T]) Next(ctx context.Context) (m Message[T], err error) {
-	if len(s.page) == 0 || s.closed.Load() {
+	if s.next == len(s.page) || s.closed.Load() {
 		if err = s.fill(ctx); err != nil {
 			return m, err
 		}
 	}
-	m.Event, s.page = s.page[0], s.page[1:]
+	m.Event = s.page[s.next]
+	s.next++
 	s.at = m.Position()
 	err = m.decode(s.hub, s.stream)
 	return m, err
@@ -138,9 +140,9 @@ func (s *Subscription[T]) fill(ctx context.Context) error {
 	}
 	defer s.cancel(nil)
 	for failures := 0; ; {
-		events, err := s.hub.Streams().Read(ctx, ReadRequest{Stream: s.stream, After: s.at, Max: subscriptionPage, Wait: Forever})
+		events, err := s.hub.Streams().Read(ctx, ReadRequest{Stream: s.stream, After: s.at, Max: subscriptionPage, Wait: Forever, Reuse: s.page})
 		if err == nil && len(events) > 0 {
-			s.page = events
+			s.page, s.next = events, 0
 			return nil
 		}
 		if err := s.recover(ctx, err, &failures); err != nil {

@@ -433,12 +433,14 @@ func planOfSliceOf(t reflect.Type, elem *plan) *plan {
 }
 
 func planOfStruct(t reflect.Type) *plan {
-	fields := make([]*plan, t.NumField())
-	for i := range fields {
-		if !t.Field(i).IsExported() {
-			panic(fmt.Sprintf("socket: no encoding for %v: the field %s is not exported", t, t.Field(i).Name))
+	var fields []*plan
+	for f := range t.Fields() {
+		if !f.IsExported() {
+			panic(fmt.Sprintf("socket: no encoding for %v: the field %s is not exported", t, f.Name))
 		}
-		fields[i] = planOf(t.Field(i).Type)
+		if f.Tag.Get("wire") != "-" { // such fields come last
+			fields = append(fields, planOf(f.Type))
+		}
 	}
 	return &plan{
 		func(e *encoder, v reflect.Value) {

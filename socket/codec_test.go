@@ -68,9 +68,20 @@ func (f filler) fill(v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			f.fill(v.Field(i))
+			if v.Type().Field(i).Tag.Get("wire") != "-" {
+				f.fill(v.Field(i))
+			}
 		}
 	}
+}
+
+// TestAPageToReuseStaysHere: it is of this process, and large.
+func TestAPageToReuseStaysHere(t *testing.T) {
+	plan := planOf(reflect.TypeFor[rpw.ReadRequest]())
+	req := rpw.ReadRequest{Stream: "s", Wait: time.Second}
+	lean := plan.append(nil, &req)
+	req.Reuse = make([]rpw.Event, 100)
+	assert.Equal(t, lean, plan.append(nil, &req))
 }
 
 // TestCodecReturnsWhatWentIn: nil and empty stay what they are, and times the same instant.

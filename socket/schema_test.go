@@ -113,6 +113,9 @@ func schema() []byte {
 		fmt.Fprintf(&b, "\n%s\n", name)
 		for i := range structs[name].NumField() {
 			f := structs[name].Field(i)
+			if f.Tag.Get("wire") == "-" {
+				continue
+			}
 			fmt.Fprintf(&b, "\t%d %s %s\n", i+1, f.Name, described(f.Type))
 		}
 	}

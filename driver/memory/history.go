@@ -69,13 +69,14 @@ func (h *history) event(i int, epoch uint64) (e rpw.Event) {
 	return e
 }
 
-// load is event, into a zero e. The payload is full, so that an append by a reader copies.
+// load is event, into e. The payload is full, so that an append by a reader copies.
 func (h *history) load(e *rpw.Event, i int, epoch uint64) {
 	i += h.head
 	s := h.segments[i/segmentSize]
 	rec := &s.records[i%segmentSize]
 	e.ID, e.Epoch, e.Count = rec.id, epoch, rec.count
 	e.Type, e.Data = s.types[rec.kind], s.block[rec.start:rec.end:rec.end]
+	e.Key, e.Header = "", nil
 	if rec.extra > 0 {
 		x := &s.extras[rec.extra-1]
 		e.Key, e.Header = x.key, x.header

@@ -13,7 +13,7 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 		return nil, err
 	}
 	patience := patience{wait: req.Wait}
-	var room []rpw.Event // of the page: it is made while the stream is free
+	room, roomy := req.Reuse[:0], false // of the page: what is lacking is made while the stream is free
 	for {
 		st := b.lock(req.Stream)
 		now := time.Now()
@@ -22,9 +22,9 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 		}
 		st.expire(now)
 		events, there, gap := st.read(&req, room)
-		if there > 0 && room == nil {
+		if there > cap(room) && !roomy {
 			st.mu.Unlock()
-			room = make([]rpw.Event, 0, there)
+			room, roomy = make([]rpw.Event, 0, there), true
 			continue
 		}
 		left := patience.left(now)
@@ -37,7 +37,7 @@ func (b *streamStore) Read(ctx context.Context, req rpw.ReadRequest) ([]rpw.Even
 		}
 		w := st.readers.add()
 		st.mu.Unlock()
-		room = nil
+		roomy = false
 		woken, err := w.wait(ctx, left)
 		if woken {
 			continue

@@ -22,6 +22,21 @@ func TestAPageHoldsAtMostMaxBatchBytesButOneEvent(t *testing.T) {
 	assert.Len(t, b.read(rpw.ReadRequest{Stream: "s", Reverse: true}), 8)
 }
 
+// TestAPageIsWrittenOverTheOneOfBefore: what a reader hands back is used where it has room, and nothing of it shines through.
+func TestAPageIsWrittenOverTheOneOfBefore(t *testing.T) {
+	b := newBus(t)
+	b.publish(rpw.Batch{Stream: "s", Events: []rpw.NewEvent{{Type: "a", Key: "k", Header: map[string]string{"h": "1"}}, {Type: "b"}, {Type: "c"}, {Type: "d"}, {Type: "e"}}})
+	first := b.read(rpw.ReadRequest{Stream: "s", Max: 2})
+	second := b.read(rpw.ReadRequest{Stream: "s", Max: 2, After: first[1].Position(), Reuse: first})
+	assert.Same(t, &first[0], &second[0])
+	assert.Equal(t, []string{"c", "d"}, []string{second[0].Type, second[1].Type})
+	assert.Empty(t, second[0].Key)
+	assert.Nil(t, second[0].Header)
+	all := b.read(rpw.ReadRequest{Stream: "s", Reuse: second})
+	assert.Len(t, all, 5, "a page that is too small is no bound")
+	assert.NotSame(t, &second[0], &all[0])
+}
+
 func TestTenThousandReadersAllGetTheEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t)
