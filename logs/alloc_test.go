@@ -13,7 +13,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// TestAllocations: logging five attributes in a worker allocates once, for what is kept.
+// TestAllocations: logging five attributes in a worker allocates nothing, once the buffer has grown; one is for the race detector, with which a pool loses things.
 func TestAllocations(t *testing.T) {
 	sink := &fakeSink{behave: func(ctx context.Context, _ rpw.WriteLogs) error {
 		<-ctx.Done()
@@ -28,7 +28,7 @@ func TestAllocations(t *testing.T) {
 		log.LogAttrs(ctx, slog.LevelInfo, "request served", slog.String("path", "/api/v1/items"), slog.Int("status", 200),
 			slog.Duration("took", 1234*time.Microsecond), slog.Bool("cached", true), slog.Any("err", err))
 	})
-	assert.LessOrEqual(t, allocs, 2.0)
+	assert.LessOrEqual(t, allocs, 1.0)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Error(t, hub.Shutdown(ended))

@@ -1,9 +1,7 @@
 package logs
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -55,19 +53,21 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	if h.queue == nil || isOwn(ctx) {
 		return nil
 	}
-	e := newEntry(&r)
-	e.attrs = h.encode(&r)
+	e := entry{ms: noTime, level: r.Level, message: cut(r.Message, maxValue)}
+	if !r.Time.IsZero() {
+		e.ms = r.Time.UnixMilli()
+	}
 	e.origin, _ = rpw.OriginOf(ctx)
-	h.queue.push(e)
+	o := h.scratch.Get().(*object)
+	h.queue.push(&e, h.encode(&r, o))
+	if cap(o.buf) <= maxValue { // a huge one is not worth keeping
+		h.scratch.Put(o)
+	}
 	return nil
 }
 
-// encode writes the attributes of h and r.
-func (h *Handler) encode(r *slog.Record) json.RawMessage {
-	if len(h.prefix.buf) == 0 && r.NumAttrs() == 0 {
-		return nil
-	}
-	o := h.scratch.Get().(*object)
+// encode writes the attributes of h and r into o.
+func (h *Handler) encode(r *slog.Record, o *object) []byte {
 	o.begin(&h.prefix)
 	o.inGroups(h.groups, func() {
 		r.Attrs(func(a slog.Attr) bool {
@@ -75,11 +75,7 @@ func (h *Handler) encode(r *slog.Record) json.RawMessage {
 			return true
 		})
 	})
-	attrs := bytes.Clone(o.end())
-	if cap(o.buf) <= maxValue { // a huge one is not worth keeping
-		h.scratch.Put(o)
-	}
-	return attrs
+	return o.end()
 }
 
 // WithAttrs returns a Handler whose records carry attrs, too. They are written as JSON once, now.

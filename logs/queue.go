@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	cryptorand "crypto/rand"
 	"errors"
@@ -40,7 +41,7 @@ type queue struct {
 	done chan struct{}
 
 	mu       sync.Mutex
-	waiting  ring
+	waiting  buffer
 	next     uint64        // the number of the next record; the first is 0
 	flying   int           // how many records the goroutine is writing; they count as buffered
 	flyBytes int           // what these hold
@@ -86,22 +87,22 @@ func withOwn(ctx context.Context) context.Context { return context.WithValue(ctx
 func isOwn(ctx context.Context) bool              { return ctx.Value(ownKey{}) != nil }
 
 // push puts in a record, and drops the oldest ones where there is no room for it.
-func (q *queue) push(e entry) {
+func (q *queue) push(e *entry, attrs []byte) {
 	q.mu.Lock()
 	if q.closing {
 		q.dropped++
 		q.mu.Unlock()
 		return
 	}
-	size := e.size()
+	size := e.size() + len(attrs)
 	for q.waiting.n > 0 && (q.waiting.n+q.flying >= q.opts.buffer || q.waiting.bytes+q.flyBytes+size > bufferBytes) {
-		q.waiting.pop()
+		q.waiting.drop()
 		q.dropped++
 		q.unsaid++
 	}
 	q.next++
 	wasFull := q.full()
-	q.waiting.push(e)
+	q.waiting.push(e, attrs)
 	signal := q.waiting.n == 1 || !wasFull && q.full()
 	q.mu.Unlock()
 	if signal {
@@ -200,10 +201,11 @@ func (q *queue) run() {
 	if q.refused != nil {
 		q.complain(q.refused, true)
 	}
-	batch := make([]entry, q.opts.batch)
+	entries, attrs := make([]entry, 0, q.opts.batch), []byte(nil) // used again for each batch
 	for q.await() {
-		entries, unsaid := q.take(batch)
-		records := q.records(entries, unsaid)
+		var unsaid uint64
+		entries, attrs, unsaid = q.take(entries[:0], attrs[:0])
+		records := q.records(entries, bytes.Clone(attrs), unsaid)
 		clear(entries)
 		q.settle(q.deliver(records), unsaid)
 	}
@@ -214,7 +216,7 @@ func (q *queue) abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.lose(q.waiting.n)
-	q.waiting = ring{}
+	q.waiting = buffer{}
 }
 
 func (q *queue) lose(n int) {
@@ -253,14 +255,14 @@ func (q *queue) await() bool {
 }
 
 // take takes a batch out of the buffer, and how many records were dropped before it.
-func (q *queue) take(batch []entry) (entries []entry, unsaid uint64) {
+func (q *queue) take(entries []entry, attrs []byte) (_ []entry, _ []byte, unsaid uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.flyFirst, q.flyBytes = q.oldest(), q.waiting.bytes
-	entries = q.waiting.take(batch, batchBytes)
+	entries, attrs = q.waiting.take(entries, attrs, batchBytes)
 	q.flying, q.flyBytes = len(entries), q.flyBytes-q.waiting.bytes
 	unsaid, q.unsaid = q.unsaid, 0
-	return entries, unsaid
+	return entries, attrs, unsaid
 }
 
 // settle accounts for the batch in flight: stored (err is nil), or refused or given up.
@@ -282,20 +284,22 @@ func (q *queue) settle(err error, unsaid uint64) {
 }
 
 // records makes of entries what is stored. A record of its own says what is missing before them.
-func (q *queue) records(entries []entry, unsaid uint64) []rpw.LogRecord {
+func (q *queue) records(entries []entry, attrs []byte, unsaid uint64) []rpw.LogRecord {
 	records := make([]rpw.LogRecord, 0, len(entries)+1)
 	if unsaid > 0 {
 		n := strconv.FormatUint(unsaid, 10)
 		records = append(records, q.record(&entry{ms: entries[0].ms, level: slog.LevelWarn,
-			message: "dropped " + n + " log records", attrs: []byte(`{"dropped":` + n + `}`)}))
+			message: "dropped " + n + " log records"}, []byte(`{"dropped":`+n+`}`)))
 	}
 	for i := range entries {
-		records = append(records, q.record(&entries[i]))
+		e := &entries[i]
+		records = append(records, q.record(e, attrs[:e.attrs:e.attrs]))
+		attrs = attrs[e.attrs:]
 	}
 	return records
 }
 
-func (q *queue) record(e *entry) rpw.LogRecord {
+func (q *queue) record(e *entry, attrs []byte) rpw.LogRecord {
 	r := rpw.LogRecord{
 		ID:      uuid.Must(uuid.NewV7FromReader(q.random)).String(),
 		Time:    e.time(),
@@ -304,7 +308,9 @@ func (q *queue) record(e *entry) rpw.LogRecord {
 		Source:  q.opts.source,
 		Worker:  e.origin.Worker,
 		Attempt: e.origin.Attempt,
-		Attrs:   e.attrs,
+	}
+	if len(attrs) > 0 {
+		r.Attrs = attrs
 	}
 	if e.origin.Action != (rpw.ActionRef{}) {
 		r.Action = e.origin.Action.String()

@@ -337,38 +337,69 @@ func TestFlushWaitsForWhatWasLoggedBefore(t *testing.T) {
 	})
 }
 
-// TestRing compares with a slice.
-func TestRing(t *testing.T) {
+// TestBuffer compares with slices.
+func TestBuffer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var r ring
-		var model []int64
-		size, next := entryOverhead+1, int64(0)
+		var b buffer
+		var model []string // the attributes
+		held := func() (bytes int) {
+			for _, attrs := range model {
+				bytes += entryOverhead + 1 + len(attrs)
+			}
+			return bytes
+		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			switch n := rapid.IntRange(0, 100).Draw(t, "n"); rapid.IntRange(0, 2).Draw(t, "verb") {
 			case 0:
-				for range n {
-					r.push(entry{ms: next, message: "m"})
-					model = append(model, next)
-					next++
+				for i := range n {
+					attrs := strings.Repeat(strconv.Itoa(i), rapid.IntRange(0, 50).Draw(t, "length"))
+					b.push(&entry{ms: int64(len(attrs)), message: "m"}, []byte(attrs))
+					model = append(model, attrs)
 				}
 			case 1:
-				if r.n > 0 {
-					require.Equal(t, model[0], r.pop().ms)
+				if b.n > 0 {
+					b.drop()
 					model = model[1:]
 				}
 			case 2:
-				bytes := rapid.IntRange(1, 10_000).Draw(t, "bytes")
-				taken := r.take(make([]entry, n), bytes)
-				require.Len(t, taken, min(n, len(model), (bytes+size-1)/size))
-				for i, e := range taken {
-					require.Equal(t, model[i], e.ms)
+				most := rapid.IntRange(1, 10_000).Draw(t, "bytes")
+				before := held()
+				entries, attrs := b.take(make([]entry, 0, n), nil, most)
+				require.LessOrEqual(t, len(entries), n)
+				for i, e := range entries {
+					require.EqualValues(t, len(model[i]), e.ms)
+					require.Equal(t, model[i], string(attrs[:e.attrs]))
+					attrs = attrs[e.attrs:]
 				}
-				model = model[len(taken):]
+				require.Empty(t, attrs)
+				full := len(entries) == min(n, len(model))
+				model = model[len(entries):]
+				taken := before - held()
+				require.True(t, full || taken >= most, "it takes what fits")
+				if len(entries) > 0 {
+					last := entries[len(entries)-1]
+					require.Less(t, taken-last.size(), most, "and no more")
+				}
 			}
-			require.Equal(t, len(model), r.n)
-			require.Equal(t, len(model)*size, r.bytes)
+			require.Equal(t, len(model), b.n)
+			require.Equal(t, held(), b.bytes)
 		}
 	})
+}
+
+// TestBufferShrinks: what an outage needed is not kept for good.
+func TestBufferShrinks(t *testing.T) {
+	var b buffer
+	for range 100 {
+		b.push(&entry{}, make([]byte, maxAttrBytes))
+	}
+	entries, _ := b.take(make([]entry, 0, 100), nil, bufferBytes)
+	require.Len(t, entries, 100)
+	assert.Zero(t, b.bytes)
+	assert.LessOrEqual(t, len(b.attrs.slots), batchBytes)
+	b.push(&entry{}, []byte("{}"))
+	_, attrs := b.take(make([]entry, 0, 1), nil, 1)
+	assert.Equal(t, "{}", string(attrs))
 }
 
 // fakeHandler keeps records.

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"encoding/json"
 	"log/slog"
 	"math"
 	"time"
@@ -9,24 +8,16 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// entry is a record as Handle leaves it: what can be done later is done later.
+// entry is a record as Handle leaves it: what can be done later is done later. Its attributes stand beside it.
 type entry struct {
 	ms      int64 // since 1970; noTime: none
 	level   slog.Level
 	message string
-	attrs   json.RawMessage
+	attrs   int // bytes
 	origin  rpw.Origin
 }
 
 const noTime = math.MinInt64
-
-func newEntry(r *slog.Record) entry {
-	e := entry{ms: noTime, level: r.Level, message: cut(r.Message, maxValue)}
-	if !r.Time.IsZero() {
-		e.ms = r.Time.UnixMilli()
-	}
-	return e
-}
 
 func (e *entry) time() time.Time {
 	if e.ms == noTime {
@@ -36,59 +27,97 @@ func (e *entry) time() time.Time {
 }
 
 // size is roughly the memory an entry holds.
-func (e *entry) size() int { return entryOverhead + len(e.message) + len(e.attrs) }
+func (e *entry) size() int { return entryOverhead + len(e.message) + e.attrs }
 
 const entryOverhead = 256
 
-// ring is a queue of entries that grows up to the bound its owner keeps.
-type ring struct {
-	slots []entry // len is a power of two
-	first int
-	n     int
-	bytes int
+// buffer is a queue of entries. It grows up to the bound its owner keeps, and is written over again and again: what a record leaves here,
+// and what is dropped, costs no memory of its own.
+type buffer struct {
+	ring[entry]
+	attrs ring[byte] // of the entries, in their order, without a gap
+	bytes int        // that all hold
 }
 
-func (r *ring) push(e entry) {
-	if r.n == len(r.slots) {
-		r.grow()
-	}
-	r.slots[(r.first+r.n)&(len(r.slots)-1)] = e
-	r.n++
-	r.bytes += e.size()
+func (b *buffer) push(e *entry, attrs []byte) {
+	e.attrs = len(attrs)
+	b.ring.push(*e)
+	b.attrs.push(attrs...)
+	b.bytes += e.size()
 }
 
-// pop takes out the oldest entry; there must be one.
-func (r *ring) pop() entry {
-	slot := &r.slots[r.first]
-	e := *slot
-	*slot = entry{}
-	r.first = (r.first + 1) & (len(r.slots) - 1)
-	r.n--
-	r.bytes -= e.size()
-	return e
+// drop drops the oldest entry; there must be one.
+func (b *buffer) drop() {
+	oldest := b.at(0)
+	b.bytes -= oldest.size()
+	b.attrs.drop(oldest.attrs)
+	b.ring.drop(1)
 }
 
-// take moves the oldest entries to into, as many as fit there and until they have this many bytes. It is the part of the
-// goroutine's work that holds up those who log.
-func (r *ring) take(into []entry, bytes int) []entry {
-	n, rest := 0, r.bytes
-	for n < min(r.n, len(into)) && r.bytes-rest < bytes {
-		rest -= r.slots[(r.first+n)&(len(r.slots)-1)].size()
+// take moves the oldest entries to the end of entries, and what belongs to them to that of attrs: as many as entries has room for, and until
+// they have this many bytes. It is the part of the goroutine's work that holds up those who log.
+func (b *buffer) take(entries []entry, attrs []byte, bytes int) ([]entry, []byte) {
+	n, size, text := 0, 0, 0
+	for n < min(b.n, cap(entries)-len(entries)) && size < bytes {
+		size += b.at(n).size()
+		text += b.at(n).attrs
 		n++
 	}
-	oldest := r.slots[r.first:min(r.first+n, len(r.slots))]
-	wrapped := r.slots[:n-len(oldest)]
-	copy(into[copy(into, oldest):], wrapped)
-	clear(oldest)
-	clear(wrapped)
-	r.first = (r.first + n) & (len(r.slots) - 1)
-	r.n, r.bytes = r.n-n, rest
-	return into[:n]
+	b.bytes -= size
+	entries, attrs = b.ring.take(entries, n), b.attrs.take(attrs, text)
+	if b.n == 0 && len(b.attrs.slots) > batchBytes {
+		b.attrs = ring[byte]{} // what an outage needed
+	}
+	return entries, attrs
 }
 
-func (r *ring) grow() {
-	slots := make([]entry, max(64, 2*len(r.slots)))
-	n := copy(slots, r.slots[r.first:])
-	copy(slots[n:], r.slots[:r.first])
+// ring is a queue in one piece of memory, which is doubled when it is full.
+type ring[T any] struct {
+	slots []T // len is a power of two
+	first int
+	n     int
+}
+
+func (r *ring[T]) at(i int) *T { return &r.slots[(r.first+i)&(len(r.slots)-1)] }
+
+func (r *ring[T]) push(items ...T) {
+	if r.n+len(items) > len(r.slots) {
+		r.grow(r.n + len(items))
+	}
+	end := (r.first + r.n) & (len(r.slots) - 1)
+	copy(r.slots, items[copy(r.slots[end:], items):])
+	r.n += len(items)
+}
+
+// oldest are the n oldest items, in two parts.
+func (r *ring[T]) oldest(n int) (begin, rest []T) {
+	begin = r.slots[r.first:min(r.first+n, len(r.slots))]
+	return begin, r.slots[:n-len(begin)]
+}
+
+func (r *ring[T]) drop(n int) {
+	begin, rest := r.oldest(n)
+	clear(begin)
+	clear(rest)
+	r.first = (r.first + n) & (len(r.slots) - 1)
+	r.n -= n
+}
+
+// take moves the n oldest items to the end of into.
+func (r *ring[T]) take(into []T, n int) []T {
+	begin, rest := r.oldest(n)
+	into = append(append(into, begin...), rest...)
+	r.drop(n)
+	return into
+}
+
+func (r *ring[T]) grow(least int) {
+	size := max(64, len(r.slots))
+	for size < least {
+		size *= 2
+	}
+	slots := make([]T, size)
+	begin, rest := r.oldest(r.n)
+	copy(slots[copy(slots, begin):], rest)
 	r.slots, r.first = slots, 0
 }
