@@ -76,11 +76,12 @@ func (o *object) end() []byte {
 }
 
 func (o *object) add(a slog.Attr, depth int) {
-	v := a.Value
-	if v.Kind() == slog.KindLogValuer {
+	v, kind := a.Value, a.Value.Kind()
+	if kind == slog.KindLogValuer {
 		v = v.Resolve() // recovers panics
+		kind = v.Kind()
 	}
-	if v.Kind() == slog.KindGroup {
+	if kind == slog.KindGroup {
 		o.addGroup(a.Key, v.Group(), depth)
 		return
 	}
@@ -90,7 +91,7 @@ func (o *object) add(a slog.Attr, depth int) {
 	mark := len(o.buf)
 	if o.attrs < maxAttrs {
 		o.key(a.Key)
-		o.value(v)
+		o.value(v, kind)
 	}
 	if o.attrs == maxAttrs || len(o.buf) > maxAttrBytes {
 		o.buf = o.buf[:mark]
@@ -136,8 +137,8 @@ func (o *object) key(key string) {
 	o.buf = append(appendString(o.buf, cut(key, maxKey)), ':')
 }
 
-func (o *object) value(v slog.Value) {
-	switch v.Kind() {
+func (o *object) value(v slog.Value, kind slog.Kind) {
+	switch kind {
 	case slog.KindString:
 		o.text(v.String())
 	case slog.KindInt64:
@@ -227,10 +228,12 @@ func appendFloat(b []byte, f float64) []byte {
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0 // of what is not yet written
-	for i := 0; i < len(s); {
-		if plain[s[i]] {
+	for i := 0; ; {
+		for i < len(s) && plain[s[i]] {
 			i++
-			continue
+		}
+		if i == len(s) {
+			return append(append(b, s[start:]...), '"')
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
 		if r < utf8.RuneSelf || r == utf8.RuneError && size == 1 || r < 0x10000 && !strconv.IsPrint(r) {
@@ -239,7 +242,6 @@ func appendString(b []byte, s string) []byte {
 		}
 		i += size
 	}
-	return append(append(b, s[start:]...), '"')
 }
 
 // plain are the bytes that stand for themselves in a JSON string: ASCII but for controls, quote and backslash.
