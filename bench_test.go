@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis-process-worker/rpw"
 	"github.com/redis-process-worker/rpw/driver/memory"
@@ -174,4 +175,19 @@ func BenchmarkCacheSet(b *testing.B) {
 		_, err := cache.Set(b.Context(), items)
 		check(b, err)
 	}
+}
+
+// BenchmarkWriteLogs writes batches as the log handler does.
+func BenchmarkWriteLogs(b *testing.B) {
+	log := benchHub(b).Logs()
+	records := make([]rpw.LogRecord, 256)
+	for i := range records {
+		records[i] = rpw.LogRecord{ID: "0199c2f0-0000-7000-8000-000000000000", Time: time.Now(), Message: "request served", Source: "bench",
+			Attrs: json.RawMessage(`{"path":"/api/v1/items","status":200,"took":1234000,"cached":true,"err":"connection reset by peer"}`)}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		check(b, log.Write(b.Context(), rpw.WriteLogs{Records: records, Keep: rpw.Retention{Events: 10_000}}))
+	}
+	b.ReportMetric(float64(b.N*len(records))/b.Elapsed().Seconds(), "records/s")
 }

@@ -49,7 +49,7 @@ func (g guardedLogs) Write(ctx context.Context, req WriteLogs) error {
 }
 
 func checkRecord(r *LogRecord) (size int, err error) {
-	size = len(r.ID) + len(r.Message) + len(r.Source) + len(r.Worker) + len(r.Action) + len(r.Attrs)
+	size = recordSize(r)
 	if err := checkSize("the record", size); err != nil {
 		return size, err
 	}
@@ -80,4 +80,8 @@ func (g guardedLogs) Query(ctx context.Context, q LogQuery) (LogPage, error) {
 	}
 	sink := g.sink(&c, &q.Log)
 	return invoke(ctx, c, sink, LogSink.Query, q)
+}
+
+func recordSize(r *LogRecord) int {
+	return len(r.ID) + len(r.Message) + len(r.Source) + len(r.Worker) + len(r.Action) + len(r.Attrs)
 }

@@ -33,6 +33,7 @@ func TestLogEntryForm(t *testing.T) {
 		{ID: "1", Time: at, Level: slog.LevelWarn, Message: "hello", Attrs: json.RawMessage(`{"foo":1}`)},
 		{ID: "2", Time: at, Level: slog.LevelInfo + 1, Message: "m", Source: "s", Worker: "w", Action: "q/1", Attempt: 2},
 		{ID: "3", Level: slog.LevelDebug - 4},
+		{ID: "4", Message: "a\n\"é\xff", Attrs: json.RawMessage{}},
 	}})
 	require.NoError(t, err)
 	require.Len(t, bus.batches, 1, "one step")
@@ -43,6 +44,7 @@ func TestLogEntryForm(t *testing.T) {
 		`{"id":"1","type":"log","level":"warn","message":"hello","data":{"foo":1},"timestamp":1795399404264}`,
 		`{"id":"2","type":"log","level":"info","severity":1,"message":"m","timestamp":1795399404264,"source":"s","worker":"w","action":"q/1","attempt":2}`,
 		`{"id":"3","type":"log","level":"debug","severity":-8,"message":"","timestamp":0}`,
+		`{"id":"4","type":"log","level":"info","message":"a\n\"é\ufffd","timestamp":0}`,
 	} {
 		assert.Equal(t, "log", b.Events[i].Type)
 		assert.Equal(t, want, string(b.Events[i].Data))

@@ -15,7 +15,7 @@ var hubMutants = []mutant{
 	{"L5", "the log forgets its retention", "../../streamlogs.go",
 		`Events: events, Keep: req.Keep}`, `Events: events}`, "Logs/Keep/ByCountAndAge"},
 	{"L7", "the level is a number", "../../streamlogs.go",
-		`json:"level"`, `json:"lvl"`, "Logs/Stored/ReadableByTheOriginal"},
+		`"log","level":`, `"log","lvl":`, "Logs/Stored/ReadableByTheOriginal"},
 
 	{"E1", "a context does not end a wait", "waiters.go",
 		`case <-ctx.Done():`, `case <-context.WithoutCancel(ctx).Done():`, "Streams/Wait/ContextEndsTheWaitOnly"},
