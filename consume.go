@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -132,9 +133,25 @@ type member struct {
 	giveUp   context.CancelFunc
 
 	mu       sync.Mutex
-	running  map[Receipt]context.CancelCauseFunc
+	running  map[Receipt]*job
+	waiting  []*job       // for a goroutine, which takes the first
+	coming   bool         // a goroutine is on its way to take it
 	verdicts []Settlement // waiting to be settled
 	settling bool
+}
+
+// job is a delivery that is handled, or will be. It is the context of its handler.
+type job struct {
+	context.Context
+	cancel   context.CancelCauseFunc
+	delivery Delivery
+}
+
+func (j *job) Value(key any) any {
+	if key == (deliveryKey{}) {
+		return j.delivery
+	}
+	return j.Context.Value(key)
 }
 
 func (m *member) run(ctx context.Context) error {
@@ -154,7 +171,7 @@ func (m *member) run(ctx context.Context) error {
 	}
 	m.carrying, m.giveUp = context.WithCancel(m.hub.ctx)
 	defer m.giveUp()
-	m.running = make(map[Receipt]context.CancelCauseFunc)
+	m.running = make(map[Receipt]*job)
 	m.slots = make(chan struct{}, m.Concurrency)
 	final := func(err error) bool { return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNotFound) }
 	m.keeper = lease.New(m.renew, final, ErrLeaseLost, MaxBatch)
@@ -191,6 +208,7 @@ func (m *member) ensure(ctx context.Context, from Start) error {
 // fetchAll leases events for the free slots and starts their handlers, until ctx ends or it cannot go on.
 func (m *member) fetchAll(ctx context.Context) error {
 	failures := 0
+	handling := context.WithoutCancel(ctx)
 	for {
 		free, err := m.waitForSlots(ctx)
 		if err != nil {
@@ -203,10 +221,8 @@ func (m *member) fetchAll(ctx context.Context) error {
 		}
 		if err == nil {
 			failures = 0
-			granted := time.Now()
-			for _, d := range deliveries {
-				m.start(ctx, d, granted)
-			}
+			m.start(handling, deliveries)
+			runtime.Gosched() // handlers that end at once leave their slots to the next fetch
 			if len(deliveries) == 0 {
 				sleep(ctx, m.hub.ctx, earlyPause)
 			}
@@ -290,45 +306,71 @@ func (m *member) report(gap *GapError) error {
 	return err
 }
 
-// start runs the handler of a delivery in a goroutine; it has a slot.
-func (m *member) start(ctx context.Context, d Delivery, granted time.Time) {
-	if p := d.Position(); p.Count > m.seen.Count || p.Epoch != m.seen.Epoch {
-		m.seen = p
-	}
-	handling, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))
+// start has handlers run for deliveries, which have slots.
+func (m *member) start(ctx context.Context, deliveries []Delivery) {
+	granted := time.Now()
 	m.mu.Lock()
-	m.running[d.Receipt] = cancel
+	defer m.mu.Unlock()
+	for _, d := range deliveries {
+		if p := d.Position(); p.Count > m.seen.Count || p.Epoch != m.seen.Epoch {
+			m.seen = p
+		}
+		j := &job{delivery: d}
+		j.Context, j.cancel = context.WithCancelCause(ctx)
+		m.running[d.Receipt] = j
+		m.waiting = append(m.waiting, j)
+		m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {
+			j.cancel(ErrLeaseLost)
+		})
+	}
+	m.beckon()
+}
+
+// beckon sees to it that a goroutine comes for what waits. mu is held.
+func (m *member) beckon() {
+	if len(m.waiting) > 0 && !m.coming {
+		m.coming = true
+		m.tasks.Go(m.work)
+	}
+}
+
+// work runs handlers one after the other, while something waits. Each may take long, so another goroutine comes for what waits behind it: there are as many
+// goroutines as handlers that take long, and few for those that end at once.
+func (m *member) work() {
+	m.mu.Lock()
+	for m.coming = false; len(m.waiting) > 0; m.mu.Lock() {
+		j := m.waiting[0]
+		m.waiting[0] = nil
+		m.waiting = m.waiting[1:]
+		m.beckon()
+		m.mu.Unlock()
+		m.begin(j)
+	}
 	m.mu.Unlock()
-	m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {
-		cancel(ErrLeaseLost)
-	})
-	m.tasks.Go(func() { m.begin(handling, cancel, d) })
 }
 
 // begin runs the handler of a delivery, unless it was handed back, or lost, before it could begin, and frees its slot.
-func (m *member) begin(handling context.Context, cancel context.CancelCauseFunc, d Delivery) {
+func (m *member) begin(j *job) {
 	defer func() { <-m.slots }()
-	if handling.Err() != nil {
-		m.keeper.Drop(d.Receipt)
+	if j.Err() != nil {
+		m.keeper.Drop(j.delivery.Receipt)
 		return
 	}
-	m.call(handling, d, func(err error) {
-		cause := context.Cause(handling)
-		cancel(nil)
-		m.finish(d, err, cause)
-	})
+	m.call(j)
 }
 
 // call runs the handler and sees to it that a panic is an error. runtime.Goexit ends its goroutine, but not before the event is settled.
-func (m *member) call(ctx context.Context, d Delivery, finish func(error)) {
+func (m *member) call(j *job) {
 	err := errGoexit
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the handler panicked: %v\n%s", r, debug.Stack())
 		}
-		finish(err)
+		cause := context.Cause(j)
+		j.cancel(nil)
+		m.finish(j.delivery, err, cause)
 	}()
-	err = m.handle(ctx, d)
+	err = m.handle(j, j.delivery)
 }
 
 var errGoexit = errors.New("the handler ended its goroutine")
@@ -373,6 +415,9 @@ func (m *member) settle(s ...Settlement) {
 	}
 	m.settling = true
 	defer func() { m.settling = false }()
+	m.mu.Unlock()
+	runtime.Gosched() // what is about to end goes along
+	m.mu.Lock()
 	for len(m.verdicts) > 0 {
 		batch := m.verdicts[:min(len(m.verdicts), MaxBatch)]
 		m.verdicts = m.verdicts[len(batch):]
@@ -437,10 +482,10 @@ func (m *member) stop() error {
 	defer time.AfterFunc(stopReturn, m.giveUp).Stop()
 	m.mu.Lock()
 	var back []Settlement
-	for receipt, cancel := range m.running {
+	for receipt, j := range m.running {
 		back = append(back, Settlement{Receipt: receipt, Verdict: Release})
 		delete(m.running, receipt)
-		cancel(ErrClosed)
+		j.cancel(ErrClosed)
 	}
 	m.mu.Unlock()
 	m.settle(back...)

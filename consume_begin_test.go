@@ -15,16 +15,17 @@ func TestConsumeBeginsNothingHandedBack(t *testing.T) {
 	for _, cause := range []error{nil, ErrClosed, ErrLeaseLost} {
 		called := 0
 		m := &member{
-			slots: make(chan struct{}, 1), running: make(map[Receipt]context.CancelCauseFunc),
+			slots: make(chan struct{}, 1), running: make(map[Receipt]*job),
 			handle: func(context.Context, Delivery) error { called++; return nil },
 		}
 		m.keeper = lease.New(m.renew, func(error) bool { return false }, ErrLeaseLost, MaxBatch)
-		handling, cancel := context.WithCancelCause(t.Context())
+		j := &job{}
+		j.Context, j.cancel = context.WithCancelCause(t.Context())
 		if cause != nil {
-			cancel(cause)
+			j.cancel(cause)
 		}
 		m.slots <- struct{}{}
-		m.begin(handling, cancel, Delivery{})
+		m.begin(j)
 		m.keeper.Close()
 		assert.Equal(t, cause == nil, called == 1, cause)
 		assert.Empty(t, m.slots, "the slot is free")

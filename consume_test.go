@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,5 +299,27 @@ func TestConsumeWithAnyConcurrency(t *testing.T) {
 			return nil
 		}))
 		assert.Equal(t, 1, handled)
+	})
+}
+
+// TestConsumeRunsAsManyAsItMay: handlers that take long run at the same time, also behind some that ended their goroutine.
+func TestConsumeRunsAsManyAsItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, memory.New(memory.Options{}).Parts())
+		var running atomic.Int32
+		stop := consume(t, hub, rpw.Consumer{Group: "g", Concurrency: 10}, func(_ context.Context, d rpw.Delivery) error {
+			if d.Type == "ends" {
+				runtime.Goexit()
+			}
+			running.Add(1)
+			time.Sleep(time.Second)
+			return nil
+		})
+		batch := slices.Repeat([]rpw.NewEvent{{Type: "ends"}, {Type: "takes long"}, {Type: "takes long"}}, 4)
+		_, err := hub.Streams().Publish(t.Context(), []rpw.Batch{{Stream: "s", Events: batch}})
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.EqualValues(t, 8, running.Load())
+		require.NoError(t, stop())
 	})
 }

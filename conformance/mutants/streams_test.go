@@ -106,7 +106,7 @@ var groupMutants = []mutant{
 	{"G3", "leases of handlers are not renewed", "../../consume.go",
 		`m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {`, `_ = (func(err error) {`, "Groups/Consume/LiveHandlerKeepsItsLease"},
 	{"G3", "a handler does not hear of its lost lease", "../../consume.go",
-		`cancel(ErrLeaseLost)`, `_ = cancel`, "Groups/Consume/SupersededHandlerIsTold"},
+		`j.cancel(ErrLeaseLost)`, `_ = j`, "Groups/Consume/SupersededHandlerIsTold"},
 
 	{"G4", "one delivery too many", "group.go",
 		`p.attempt >= g.MaxDeliveries`, `p.attempt > g.MaxDeliveries`, "Groups/DeadLetter/PastMaxDeliveries"},

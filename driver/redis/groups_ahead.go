@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,23 +39,20 @@ type cursor struct {
 // nextPage is what is being read, or left of it: one page or several.
 type nextPage struct {
 	place string // before it
+	left  ahead  // of what was read before
 	done  chan struct{}
-	page  ahead // this and read are to be read after done
-	read  time.Time
+	page  ahead // what follows that; to be read after done
 }
 
-// split takes the first page, of so many events, off. rest is nil if there is no other one as long.
+// events is how many there are, after done.
+func (n *nextPage) events() int { return len(n.left.events) + len(n.page.events) }
+
+// split takes the first page, of so many events, off.
 func (n *nextPage) split(most int) (first ahead, rest *nextPage) {
-	first, after := n.page, n.page
-	first.events, after.events = n.page.events[:most], n.page.events[most:]
-	for i := range after.events {
-		first.size -= sizeOf(&after.events[i])
-	}
-	after.place, after.size = first.end(), n.page.size-first.size
-	if len(after.events) >= most {
-		rest = &nextPage{place: after.place, done: n.done, page: after, read: n.read}
-	}
-	return first, rest
+	first, left := n.left.split(min(most, len(n.left.events)))
+	more, page := n.page.split(most - len(first.events))
+	first = first.with(more)
+	return first, &nextPage{first.end(), left, n.done, page}
 }
 
 // cursorsMost bounds the groups that are remembered.
@@ -68,7 +66,7 @@ func (c *cursors) learn(req *rpw.FetchRequest, f *fetched, next *nextPage) {
 	if c.byGroup[name].next != nil { // of a fetch at the same time
 		c.nexts--
 	}
-	if req.Max < aheadLeast || len(f.deliveries) < req.Max {
+	if len(f.deliveries) < req.Max {
 		delete(c.byGroup, name)
 		return
 	}
@@ -104,54 +102,91 @@ type ahead struct {
 	events  []rpw.Event
 	size    int
 	removed string // how many events had been removed from the stream by then
+	read    time.Time
 }
 
 // end is the place after the last event.
-func (a *ahead) end() string { return wire(a.events[len(a.events)-1].Position()) }
+func (a *ahead) end() string {
+	if len(a.events) == 0 {
+		return a.place
+	}
+	return wire(a.events[len(a.events)-1].Position())
+}
+
+// split takes the first n events off.
+func (a ahead) split(n int) (first, rest ahead) {
+	first, rest = a, a
+	first.events, rest.events = a.events[:n], a.events[n:]
+	first.size = 0
+	for i := range first.events {
+		first.size += sizeOf(&first.events[i])
+	}
+	rest.place, rest.size = first.end(), a.size-first.size
+	return first, rest
+}
+
+// with is what was read, and what was read later of what follows: altogether it is as old as the first.
+func (a ahead) with(next ahead) ahead {
+	switch {
+	case len(a.events) == 0:
+		return next
+	case len(next.events) > 0:
+		a.events = slices.Concat(a.events, next.events)
+		a.size += next.size
+	}
+	return a
+}
 
 // readAhead reads what the group will probably be given, and begins to read what follows, if that is worth it; next is nil otherwise.
 func (b *streamBus) readAhead(ctx context.Context, req *rpw.FetchRequest) (page ahead, next *nextPage, err error) {
-	if req.Max < aheadLeast {
-		return ahead{}, nil, nil
-	}
 	at := b.cursors.take(req)
-	if at.place == "" {
+	if at.place == "" || at.next == nil && req.Max < aheadLeast {
 		return ahead{}, nil, nil
 	}
 	pages := 1
 	if at.next != nil {
 		select {
 		case <-at.next.done:
-			if age := time.Since(at.next.read); len(at.next.page.events) >= req.Max && age < fresh {
-				page, next = at.next.split(req.Max)
-				pages = int(fresh / max(age, fresh/nextPages)) // what is likely to be used while it is fresh
+			if at.next.events() < req.Max {
+				break
+			}
+			if first, rest := at.next.split(req.Max); time.Since(first.read) < fresh {
+				page, next = first, rest
+				pages = int(fresh / max(time.Since(rest.page.read), fresh/nextPages)) // what is likely to be used while it is fresh
 			}
 		case <-ctx.Done():
 			return ahead{}, nil, ctx.Err()
 		}
 	}
+	if req.Max < aheadLeast {
+		return page, next, nil
+	}
 	if page.events == nil {
 		page, err = b.readPage(ctx, req.Stream, at.place, req.Max)
 	}
-	if err == nil && next == nil {
-		next = b.readNext(ctx, req, &page, pages)
+	if err == nil && (next == nil || next.events() < req.Max) {
+		next = b.readNext(ctx, req, &page, next, pages)
 	}
 	return page, next, err
 }
 
-// readNext begins to read the pages after the one that is about to be leased; nil if it is not worth it.
-func (b *streamBus) readNext(ctx context.Context, req *rpw.FetchRequest, a *ahead, pages int) *nextPage {
+// readNext begins to read the pages after the one that is about to be leased, and after what else is left; nil if it is not worth it.
+func (b *streamBus) readNext(ctx context.Context, req *rpw.FetchRequest, a *ahead, rest *nextPage, pages int) *nextPage {
 	if len(a.events) < req.Max || a.size > nextMost {
 		return nil
 	}
 	next := &nextPage{place: a.end(), done: make(chan struct{})}
+	if rest != nil {
+		next.left = rest.left.with(rest.page)
+	}
+	next.left.place = next.place
 	ctx = context.WithoutCancel(ctx) // it is for the calls to come
 	stream, most := req.Stream, req.Max*max(1, min(pages, rpw.MaxPage/req.Max, nextMost/max(1, a.size)))
 	if !b.beside(func() {
 		defer close(next.done)
-		page, err := b.readPage(ctx, stream, next.place, most)
+		page, err := b.readPage(ctx, stream, next.left.end(), most)
 		if err == nil && page.size <= nextMost {
-			next.page, next.read = page, time.Now()
+			next.page = page
 		}
 	}) {
 		return nil
@@ -168,7 +203,7 @@ func (b *streamBus) readPage(ctx context.Context, stream, place string, most int
 	if err := p.fill(ctx); err != nil || !p.anchored || p.epoch != at.Epoch || len(p.events) < aheadLeast {
 		return ahead{}, err
 	}
-	return ahead{place, p.events, p.size, p.removed}, nil
+	return ahead{place, p.events, p.size, p.removed, time.Now()}, nil
 }
 
 // appendTo says it to the script.
@@ -177,13 +212,10 @@ func (a *ahead) appendTo(args []string) []string {
 		return append(args, "")
 	}
 	last := a.events[len(a.events)-1]
-	ids := make([]byte, 0, 24*len(a.events))
+	var ids idList
 	for i := range a.events {
-		if i > 0 {
-			ids = append(ids, ' ')
-		}
-		ids = appendID(ids, a.events[i].ID)
+		ids.add(a.events[i].ID)
 	}
 	return append(args, a.place, strconv.Itoa(a.size), strconv.FormatUint(last.Count, 10), a.removed,
-		strconv.Itoa(len(a.events)), a.events[0].ID.String(), last.ID.String(), stringOf(ids))
+		strconv.Itoa(len(a.events)), a.events[0].ID.String(), last.ID.String(), ids.string())
 }

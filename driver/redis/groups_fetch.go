@@ -118,6 +118,9 @@ func (b *streamBus) look(ctx context.Context, req *rpw.FetchRequest, last bool) 
 
 // outlive is a context that ends some time after another one.
 func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	if ctx.Done() == nil { // it never ends
+		return ctx, func() {}
+	}
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(by)

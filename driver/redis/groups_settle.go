@@ -51,17 +51,53 @@ func appendVerdicts(args []string, settlements []rpw.Settlement) []string {
 	for len(settlements) > 0 {
 		r := runOf(&settlements[0])
 		first := place(&settlements[0])
-		ids := appendID(nil, settlements[0].Receipt.ID)
-		n := 1
-		for n < len(settlements) && runOf(&settlements[n]) == r && place(&settlements[n]) == first+uint64(n) {
-			ids = appendID(append(ids, ' '), settlements[n].Receipt.ID)
-			n++
+		var ids idList
+		n := 0
+		for ; n < len(settlements) && runOf(&settlements[n]) == r && place(&settlements[n]) == first+uint64(n); n++ {
+			ids.add(settlements[n].Receipt.ID)
 		}
 		args = append(args, letters[r.verdict:r.verdict+1], strconv.FormatUint(r.incarnation, 10), strconv.FormatUint(r.base, 10),
-			millis(r.delay), r.reason, strconv.Itoa(n), strconv.FormatUint(first, 10), string(ids))
+			millis(r.delay), r.reason, strconv.Itoa(n), strconv.FormatUint(first, 10), ids.string())
 		settlements = settlements[n:]
 	}
 	return args
+}
+
+// idList is ids as scripts about groups take them, see listed in lua/group_lib.lua.
+type idList struct {
+	text []byte
+	last rpw.ID
+	more int // ids that follow the last one that is in the text
+}
+
+// exact is the greatest whole number that Lua counts to.
+const exact = 1 << 53
+
+func (l *idList) add(id rpw.ID) {
+	switch {
+	case l.text == nil:
+		l.text = appendID(nil, id)
+	case id.MS == l.last.MS && id.Seq == l.last.Seq+1 && l.last.Seq < exact:
+		l.more++
+	default:
+		l.count()
+		l.text = appendID(append(l.text, ' '), id)
+	}
+	l.last = id
+}
+
+// count writes how many follow the last one.
+func (l *idList) count() {
+	if l.more > 0 {
+		l.text = strconv.AppendInt(append(l.text, '+'), int64(l.more), 10)
+		l.more = 0
+	}
+}
+
+// string is the list; nothing may be added after.
+func (l *idList) string() string {
+	l.count()
+	return stringOf(l.text)
 }
 
 // settled is the answer to one verdict.

@@ -201,11 +201,11 @@ func TestAFetchHearsOfForeignEvents(t *testing.T) {
 // TestPageReadAheadKnowsWhatWasRemoved: a page of a group's backlog is read while the one before is leased; what is deleted then is not delivered.
 func TestPageReadAheadKnowsWhatWasRemoved(t *testing.T) {
 	b := newBus(t)
-	at := b.add(1, 160)
+	at := b.add(1, 260)
 	_, err := b.EnsureGroup(t.Context(), rpw.GroupConfig{Stream: "s", Group: "g", From: rpw.Oldest()})
 	require.NoError(t, err)
-	fetch := func() (got []string) {
-		deliveries, err := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Max: 20})
+	fetch := func(most int) (got []string) {
+		deliveries, err := b.Fetch(t.Context(), rpw.FetchRequest{Stream: "s", Group: "g", Consumer: "c", Max: most})
 		require.NoError(t, err)
 		for _, d := range deliveries {
 			got = append(got, string(d.Data))
@@ -216,23 +216,50 @@ func TestPageReadAheadKnowsWhatWasRemoved(t *testing.T) {
 		next := b.cursors.byGroup[rpw.DeadLetter("s", "g")].next
 		require.NotNil(t, next)
 		<-next.done
-		require.Len(t, next.page.events, events)
+		require.Equal(t, events, next.events())
 		size := 0
-		for i := range next.page.events {
-			size += sizeOf(&next.page.events[i])
+		for _, e := range slices.Concat(next.left.events, next.page.events) {
+			size += sizeOf(&e)
 		}
-		require.Equal(t, size, next.page.size)
-		return next.read
+		require.Equal(t, size, next.left.size+next.page.size)
+		return next.page.read
 	}
-	require.Equal(t, texts(1, 20), fetch())
-	require.Equal(t, texts(21, 40), fetch())
+	require.Equal(t, texts(1, 20), fetch(20))
+	require.Equal(t, texts(21, 40), fetch(20))
 	read(20)
-	require.Equal(t, texts(41, 60), fetch(), "from the page that was read")
+	require.Equal(t, texts(41, 60), fetch(20), "from the page that was read")
 	began := read(80) // it is used at once, so more is read
-	require.Equal(t, texts(61, 80), fetch())
+	require.Equal(t, texts(61, 80), fetch(20))
 	require.Equal(t, began, read(60), "what is left of it")
-	_, err = b.DeleteEvents(t.Context(), "s", []rpw.ID{at[85].ID})
+	require.Equal(t, texts(81, 83), fetch(3), "also few")
+	require.Equal(t, began, read(57))
+	require.Equal(t, texts(84, 113), fetch(30))
+	require.Less(t, began, read(27+120), "what is left, and what follows that")
+	require.Equal(t, texts(114, 153), fetch(40), "of both")
+	read(107)
+	_, err = b.DeleteEvents(t.Context(), "s", []rpw.ID{at[160].ID})
 	require.NoError(t, err)
-	assert.Equal(t, append(texts(81, 85), texts(87, 101)...), fetch())
+	assert.Equal(t, append(texts(154, 160), texts(162, 174)...), fetch(20))
 	assert.Zero(t, b.cursors.nexts, "the page does not follow")
+}
+
+// TestIDsOfABatchAreSaidTogether: ids that follow one another are one text, as far as Lua can count.
+func TestIDsOfABatchAreSaidTogether(t *testing.T) {
+	b := newBus(t)
+	b.group()
+	ids := []string{"5-1", "5-2", "5-3", "6-3", "6-5", "7-9007199254740991", "7-9007199254740992", "7-9007199254740993", "7-18446744073709551615", "8-0"}
+	var list idList
+	for _, id := range ids {
+		parsed, err := rpw.ParseID(id)
+		require.NoError(t, err)
+		list.add(parsed)
+		b.bare("XADD", "%s", id, "evt", "1")
+	}
+	assert.Equal(t, "5-1+2 6-3 6-5 7-9007199254740991+1 7-9007199254740993 7-18446744073709551615 8-0", list.string())
+	ds := b.fetch(len(ids))
+	require.Len(t, ds, len(ids))
+	b.settle(ds[1:2], rpw.Settlement{Verdict: rpw.Release}) // its lot is taken apart
+	b.settle(ds[2:], rpw.Settlement{Verdict: rpw.Ack})
+	b.settle(ds[2:], rpw.Settlement{Verdict: rpw.Ack})
+	assert.EqualValues(t, 2, b.info().Pending)
 }

@@ -132,7 +132,7 @@ func (v verb) missing(refused map[string]refusals, commands []string) string {
 
 // writing are the commands of scripts that write, or tell.
 var writing = map[string]bool{
-	"DEL": true, "HDEL": true, "HINCRBY": true, "HSET": true, "INCRBY": true, "LPOP": true, "LREM": true, "PERSIST": true, "PEXPIRE": true, "PUBLISH": true,
+	"DEL": true, "HDEL": true, "HINCRBY": true, "HSET": true, "INCRBY": true, "LREM": true, "LTRIM": true, "PERSIST": true, "PEXPIRE": true, "PUBLISH": true,
 	"RPUSH": true, "SADD": true, "SET": true, "SREM": true, "UNLINK": true, "XADD": true, "XDEL": true, "XTRIM": true, "ZADD": true, "ZREM": true,
 }
 

@@ -17,19 +17,19 @@ local function begin(ids)
   return {c = consumer, u = now + length, l = length ~= g.lease and length or nil, d = now, i = ids, k = 0, m = {}}
 end
 
--- moves stores the place of the group, by how many more events are pending, and how many the consumer got.
-local function moves(more, got)
+-- moves stores the place of the group, by how many more events are pending, and how many the consumer got; and other fields.
+local function moves(more, got, ...)
   g.n = g.n + more
   owe(g, consumer, false, got)
   payoff(g)
-  call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count), 'n', text(g.n), 'dn', text(g.done), 'at', text(us))
+  call('HSET', keys.state, 'ce', g.epoch, 'ci', g.id, 'cc', text(g.count), 'n', text(g.n), 'dn', text(g.done), 'at', text(us), ...)
 end
 
--- grant stores a lot and returns the answer.
-local function grant(lot, size, counted, entries, attempts)
+-- grant stores a lot, the place of the group after it, and other fields, and returns the answer. more events are pending than before.
+local function grant(lot, size, counted, more, entries, attempts, ...)
   local base = text(g.base)
   lot.z = lot.k
-  call('HSET', keys.state, 'base', base, 'size', text(math.ceil(size / lot.k)))
+  moves(more, lot.k, 'base', base, 'size', text(math.ceil(size / lot.k)), ...)
   call('HSET', keys.lots, base, flat(lot))
   call('ZADD', keys.due, text(lot.u), base)
   if lane then remember(lane, g.inc, ARGV[9], 'lot ' .. base) end
@@ -48,8 +48,7 @@ if ARGV[12] == at(g.epoch, g.id, g.count) and not recalled and (ARGV[4] == '0' o
   (g.n == 0 or first[2] and tonumber(first[2]) > now) and call('EXISTS', keys.ready) == 0 and (g.held or '') == '' and us >= g.at and unchanged() then
   local lot, counted = begin(ARGV[19]), g.count
   lot.k = tonumber(ARGV[16])
-  if g.n == 0 or (g.low or '') == '' then call('HSET', keys.state, 'low', ARGV[17]) end
+  local low = g.n > 0 and g.low or ''
   g.id, g.count = ARGV[18], tonumber(ARGV[14])
-  moves(lot.k, lot.k)
-  return grant(lot, tonumber(ARGV[13]), counted, '', {})
+  return grant(lot, tonumber(ARGV[13]), counted, lot.k, '', {}, 'low', low ~= '' and low or ARGV[17])
 end

@@ -6,7 +6,7 @@
 --           leases were given or renewed
 --   gl:<g>  hash: base -> lot {c consumer, u until, d delivered, i ids, z how many, k outstanding, m marks: index -> verdict or w, o index -> until
 --           of its own, l the longest of its leases (ms) if not the group's, a index -> attempt, q its holder was removed, e its entry in done}. What
---           is stored is flat: the ids are one text, and a for all marks says that all were acknowledged at once
+--           is stored is flat: the ids are one text, see listed, and a for all marks says that all were acknowledged at once
 --   gd:<g>  sorted set: when (ms) -> base of a lot whose lease may end, or id of an event that waits
 --   gr:<g>  sorted set of what can be delivered again, in order of ids
 --   gw:<g>  hash: id -> {n attempts, d first delivered, l when it could be delivered again, y how long after it was given back (ms), h holder, q he was removed,
@@ -41,10 +41,10 @@ local NO_GROUP = 'the stream has no group of this name; call EnsureGroup first'
 
 -- flat is a lot as it is stored.
 local function flat(lot)
-  local ids = lot.i
-  if type(ids) == 'table' then lot.i = table.concat(ids, ' ') end
+  local ids, all = lot.i, lot.t
+  if type(ids) == 'table' then lot.i, lot.t = all or table.concat(ids, ' '), nil end
   local data = pack(lot)
-  lot.i = ids
+  lot.i, lot.t = ids, all
   return data
 end
 
@@ -61,7 +61,7 @@ local function payoff(g)
 end
 
 -- keeplot stores a lot. Once nothing of it is outstanding, only its verdicts are remembered: those of the group's newest 10,000 events
--- and of the last two minutes, whichever is less.
+-- and of the last two minutes, whichever is less. Older ones are forgotten together, at every eighth lot.
 local function keeplot(g, base, lot, now)
   if lot.k > 0 then
     if lot.e then
@@ -86,15 +86,16 @@ local function keeplot(g, base, lot, now)
   call('HSET', g.keys.lots, base, flat(lot))
   if not finished then return end
   call('ZREM', g.keys.due, base)
-  call('RPUSH', g.keys.done, lot.e)
   g.done = g.done + lot.z
-  for _ = 1, 4 do
-    local oldest = call('LINDEX', g.keys.done, 0)
-    if not oldest then break end
-    local b, n, ms = string.match(oldest, '^(%d+) (%d+) (%d+)$')
+  if call('RPUSH', g.keys.done, lot.e) % 8 > 0 then return end
+  local old = {}
+  for j, entry in ipairs(call('LRANGE', g.keys.done, 0, 31)) do
+    local b, n, ms = string.match(entry, '^(%d+) (%d+) (%d+)$')
     if now - ms <= WINDOW and g.done - n < 10000 then break end
-    call('LPOP', g.keys.done)
+    old[j] = b
     g.done = g.done - n
-    call('HDEL', g.keys.lots, b)
   end
+  if #old == 0 then return end
+  call('LTRIM', g.keys.done, #old, -1)
+  call('HDEL', g.keys.lots, unpack(old))
 end

@@ -4,7 +4,7 @@
 -- ARGV  1 how a history begins, see open  2 the group  3 consumer  4 the incarnation it knows ("0": any)  5 how many  6 lease (ms; "": the group's)
 --       7 "1": the caller waits no longer  8 lane ("": none)  9 its seq  10 the channel of the dead-letter stream  11 the channel of the group
 --       12 a place ("": none): the caller has read what follows it: 13 bytes, 14 the count of the last, 15 how many events had been removed,
---       16 how many there are  17 the first id  18 the last  19 all, with spaces between them. If the group is at this place, nothing was removed since
+--       16 how many there are  17 the first id  18 the last  19 all, see listed. If the group is at this place, nothing was removed since
 --       and nothing is due again, it leases these, and need not pass the events through Lua, which is slow.
 -- Answers {"none", ms until something is due ("": nothing)}, {"over"}, which ends the wait of a repeat whose answer holds nothing any more,
 -- {"gap", kind, missed, after, resume, oldest}, or {"lot", base, incarnation, until (ms), epoch, count before the first new event, entries ("": those
@@ -284,9 +284,9 @@ while not full and lot.k < room do
 end
 if cursor then g.epoch, g.id, g.count = st.epoch, cursor[1], countof(cursor) or g.count + passed end
 lastrites(g, dead)
-if gone > 0 or lot.k > 0 or cursor then moves(fresh - gone, lot.k) end
 if lot.k == 0 then
+  if gone > 0 or cursor then moves(fresh - gone, 0) end
   if lane and ARGV[7] == '1' then remember(lane, g.inc, ARGV[9], 'none') end
   return {'none', first[2] and text(first[2] - now) or ''}
 end
-return grant(lot, size, counted, entries, attempts(lot))
+return grant(lot, size, counted, fresh - gone, entries, attempts(lot))

@@ -8,12 +8,24 @@ end
 
 local function fromorder(member) return (string.gsub(member, '%-.', '-', 1)) end
 
+-- listed makes a table of ids that are one text: they have spaces between them, and "ms-seq+n" are one and the n that follow it in its ms.
+local function listed(ids)
+  local list = {}
+  for id, more in string.gmatch(ids, '([^ +]+)%+?(%d*)') do
+    list[#list + 1] = id
+    if more ~= '' then
+      local ms, seq = string.match(id, '^(%d+%-)(%d+)$')
+      for n = 1, more do list[#list + 1] = ms .. text(seq + n) end
+    end
+  end
+  return list
+end
+
 -- spread makes tables of what is flat in a lot.
 local function spread(lot)
   if type(lot.i) == 'table' then return lot end
-  local ids, mark = {}, lot.m == 'a' and 'a'
-  for id in string.gmatch(lot.i, '%S+') do ids[#ids + 1] = id end
-  lot.i = ids
+  local mark = lot.m == 'a' and 'a'
+  lot.i, lot.t = listed(lot.i), lot.i
   if mark then
     lot.m = {}
     for j = 1, lot.z do lot.m[j] = mark end

@@ -3,8 +3,7 @@
 -- KEYS  1 the stream  2 its m  3 4 the same of its group's dead-letter stream (none of its own: ""); beside them what group_core names, and l:<lane>
 -- ARGV  1 how a history begins, see open  2 the group  3 lane ("": none)  4 its seq  5 the channel of the dead-letter stream  6 the channel of the
 --       group; then runs of receipts of one lot, with places that follow one another, that get one verdict:
---       verdict (a ack, n nack, e extend, r reject, l release)  incarnation  base  delay (ms)  reason  how many  the first place  ids, with spaces
---       between them
+--       verdict (a ack, n nack, e extend, r reject, l release)  incarnation  base  delay (ms)  reason  how many  the first place  ids, see listed
 -- Answers a letter for each: k done, now or before; o settled with another verdict before; x the lease is lost; d no dead letters here.
 local dead = {main = KEYS[3], tag = string.sub(KEYS[4] or '', 1, -2), begin = ARGV[1], channel = ARGV[5]}
 local hasdead = dead.main and dead.main ~= ''
@@ -72,9 +71,9 @@ end
 local function ackall(lot, first, n, ids)
   if acklot(lot, first, n, ids) then return true end
   spread(lot)
-  if lot.a or haskept or first + n - 1 > lot.z or table.concat(lot.i, ' ', first, first + n - 1) ~= ids then return false end
-  for j = first, first + n - 1 do
-    if lot.m[j] then return false end
+  if lot.a or haskept then return false end
+  for j, id in ipairs(listed(ids)) do
+    if lot.i[first + j - 1] ~= id or lot.m[first + j - 1] then return false end
   end
   for j = first, first + n - 1 do lot.m[j] = 'a' end
   lot.k = lot.k - n
@@ -115,7 +114,7 @@ while ARGV[arg] do
   else
     spread(lot)
     local j = first
-    for id in string.gmatch(ids, '%S+') do
+    for _, id in ipairs(listed(ids)) do
       local said, touched = apply(lot, base, j, id, verdict, delay, reason)
       answer[#answer + 1] = said
       if touched then changed[base] = true end
