@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- group_ensure: creates a group, or confirms that it has these settings.
 -- KEYS  1 the stream  2 its m; beside it groups and what group_core names
 -- ARGV  1 how a history begins, see open  2 the group  3 lease (ms)  4 deliveries (-1: no bound)  5 dead letters kept (events)  6 and how long (ms)
