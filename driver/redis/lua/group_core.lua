@@ -61,9 +61,10 @@ local function payoff(g)
 end
 
 -- keeplot stores a lot. Once nothing of it is outstanding, only its verdicts are remembered: those of the group's newest 10,000 events
--- and of the last two minutes, whichever is less.
+-- and of the last two minutes, whichever is less. g.broken: it should have been due, so a server that may drop keys has dropped when all were.
 local function keeplot(g, base, lot, now)
   if lot.k > 0 then
+    local waited = not lot.e
     if lot.e then
       g.done = g.done - lot.z * call('LREM', g.keys.done, 1, lot.e)
       lot.e = nil
@@ -74,7 +75,7 @@ local function keeplot(g, base, lot, now)
       local ends = not lot.m[j] and (lot.o and lot.o[j] or lot.u)
       if ends and (not due or ends < due) then due = ends end
     end
-    call('ZADD', g.keys.due, text(due), base)
+    if call('ZADD', g.keys.due, text(due), base) == 1 and waited then g.broken = true end
     return
   end
   local finished = not lot.e
@@ -85,8 +86,8 @@ local function keeplot(g, base, lot, now)
   end
   call('HSET', g.keys.lots, base, flat(lot))
   if not finished then return end
-  call('ZREM', g.keys.due, base)
-  call('RPUSH', g.keys.done, lot.e)
+  if call('ZREM', g.keys.due, base) == 0 then g.broken = true end
+  if call('RPUSH', g.keys.done, lot.e) == 1 then g.done = 0 end
   g.done = g.done + lot.z
   for _ = 1, 4 do
     local oldest = call('LINDEX', g.keys.done, 0)
