@@ -137,10 +137,14 @@ func (c *claimAnswer) read(queue string, values []rueidis.RedisMessage) {
 	c.look, c.due = c.ready > 0, dueIn(number(&values[1]))
 	c.repeat = number(&values[2]) == 1
 	values = values[3:]
-	c.claimed = make([]rpw.Claimed, len(values)/describedValues)
-	for i := range c.claimed {
-		one := &c.claimed[i]
-		token, _, err := readAction(&one.Action, queue, values[describedValues*i:], false)
+	c.claimed = make([]rpw.Claimed, 0, len(values)/describedValues)
+	for ; len(values) > 0; values = values[describedValues:] {
+		if hasNoSpec(values) {
+			continue
+		}
+		c.claimed = append(c.claimed, rpw.Claimed{})
+		one := &c.claimed[len(c.claimed)-1]
+		token, _, err := readAction(&one.Action, queue, values, false)
 		if err != nil {
 			c.err = err
 			return

@@ -42,6 +42,9 @@ func (a *actionStore) get(ctx context.Context, refs []rpw.ActionRef, events bool
 		}
 		there := make(map[string]rpw.Action, len(got.values)/describedValues)
 		for values := got.values; len(values) > 0; values = values[describedValues:] {
+			if hasNoSpec(values) {
+				continue
+			}
 			var action rpw.Action
 			_, size, err := readAction(&action, batches[i].queue, values, events)
 			if err != nil {
@@ -160,9 +163,14 @@ func (a *actionStore) changes(ctx context.Context, req rpw.ChangesRequest) ([]rp
 	if err != nil {
 		return nil, none, err
 	}
-	changes, err := readChanges(first, values[7:])
-	if err != nil {
+	changes, lost, err := readChanges(first, values[7:])
+	switch {
+	case err != nil:
 		return nil, none, err
+	case lost > 0 && req.Final:
+		return nil, none, rpw.Errorf(rpw.ErrNotFound, "how the action ended was lost by a server that may drop keys")
+	case lost > 0:
+		return nil, none, changesGap(rpw.GapTrimmed, req, lost+1)
 	}
 	for _, c := range within {
 		if c.Seq >= first && c.Seq <= last {

@@ -97,6 +97,9 @@ type storedAction struct {
 // describedValues is how many values lua/describe_actions.lua tells of an action.
 const describedValues = 4
 
+// hasNoSpec says that a server that may drop keys has dropped what an action is to do. Then it is none any more: a claim that comes across it removes it.
+func hasNoSpec(described []rueidis.RedisMessage) bool { return described[2].IsNil() }
+
 // readAction reads what describe of lua/describe_actions.lua tells of an action of a queue, into a zero Action. token is that of its newest claim, size how
 // many bytes it is.
 func readAction(into *rpw.Action, queue string, values []rueidis.RedisMessage, events bool) (token uint64, size int, err error) {
@@ -271,7 +274,7 @@ func (a *storedAction) readEvents(first uint64, history string, before []rueidis
 		return err
 	}
 	if a.events {
-		if a.Events, err = readChanges(first-uint64(len(before)), before); err != nil {
+		if a.Events, _, err = readChanges(first-uint64(len(before)), before); err != nil {
 			return err
 		}
 		a.Events = append(a.Events, within...)
@@ -282,6 +285,8 @@ func (a *storedAction) readEvents(first uint64, history string, before []rueidis
 	var end rpw.Change
 	if len(within) > 0 {
 		end = within[len(within)-1]
+	} else if ended == "" { // lost, as above
+		return nil
 	} else if end, err = readChange(a.Seq, ended); err != nil {
 		return err
 	}
@@ -351,14 +356,21 @@ func jsonOf(s string) json.RawMessage {
 	return json.RawMessage(s)
 }
 
-// readChanges reads the entries of the log from a number on.
-func readChanges(first uint64, list []rueidis.RedisMessage) ([]rpw.Change, error) {
-	changes := make([]rpw.Change, len(list))
+// readChanges reads the entries of the log from a number on. lost is the number of the last one that a server that may drop keys has dropped, 0 if there is
+// none.
+func readChanges(first uint64, list []rueidis.RedisMessage) (changes []rpw.Change, lost uint64, err error) {
+	changes = make([]rpw.Change, 0, len(list))
 	for i := range list {
-		var err error
-		if changes[i], err = readChange(first+uint64(i), textOf(&list[i])); err != nil {
-			return nil, err
+		seq := first + uint64(i)
+		if list[i].IsNil() {
+			lost = seq
+			continue
 		}
+		c, err := readChange(seq, textOf(&list[i]))
+		if err != nil {
+			return nil, 0, err
+		}
+		changes = append(changes, c)
 	}
-	return changes, nil
+	return changes, lost, nil
 }

@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -173,4 +175,65 @@ func TestALargeQueueIsRestoredInSlices(t *testing.T) {
 		}
 	}
 	assert.Equal(t, all-500, len(got))
+}
+
+// TestWhatIsLeftOfActionsIsRead: A10, A14, F24: a server that may drop keys drops what the actions of a queue are to do, or their history. What is left is read, and an
+// action that is enqueued again runs.
+func TestWhatIsLeftOfActionsIsRead(t *testing.T) {
+	t.Parallel()
+	long := json.RawMessage(`"` + strings.Repeat("x", 2000) + `"`) // too long to be kept within the record
+	begin := func(t *testing.T, part string) (a *actionStore, specs []rpw.ActionSpec) {
+		a, specs = testStore(t).actions(), actionSpecs(3)
+		mustEnqueue(t, a, specs...)
+		held := mustClaim(t, a, 2)
+		var moves []rpw.Move
+		for _, c := range held {
+			moves = append(moves, rpw.Move{Kind: rpw.AddEvent, Lease: c.Lease, Event: "e", Data: long})
+		}
+		moves = append(moves, rpw.Move{Kind: rpw.AddEvent, Lease: held[0].Lease, Event: "e"}, rpw.Move{Kind: rpw.Complete, Lease: held[1].Lease, Output: long})
+		for _, m := range moves {
+			answers, err := a.Advance(t.Context(), rpw.AdvanceRequest{Moves: []rpw.Move{m}})
+			require.NoError(t, err)
+			require.NoError(t, answers[0].Err)
+		}
+		do(t, a.client, "DEL", a.keys.queue("q").side(part))
+		return a, specs
+	}
+	list := func(t *testing.T, a *actionStore, prefix string) []rpw.Action {
+		page, err := a.List(t.Context(), rpw.ListActions{ActionFilter: rpw.ActionFilter{Queues: []string{"q"}, NamePrefix: prefix}})
+		require.NoError(t, err)
+		return page.Actions
+	}
+	t.Run("specs", func(t *testing.T) {
+		a, specs := begin(t, "s")
+		assert.Empty(t, list(t, a, ""))
+		assert.Empty(t, list(t, a, "j"))
+		got, err := a.Get(t.Context(), []rpw.ActionRef{specs[0].Ref, specs[1].Ref, specs[2].Ref})
+		require.NoError(t, err)
+		for _, g := range got {
+			require.ErrorIs(t, g.Err, rpw.ErrNotFound)
+		}
+		mustEnqueue(t, a, specs[2])
+		claimed := mustClaim(t, a, 1)
+		require.Len(t, claimed, 1)
+		assert.Equal(t, specs[2].Ref, claimed[0].Ref)
+	})
+	t.Run("history", func(t *testing.T) {
+		a, specs := begin(t, "h")
+		assert.Len(t, list(t, a, "j"), 3)
+		got, err := a.Get(t.Context(), []rpw.ActionRef{specs[0].Ref, specs[1].Ref})
+		require.NoError(t, err)
+		require.NoError(t, got[0].Err)
+		assert.Len(t, got[0].Events, 1)
+		require.NoError(t, got[1].Err)
+		assert.Equal(t, rpw.Completed, got[1].State)
+		_, err = a.Changes(t.Context(), rpw.ChangesRequest{Ref: specs[1].Ref, Final: true})
+		require.ErrorIs(t, err, rpw.ErrNotFound)
+		_, err = a.Changes(t.Context(), rpw.ChangesRequest{Ref: specs[0].Ref})
+		gap, ok := errors.AsType[*rpw.GapError](err)
+		require.True(t, ok, "%v", err)
+		changes, err := a.Changes(t.Context(), rpw.ChangesRequest{Ref: specs[0].Ref, After: gap.Resume.ID.Seq})
+		require.NoError(t, err)
+		assert.Len(t, changes, 1)
+	})
 }

@@ -73,6 +73,7 @@ var replyKinds = map[string]error{
 	"WRONGPASS":   rpw.ErrPermission,
 	"NOAUTH":      rpw.ErrPermission,
 	"NOPERM":      rpw.ErrPermission,
+	"DENIED":      rpw.ErrPermission, // protected mode: it takes connections from its own machine only
 	"NOPROTO":     errors.ErrUnsupported,
 	"WRONGTYPE":   rpw.ErrConflict,
 	"CROSSSLOT":   rpw.ErrInvalid,

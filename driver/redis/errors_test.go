@@ -29,6 +29,7 @@ func TestClassifyReply(t *testing.T) {
 		"NOAUTH Authentication required.":                                       "permission",
 		"NOPERM this user has no permissions to run the 'xadd' command":         "permission",
 		"ERR The user executing the script can't run this command script: x":    "permission",
+		"DENIED Redis is running in protected mode because":                     "permission",
 		"WRONGTYPE Operation against a key holding the wrong kind of value":     "conflict",
 		"ERR DB index is out of range":                                          "invalid",
 		"CROSSSLOT Keys in request don't hash to the same slot":                 "invalid",

@@ -125,6 +125,7 @@ func TestOriginalRefusesWhatItCannotRead(t *testing.T) {
 	assert.ErrorIs(t, err, rpw.ErrConflict)
 	_, err = rpw.StreamOf[int]("k").Publish(ctx, h, "a", 1)
 	assert.ErrorIs(t, err, rpw.ErrConflict)
+	require.ErrorIs(t, h.Streams().DeleteStream(ctx, "k"), rpw.ErrConflict)
 	assert.Equal(t, "1", server.CLI(t, "GET", "p:k"))
 }
 

@@ -174,7 +174,7 @@ func readWorker(m *rueidis.RedisMessage, now time.Time) (w rpw.WorkerInfo, shown
 	}
 	w.LastSeen = timeOf(u.int())
 	offline := timeOf(u.int())
-	if offline.Before(now) {
+	if offline.Before(now) || now.Add(offline.Sub(w.LastSeen)).Before(w.LastSeen) { // the latter when the store's clock fell back, and it said nothing since
 		w.Status = rpw.WorkerOffline
 	}
 	return w, !now.After(offline.Add(keepOffline)), u.err

@@ -80,6 +80,10 @@ local function admit(item, new)
   local id, o = item[I_ID], item[I_OPTIONS]
   if new[id] or find(id) then
     local there = new[id] and new[id][I_SPEC] or spec_of[id] or redis.call('HGET', SPECS, id)
+    if not there then -- lost by a server that may drop keys
+      set_spec(id, item[I_SPEC])
+      there = item[I_SPEC]
+    end
     return is_same(there, item[I_SPEC]) and EXISTS or ID_TAKEN, id
   end
   local key, holder = o and o[O_KEY] or '', false

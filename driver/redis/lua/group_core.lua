@@ -61,9 +61,11 @@ local function payoff(g)
 end
 
 -- keeplot stores a lot. Once nothing of it is outstanding, only its verdicts are remembered: those of the group's newest 10,000 events
--- and of the last two minutes, whichever is less. Older ones are forgotten together, at every eighth lot.
+-- and of the last two minutes, whichever is less. Older ones are forgotten together, at every eighth lot. g.broken: it should have been due, so a server that may drop
+-- keys has dropped when all were.
 local function keeplot(g, base, lot, now)
   if lot.k > 0 then
+    local waited = not lot.e
     if lot.e then
       g.done = g.done - lot.z * call('LREM', g.keys.done, 1, lot.e)
       lot.e = nil
@@ -74,7 +76,7 @@ local function keeplot(g, base, lot, now)
       local ends = not lot.m[j] and (lot.o and lot.o[j] or lot.u)
       if ends and (not due or ends < due) then due = ends end
     end
-    call('ZADD', g.keys.due, text(due), base)
+    if call('ZADD', g.keys.due, text(due), base) == 1 and waited then g.broken = true end
     return
   end
   local finished = not lot.e
@@ -85,9 +87,10 @@ local function keeplot(g, base, lot, now)
   end
   call('HSET', g.keys.lots, base, flat(lot))
   if not finished then return end
-  call('ZREM', g.keys.due, base)
-  g.done = g.done + lot.z
-  if call('RPUSH', g.keys.done, lot.e) % 8 > 0 then return end
+  if call('ZREM', g.keys.due, base) == 0 then g.broken = true end
+  local finishes = call('RPUSH', g.keys.done, lot.e)
+  g.done = (finishes == 1 and 0 or g.done) + lot.z
+  if finishes % 8 > 0 then return end
   local old = {}
   for j, entry in ipairs(call('LRANGE', g.keys.done, 0, 31)) do
     local b, n, ms = string.match(entry, '^(%d+) (%d+) (%d+)$')

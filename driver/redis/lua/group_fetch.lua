@@ -49,6 +49,7 @@ end
 if not seen or now - seen > 1000 then
   call('HSET', keys.members, 's:' .. consumer, text(now))
   if call('SET', tag .. 'swept:' .. g.name, '1', 'NX', 'PX', 60000) then
+    call('SADD', tag .. 'groups', g.name) -- a server that may drop keys may have dropped it
     local members = call('HGETALL', keys.members)
     for i = 1, #members, 2 do
       local name = string.match(members[i], '^s:(.*)$')

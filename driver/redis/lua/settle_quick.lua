@@ -16,6 +16,7 @@ local gone = 0
 -- finish ends the script with an answer.
 local function finish(answer)
   payoff(g)
+  if g.broken then call('DEL', keys.due) end -- then the next fetch finds what is pending, and nothing due
   call('HSET', keys.state, 'n', text(g.n - gone), 'dn', text(g.done), 'at', text(math.max(us, g.at)))
   if lane then remember(lane, g.inc, ARGV[4], answer) end
   return answer

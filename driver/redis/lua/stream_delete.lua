@@ -4,6 +4,9 @@
 -- KEYS  1 the stream  2 its m; beside it groups, dead and what group_core names
 -- ARGV  1 the channel of the stream
 settled()
+local kind = call('TYPE', KEYS[1]).ok
+if kind ~= 'stream' and kind ~= 'none' then fail('conflict', 'the key holds a ' .. kind .. ', no stream') end
+
 local function drop(main, tag)
   for _, name in ipairs(call('SMEMBERS', tag .. 'groups')) do
     for _, kind in ipairs({'g:', 'gl:', 'gd:', 'gr:', 'gw:', 'gk:', 'gc:', 'gs:'}) do call('UNLINK', tag .. kind .. name) end
