@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // lines are the lines of a Hub, by stream.
@@ -59,7 +60,7 @@ type line struct {
 
 // publication is a batch that waits for its turn.
 type publication struct {
-	batch     Batch
+	batch     *Batch
 	sent      bool // guarded by line.mu: it can no longer be withdrawn
 	positions []Position
 	err       error
@@ -82,7 +83,7 @@ func (h *Hub) publish(ctx context.Context, one []Batch) ([]Position, error) {
 	}
 	l := h.lines.lock(b.Stream)
 	if l.busy {
-		p := &publication{batch: *b, done: make(chan struct{})}
+		p := &publication{batch: b, done: make(chan struct{})}
 		l.waiting = append(l.waiting, p)
 		l.mu.Unlock()
 		return l.await(ctx, p)
@@ -195,6 +196,8 @@ func (l *line) pass(h *Hub) {
 }
 
 func (l *line) serve(h *Hub) {
+	a := allowance{h: h}
+	defer a.end()
 	for answered := 0; ; {
 		l.letJoin(answered)
 		l.mu.Lock()
@@ -206,7 +209,31 @@ func (l *line) serve(h *Hub) {
 			return
 		}
 		l.mu.Unlock()
-		l.sendGroup(h, group, h.lines.seq.Add(1))
+		l.sendGroup(&a, group, h.lines.seq.Add(1))
+	}
+}
+
+// allowance gives the batches of a line opTimeout each, or a tenth of a second less: those that leave within that share a context, as each
+// has a timer, which may wake another processor.
+type allowance struct {
+	h      *Hub
+	ctx    context.Context
+	cancel context.CancelFunc
+	until  time.Duration // when ctx is too old for another batch, since the Hub began
+}
+
+func (a *allowance) begin() context.Context {
+	if now := a.h.age(); now >= a.until {
+		a.end()
+		a.ctx, a.cancel = context.WithTimeout(a.h.ctx, opTimeout)
+		a.until = now + opTimeout/50
+	}
+	return a.ctx
+}
+
+func (a *allowance) end() {
+	if a.cancel != nil {
+		a.cancel()
 	}
 }
 
@@ -250,8 +277,9 @@ func (l *line) gather() []*publication {
 	return group
 }
 
-func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
-	b := group[0].batch
+func (l *line) sendGroup(a *allowance, group []*publication, seq uint64) {
+	h := a.h
+	b := *group[0].batch
 	if len(group) > 1 {
 		n := 0
 		for _, p := range group {
@@ -264,16 +292,15 @@ func (l *line) sendGroup(h *Hub, group []*publication, seq uint64) {
 	}
 	b.Producer = Producer{ID: h.id, Seq: seq}
 	b.Stream = h.inward(b.Stream)
-	ctx, cancel := context.WithTimeout(h.ctx, opTimeout)
+	ctx := a.begin()
 	c := call{h: h, verb: "publish", target: l.stream, items: len(b.Events), repeat: true}
 	positions, err := c.send(ctx, []Batch{b})
 	if err != nil && ctx.Err() != nil {
 		err = c.cutShort(err)
 	}
-	cancel()
 	if len(group) > 1 && refused(err) { // by one of them, perhaps: each gets its own answer
 		for i := range group {
-			l.sendGroup(h, group[i:i+1], h.lines.seq.Add(1))
+			l.sendGroup(a, group[i:i+1], h.lines.seq.Add(1))
 		}
 		return
 	}

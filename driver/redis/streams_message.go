@@ -216,13 +216,13 @@ func (c *carried) has(here rpw.Position) bool {
 		here.ID == rpw.ID{MS: c.end.ID.MS, Seq: c.end.ID.Seq - back}
 }
 
-// eventsOf reads the events after a place that the first of the batches has, at most so many.
-func eventsOf(batches []carried, here rpw.Position, most int) []rpw.Event {
+// eventsOf reads the events after a place that the first of the batches has, at most so many, into a page that may be written over.
+func eventsOf(page []rpw.Event, batches []carried, here rpw.Position, most int) []rpw.Event {
 	if len(batches) == 0 {
 		return nil
 	}
 	n := batches[len(batches)-1].end.Count - here.Count
-	events := make([]rpw.Event, 0, min(n, uint64(most)))
+	events := slices.Grow(page[:0], int(min(n, uint64(most))))
 	for i := range batches {
 		events = batches[i].appendTo(events, here, most)
 	}

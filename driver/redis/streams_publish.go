@@ -94,7 +94,7 @@ const (
 func (b *streamBus) publishArgs(batches []rpw.Batch) (args []string, landed func()) {
 	n := callHead
 	for i := range batches {
-		n += batchHead + 3*len(batches[i].Events)
+		n += batchHead + 2*len(batches[i].Events) // or more, if they are not plain
 	}
 	args = make([]string, 0, n)
 	channel := b.keys.channel(streamChannel, batches[0].Stream)

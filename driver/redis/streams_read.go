@@ -67,7 +67,7 @@ func (b *streamBus) glance(ctx context.Context, req *rpw.ReadRequest, here, chan
 		return nil, false, nil
 	}
 	if req.Until.IsZero() {
-		if events := eventsOf(batches, req.After, req.Max); len(events) > 0 {
+		if events := eventsOf(req.Reuse, batches, req.After, req.Max); len(events) > 0 {
 			return events, false, nil
 		}
 	}

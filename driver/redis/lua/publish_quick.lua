@@ -4,16 +4,16 @@
 if ARGV[4] == '1' and ARGV[12] == '1' and ARGV[10] == '' then
   local call, ARGV = redis.call, ARGV
   local stream, meta, producer, seq, n = KEYS[1], KEYS[2], ARGV[5], ARGV[6], tonumber(ARGV[11])
-  call('EXISTS', meta .. '-', meta .. '+') -- see settled in stream_core
   local m = call('HMGET', meta, 'e', 'r', 'ke', 'ka', 'n')
   local epoch, keep, age = m[1], m[3], m[4]
   local added, last, heard, known, by = string.match(m[5] or '', '^(%d+) (%d+%-%d+) (%d+) (%d*) (.*)$')
   local length = added and age == '0' and (ARGV[7] == '' or ARGV[7] == keep and ARGV[8] == age) and call('XLEN', stream)
   keep = keep == '0' and DEFAULT_KEEP or tonumber(keep)
   if length and length > 0 and length == added - m[2] and (keep < 0 or length + n <= keep + math.max(100, math.floor(keep / 100))) and
-    #call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1) == 0 then
+    #call('XREVRANGE', stream, '+', '(' .. last, 'COUNT', 1) == 0 then
     local before, record = known, by ~= producer and string.sub(meta, 1, -2) .. 'p:'
     if record then
+      call('EXISTS', meta .. '-', meta .. '+') -- see settled in stream_core; all else that is touched here is in KEYS
       local of, s = string.match(producer ~= '' and call('GET', record .. producer) or '', '^(%d+) (%d+) ')
       before = of == epoch and s or ''
     end

@@ -38,7 +38,7 @@ var mutants = []mutate.Mutant{
 	{Promise: "S3", Name: "a repeat is appended at once", File: "lua/publish_quick.lua",
 		Old: `producer == '' or #before < #seq`, New: `true or #before < #seq`, Test: suite + "Streams/Producer/SameSeqAnswersTheSame"},
 	{Promise: "S5", Name: "a publish does not see what others have added", File: "lua/publish_quick.lua",
-		Old: `#call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1) == 0`, New: `true`, Test: "TestPublishSeesWhatOthersDid"},
+		Old: `#call('XREVRANGE', stream, '+', '(' .. last, 'COUNT', 1) == 0`, New: `true`, Test: "TestPublishSeesWhatOthersDid"},
 	{Promise: "S4", Name: "a late message leads back", File: "streams_message.go",
 		Old: `c.end.Count <= to.own.Count`, New: `false`, Test: "TestOwnEventsNeedNoMessage"},
 	{Promise: "S4", Name: "a reader takes the newest message, wherever he is", File: "streams_message.go",
