@@ -171,7 +171,7 @@ func (a *attempt) end(move rpw.Move) {
 	err := rpw.ErrLeaseLost
 	for n := 1; !a.lost.Load(); n++ {
 		var answer rpw.Advanced
-		answer, err = a.s.pipe.advance(a.s.hard, move)
+		answer, err = a.s.pipe.advance(move)
 		switch {
 		case err == nil, errors.Is(err, rpw.ErrCancelled):
 			a.count(move.Kind, err)
@@ -237,7 +237,7 @@ func (s *session) handBackAll(ctx context.Context) {
 // report is what Progress and Event do.
 func (a *attempt) report(ctx context.Context, move rpw.Move) error {
 	move.Lease = a.claimed.Lease
-	answer, err := a.s.pipe.advance(ctx, move)
+	answer, err := a.s.pipe.await(ctx, a.s.pipe.submit(move))
 	a.heed(answer, err)
 	return err
 }
