@@ -112,6 +112,7 @@ func (s *session) beginAll(claimed []rpw.Claimed) {
 		s.stats.claimed.Add(1)
 		s.start(c, handle, granted)
 	}
+	runtime.Gosched() // the handlers begin before the next claim
 	for _, c := range unhandled {
 		s.logUnknown(kind{c.Ref.Queue, c.Name})
 	}
