@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -33,33 +34,40 @@ func (g guardedActions) Enqueue(ctx context.Context, specs []ActionSpec) ([]Enqu
 	if err := checkItems(len(specs)); err != nil {
 		return nil, c.wrap(err)
 	}
-	inward := make([]ActionSpec, len(specs))
 	total := 0
-	for i, spec := range specs {
+	for i := range specs {
+		spec := &specs[i]
 		c.target = spec.Ref.Queue
-		if err := checkSpec(&spec); err != nil {
+		if err := checkSpec(spec); err != nil {
 			return nil, c.wrap(err)
 		}
 		total += len(spec.Arg) + len(spec.Data)
-		spec.Ref = g.in(spec.Ref)
-		if len(spec.After) > 0 {
-			after := make([]ActionRef, len(spec.After))
-			for j, ref := range spec.After {
-				after[j] = g.in(ref)
-			}
-			spec.After = after
-		}
-		inward[i] = spec
 	}
 	if total > MaxBatchBytes {
 		return nil, c.wrap(Errorf(ErrTooLarge, "the arguments have %d bytes together (max %d); split the call", total, MaxBatchBytes))
 	}
-	answers, err := invoke(ctx, c, g.h.parts.Actions, ActionStore.Enqueue, inward)
+	answers, err := invoke(ctx, c, g.h.parts.Actions, ActionStore.Enqueue, g.inSpecs(specs))
 	for i := range answers {
 		c.target = specs[i].Ref.Queue
 		answers[i].Ref, answers[i].Err = g.out(answers[i].Ref), c.wrap(answers[i].Err)
 	}
 	return answers, err
+}
+
+// inSpecs puts specs into the namespace. The caller's own are not written.
+func (g guardedActions) inSpecs(specs []ActionSpec) []ActionSpec {
+	if g.h.namespace == "" {
+		return specs
+	}
+	inward := slices.Clone(specs)
+	for i := range inward {
+		spec := &inward[i]
+		spec.Ref, spec.After = g.in(spec.Ref), slices.Clone(spec.After)
+		for j, ref := range spec.After {
+			spec.After[j] = g.in(ref)
+		}
+	}
+	return inward
 }
 
 func checkSpec(s *ActionSpec) error {
@@ -233,14 +241,12 @@ func (g guardedActions) Advance(ctx context.Context, req AdvanceRequest) ([]Adva
 		return nil, c.wrap(err)
 	}
 	moves := req.Moves
-	req.Moves = make([]Move, len(moves))
-	for i, move := range moves {
-		c.target = move.Lease.Ref.Queue
-		if err := checkMove(&move); err != nil {
+	req.Moves = g.inMoves(moves)
+	for i := range req.Moves {
+		c.target = moves[i].Lease.Ref.Queue
+		if err := checkMove(&req.Moves[i]); err != nil {
 			return nil, c.wrap(err)
 		}
-		move.Lease.Ref = g.in(move.Lease.Ref)
-		req.Moves[i] = move
 	}
 	defer g.h.lane(&req.Lane)()
 	answers, err := invoke(ctx, c, g.h.parts.Actions, ActionStore.Advance, req)
@@ -251,6 +257,20 @@ func (g guardedActions) Advance(ctx context.Context, req AdvanceRequest) ([]Adva
 		}
 	}
 	return answers, err
+}
+
+// inMoves puts moves into the namespace, and bounds what failures say. The caller's own are not written.
+func (g guardedActions) inMoves(moves []Move) []Move {
+	if g.h.namespace == "" && !slices.ContainsFunc(moves, func(m Move) bool { return m.Kind == Fail }) {
+		return moves
+	}
+	inward := slices.Clone(moves)
+	for i := range inward {
+		move := &inward[i]
+		move.Lease.Ref = g.in(move.Lease.Ref)
+		move.Failure.Message, move.Failure.Stack = cut(move.Failure.Message, maxReason), cut(move.Failure.Stack, maxReason)
+	}
+	return inward
 }
 
 func checkMove(m *Move) error {
@@ -272,11 +292,7 @@ func checkMove(m *Move) error {
 		return first(CheckName("event", m.Event), checkJSON("the data", m.Data))
 	case Complete:
 		return checkJSON("the output", m.Output)
-	case Fail:
-		m.Failure.Message = cut(m.Failure.Message, maxReason)
-		m.Failure.Stack = cut(m.Failure.Stack, maxReason)
-		return checkDuration("RetryIn", m.RetryIn, 0, MaxDelay)
-	case Giveback:
+	case Fail, Giveback:
 		return checkDuration("RetryIn", m.RetryIn, 0, MaxDelay)
 	case AcceptCancel:
 		return nil

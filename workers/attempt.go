@@ -31,6 +31,9 @@ func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
 	a := &attempt{s: s, claimed: c, began: granted}
 	ctx := s.handling
 	ctx, a.cancel = context.WithCancelCause(ctx)
+	s.mu.Lock()
+	s.taken++
+	s.mu.Unlock()
 	s.hold(a, s.attempts)
 	s.beater.poke()
 	s.spawn(func() {
@@ -59,14 +62,26 @@ func (s *session) drop(a *attempt, from map[rpw.Lease]*attempt) {
 	s.mu.Unlock()
 }
 
-// finish frees the slot.
-func (s *session) finish(a *attempt) {
-	a.cancel(nil)
-	s.drop(a, s.attempts)
+// leaveSlot frees the slot of a handler that has returned: the next one does not wait until the result is stored.
+func (s *session) leaveSlot() {
+	s.mu.Lock()
+	s.taken--
+	s.mu.Unlock()
+	s.tellFreed()
+}
+
+func (s *session) tellFreed() {
 	select {
 	case s.freed <- struct{}{}:
 	default:
 	}
+}
+
+// finish ends an attempt.
+func (s *session) finish(a *attempt) {
+	a.cancel(nil)
+	s.drop(a, s.attempts)
+	s.tellFreed()
 	s.beater.poke()
 }
 
@@ -84,6 +99,7 @@ func (a *attempt) context(ctx context.Context) context.Context {
 // it could begin, on a busy machine, is none.
 func (a *attempt) run(ctx context.Context, handle handler) {
 	if a.ending.Load() {
+		a.s.leaveSlot()
 		return
 	}
 	inTime := func() {}
@@ -101,6 +117,7 @@ func (a *attempt) run(ctx context.Context, handle handler) {
 		}
 		cause := context.Cause(ctx)
 		inTime()
+		a.s.leaveSlot()
 		if a.ending.CompareAndSwap(false, true) {
 			a.end(a.conclude(ctx, output, err, cause))
 		}
@@ -171,7 +188,7 @@ func (a *attempt) end(move rpw.Move) {
 	err := rpw.ErrLeaseLost
 	for n := 1; !a.lost.Load(); n++ {
 		var answer rpw.Advanced
-		answer, err = a.s.pipe.advance(a.s.hard, move)
+		answer, err = a.s.pipe.advance(move)
 		switch {
 		case err == nil, errors.Is(err, rpw.ErrCancelled):
 			a.count(move.Kind, err)
@@ -237,7 +254,7 @@ func (s *session) handBackAll(ctx context.Context) {
 // report is what Progress and Event do.
 func (a *attempt) report(ctx context.Context, move rpw.Move) error {
 	move.Lease = a.claimed.Lease
-	answer, err := a.s.pipe.advance(ctx, move)
+	answer, err := a.s.pipe.await(ctx, a.s.pipe.submit(move))
 	a.heed(answer, err)
 	return err
 }

@@ -86,7 +86,7 @@ func (s *session) setClaimFault(err error) {
 // awaitSlots waits until a slot is free and returns how many are; 0: ctx ended.
 func (s *session) awaitSlots(ctx context.Context) int {
 	for ctx.Err() == nil {
-		if free := s.config.Concurrency - s.running(); free > 0 {
+		if free := s.free(); free > 0 {
 			return min(free, rpw.MaxPage)
 		}
 		select {
@@ -96,6 +96,13 @@ func (s *session) awaitSlots(ctx context.Context) int {
 		}
 	}
 	return 0
+}
+
+// free is how many slots are. Results that are not stored yet are bounded: as many as slots.
+func (s *session) free() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.config.Concurrency-s.taken, 2*s.config.Concurrency-len(s.attempts))
 }
 
 // beginAll starts the handlers of what was claimed, and hands back what has none here.
@@ -112,6 +119,7 @@ func (s *session) beginAll(claimed []rpw.Claimed) {
 		s.stats.claimed.Add(1)
 		s.start(c, handle, granted)
 	}
+	runtime.Gosched() // the handlers begin before the next claim
 	for _, c := range unhandled {
 		s.logUnknown(kind{c.Ref.Queue, c.Name})
 	}

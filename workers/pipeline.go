@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,10 +18,10 @@ const advanceTimeout = 5 * time.Second
 type pipeline struct {
 	store rpw.ActionStore
 	wake  chan struct{}
-	done  chan struct{} // closed when it carries nothing more
 
 	mu      sync.Mutex
 	waiting []*ticket
+	closed  bool // it carries nothing more
 }
 
 // ticket is a move that waits for its answer.
@@ -28,25 +29,36 @@ type ticket struct {
 	move   rpw.Move
 	sent   bool // guarded by pipeline.mu
 	answer rpw.Advanced
-	done   chan struct{}
+	done   chan struct{} // closed when it is answered, at the end of the pipeline at the latest
+}
+
+func (t *ticket) close(answer rpw.Advanced) {
+	t.answer = answer
+	close(t.done)
 }
 
 var errPipelineClosed = rpw.Errorf(rpw.ErrClosed, "the worker has stopped")
 
 func newPipeline(store rpw.ActionStore) *pipeline {
-	return &pipeline{store: store, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &pipeline{store: store, wake: make(chan struct{}, 1)}
 }
 
-// advance carries a move to the store and returns its answer; ctx ends the wait for it.
-func (p *pipeline) advance(ctx context.Context, move rpw.Move) (rpw.Advanced, error) {
-	return p.await(ctx, p.submit(move))
+// advance carries a move to the store and returns its answer.
+func (p *pipeline) advance(move rpw.Move) (rpw.Advanced, error) {
+	t := p.submit(move)
+	<-t.done
+	return t.answer, t.answer.Err
 }
 
 func (p *pipeline) submit(move rpw.Move) *ticket {
 	t := &ticket{move: move, done: make(chan struct{})}
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		t.close(rpw.Advanced{Err: errPipelineClosed})
+		return t
+	}
 	p.waiting = append(p.waiting, t)
-	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -54,12 +66,11 @@ func (p *pipeline) submit(move rpw.Move) *ticket {
 	return t
 }
 
+// await returns the answer to a move; ctx ends the wait for it.
 func (p *pipeline) await(ctx context.Context, t *ticket) (rpw.Advanced, error) {
 	select {
 	case <-t.done:
 		return t.answer, t.answer.Err
-	case <-p.done:
-		return rpw.Advanced{}, errPipelineClosed
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
@@ -67,18 +78,15 @@ func (p *pipeline) await(ctx context.Context, t *ticket) (rpw.Advanced, error) {
 	if t.sent {
 		return rpw.Advanced{}, rpw.Errorf(rpw.ErrUncertain, "the call was given up while it was under way: %w", ctx.Err())
 	}
-	for i, other := range p.waiting {
-		if other == t {
-			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-			break
-		}
+	if i := slices.Index(p.waiting, t); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 	return rpw.Advanced{}, ctx.Err()
 }
 
 // run carries moves until ctx ends.
 func (p *pipeline) run(ctx context.Context) {
-	defer close(p.done)
+	defer p.close()
 	for {
 		select {
 		case <-p.wake:
@@ -88,6 +96,15 @@ func (p *pipeline) run(ctx context.Context) {
 		for batch := p.gather(); len(batch) > 0; batch = p.gather() {
 			p.carry(ctx, batch)
 		}
+	}
+}
+
+func (p *pipeline) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, t := range p.waiting {
+		t.close(rpw.Advanced{Err: errPipelineClosed})
 	}
 }
 
@@ -131,10 +148,9 @@ func (p *pipeline) carry(ctx context.Context, batch []*ticket) {
 	}
 	for i, t := range batch {
 		if err != nil {
-			t.answer.Err = err
+			t.close(rpw.Advanced{Err: err})
 		} else {
-			t.answer = answers[i]
+			t.close(answers[i])
 		}
-		close(t.done)
 	}
 }

@@ -38,7 +38,8 @@ type session struct {
 	beater *beater
 
 	mu       sync.Mutex
-	attempts map[rpw.Lease]*attempt
+	attempts map[rpw.Lease]*attempt // also of those whose result is on its way to the store
+	taken    int                    // slots: handlers of actions that have not returned
 	leading  map[rpw.Lease]*attempt // of singletons; they take no slot
 	tasks    map[*service]time.Time // services that run, and since when
 	early    []rpw.Signal           // of leases that are not known yet
@@ -232,7 +233,7 @@ func (s *session) quiesce() <-chan struct{} {
 func (s *session) running() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.attempts)
+	return s.taken
 }
 
 // setFault says why the worker's status is error; nil: no longer because of this.

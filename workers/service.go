@@ -225,7 +225,7 @@ func (s *session) lead(ctx context.Context, svc *service) error {
 	if a.cancelled.Load() {
 		move.Kind = rpw.AcceptCancel
 	}
-	s.pipe.advance(s.hard, move) // if it does not arrive, the lease ends
+	s.pipe.advance(move) // if it does not arrive, the lease ends
 	return err
 }
 

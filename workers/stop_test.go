@@ -392,3 +392,26 @@ func TestGroupCommit(t *testing.T) {
 		assert.EqualValues(t, 50, store.moves.Load())
 	})
 }
+
+// A8: a slot is free when its handler has returned. Results that cannot be stored yet take none, but are no more than the slots.
+func TestResultsOnTheirWayTakeNoSlots(t *testing.T) {
+	inSluggish(t, func(t *testing.T, hub *rpw.Hub, store *sluggish) {
+		def := actions.Define[int, int]("count")
+		w := workers.New(hub, workers.Config{Concurrency: 2, Logger: quiet})
+		var handled atomic.Int32
+		require.NoError(t, workers.Handle(w, def, func(context.Context, int) (int, error) {
+			handled.Add(1)
+			return 0, nil
+		}))
+		_, err := def.StartAll(t.Context(), hub, make([]int, 10))
+		require.NoError(t, err)
+		store.entered = make(chan struct{})
+		run(t, w)
+		synctest.Wait()
+		assert.EqualValues(t, 4, handled.Load())
+		assert.Zero(t, w.Stats().Running)
+		close(store.entered)
+		synctest.Wait()
+		assert.EqualValues(t, 10, w.Stats().Completed)
+	})
+}

@@ -30,7 +30,7 @@ const maxQueues = 100
 type Config struct {
 	Name        string            // of all workers of this kind; "": "worker"
 	ID          string            // of this run, unique; "": the name and a random part
-	Concurrency int               // handlers of actions at a time; 0: GOMAXPROCS
+	Concurrency int               // handlers of actions at a time; 0: GOMAXPROCS. As many results more may be on their way to the store
 	Lease       time.Duration     // how long an action is held before it goes to another worker if this one dies; 0: rpw.DefaultLease
 	Grace       time.Duration     // how long handlers may go on when the worker stops; 0: rpw.DefaultGrace
 	Heartbeat   time.Duration     // 0: DefaultHeartbeat; at most a third of rpw.MaxLease. Offline shows after three of them

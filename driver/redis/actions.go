@@ -80,10 +80,12 @@ type queueCall struct {
 
 // prepare adds the keys and arguments that all scripts of queues take.
 func (a *actionStore) prepare(c queueCall) scriptCall {
-	keys := make([]string, 0, len(queueParts)+1)
 	of := a.keys.queue(c.queue)
+	keys := make([]string, 0, len(queueParts)+1)
+	text := make([]byte, 0, len(queueParts)*(len(of.tag)+len("ready"))) // of all keys, in one piece
 	for _, part := range queueParts {
-		keys = append(keys, of.side(part))
+		text = append(append(text, of.tag...), part...)
+		keys = append(keys, stringOf(text[len(text)-len(of.tag)-len(part):]))
 	}
 	seq := ""
 	if c.laneKind != noLane && c.lane != (rpw.Lane{}) {
@@ -134,7 +136,7 @@ func (a *actionStore) runAll(ctx context.Context, sc *script, calls []queueCall)
 			if got.err != nil {
 				continue
 			}
-			if text, err := got.message.ToString(); err == nil && text == behind {
+			if got.message.IsString() && textOf(&got.message) == behind {
 				again = append(again, j)
 				continue
 			}

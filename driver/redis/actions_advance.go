@@ -53,7 +53,7 @@ func appendMove(args []string, m *rpw.Move) []string {
 	id := m.Lease.Ref.ID
 	if m.Kind == rpw.Complete {
 		token := binary.BigEndian.AppendUint64(make([]byte, 0, 8), m.Lease.Token)
-		return append(args, id, packed(token).string(), string(m.Output))
+		return append(args, id, packed(token).string(), stringOf(m.Output))
 	}
 	text, span, permanent := m.Event, m.RetryIn, m.Failure.Permanent
 	switch m.Kind {

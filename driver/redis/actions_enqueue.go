@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -192,6 +193,7 @@ func (a *actionStore) submit(ctx context.Context, o *order, alone bool) {
 func (a *actionStore) serve(orders []*order) {
 	for len(orders) > 0 {
 		a.send(context.Background(), orders)
+		runtime.Gosched() // who was just answered may enqueue again, and go along
 		orders = a.gathered(orders[0].queue)
 	}
 }
@@ -222,7 +224,11 @@ func (a *actionStore) gathered(queue string) []*order {
 func (a *actionStore) send(ctx context.Context, orders []*order) {
 	args := orders[0].args
 	if len(orders) > 1 {
-		args = nil
+		n := 0
+		for _, o := range orders {
+			n += len(o.args)
+		}
+		args = make([]string, 0, n)
 		for _, o := range orders {
 			args = append(args, o.args...)
 		}

@@ -23,7 +23,7 @@ func stateOf(n int64) rpw.State {
 
 // packSpec packs what of an action never changes but by a replacement. Scripts read the first three: name, argument, labels.
 func packSpec(spec *rpw.ActionSpec) string {
-	p := make(packed, 0, 96+len(spec.Name)+len(spec.Arg))
+	p := make(packed, 0, 64+len(spec.Name)+len(spec.Arg))
 	p = p.array(8).text(spec.Name).bytes(argument(spec)).array(len(spec.Labels))
 	for _, label := range spec.Labels {
 		p = p.text(label)
@@ -232,7 +232,7 @@ func (a *storedAction) readSpec(text string) error {
 	if u.array() != 8 {
 		return errUnpack
 	}
-	a.Name, a.Arg = u.text(), json.RawMessage(u.text())
+	a.Name, a.Arg = u.text(), bytesOf(u.text())
 	if n := u.array(); n > 0 {
 		a.Labels = make([]string, min(n, 16))
 		for i := range a.Labels {
@@ -353,7 +353,7 @@ func jsonOf(s string) json.RawMessage {
 	if s == "" {
 		return nil
 	}
-	return json.RawMessage(s)
+	return bytesOf(s)
 }
 
 // readChanges reads the entries of the log from a number on. lost is the number of the last one that a server that may drop keys has dropped, 0 if there is

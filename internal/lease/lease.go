@@ -26,6 +26,7 @@ type Keeper[K comparable] struct {
 	held  map[K]*held[K]
 	due   dueHeap[K]
 	wake  chan struct{}
+	wakes time.Time // when it wakes by itself; zero: not, or it is awake
 	stop  context.CancelFunc
 	done  chan struct{}
 	ended bool
@@ -73,7 +74,7 @@ func (k *Keeper[K]) Hold(key K, granted time.Time, length time.Duration, lost fu
 	h := &held[K]{key: key, length: length, end: granted.Add(length), due: granted.Add(length / 3), lost: lost}
 	k.held[key] = h
 	heap.Push(&k.due, h)
-	if h.index == 0 {
+	if h.index == 0 && (k.wakes.IsZero() || h.due.Before(k.wakes)) { // it need not hear of leases that are held for a moment, one after the other
 		k.nudge()
 	}
 }
@@ -116,10 +117,12 @@ func (k *Keeper[K]) run(ctx context.Context, expired error) {
 func (k *Keeper[K]) next(now time.Time) (time.Duration, []*held[K]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.wakes = time.Time{}
 	if len(k.due) == 0 {
 		return -1, nil
 	}
 	if pause := k.due[0].due.Sub(now); pause > 0 {
+		k.wakes = k.due[0].due
 		return pause, nil
 	}
 	var batch []*held[K]
