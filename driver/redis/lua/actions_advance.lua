@@ -17,25 +17,22 @@ for i = 4, #ARGV, 3 do list[#list + 1] = ARGV[i] end
 load(list)
 
 -- complete completes an action to which nothing else has happened than its claim; false: this is none, or the lease does not hold.
-local hset, unrun, done, texts = {}, {}, {}, {}
+local hset, leaving, ended = {}, {}, 0
+local spans = {} -- by start, lease and retention: when the lease ended, the end of the retention, and the ids
 local function complete(id, token, output)
   local blob = blobs[id]
   if records[id] ~= nil or not blob or blob:byte(-1) ~= LEASED or blob:sub(-LEASE_SIZE, 7 - LEASE_SIZE) ~= token then return false end
+  local span = blob:sub(8 - LEASE_SIZE, -3)
+  local of = spans[span]
+  if not of then
+    local at, lease, keep = struct.unpack('>I8I5i8', span)
+    of = {at + lease, kept_until(COMPLETED, now, keep), {}}
+    spans[span] = of
+  end
+  leaving[id], of[3][#of[3] + 1], ended = of[1], id, ended + 1
   blob = blob .. output .. struct.pack(END_FORMAT, now, #output, ENDED_PLAINLY)
   local n = #hset
   blobs[id], hset[n + 1], hset[n + 2] = blob, id, blob
-  unrun[#unrun + 1] = id
-  local at = kept_until(COMPLETED, now, (struct.unpack('>i8', blob, KEEP_COMPLETED_AT)))
-  if at then
-    local written = texts[at]
-    if not written then
-      written = text(at)
-      texts[at] = written
-      sooner(RETIRE, at)
-    end
-    n = #done
-    done[n + 1], done[n + 2] = written, id
-  end
   changed[#changed + 1], is_over[id] = id, true
   return true
 end
@@ -50,11 +47,16 @@ for i, id in ipairs(list) do
   end
 end
 remember(answer)
-if #unrun > 0 then
+if ended > 0 then
   each('HSET', RECORDS, hset)
-  each('ZREM', RUN, unrun)
-  each('ZADD', DONE, done)
-  queue[COUNT + RUNNING], queue[COUNT + COMPLETED] = queue[COUNT + RUNNING] - #unrun, queue[COUNT + COMPLETED] + #unrun
+  leave(RUN, leaving)
+  for _, of in pairs(spans) do
+    if of[2] then
+      join(DONE, text(of[2]), of[3], BUNDLE)
+      sooner(RETIRE, of[2])
+    end
+  end
+  queue[COUNT + RUNNING], queue[COUNT + COMPLETED] = queue[COUNT + RUNNING] - ended, queue[COUNT + COMPLETED] + ended
   dirty = true
 end
 save()

@@ -17,17 +17,16 @@ if made then made.store() end
 local worker, most, lease, lane, channel = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local fits = #worker < 256 -- within a PLAIN record: that is a name, but not always one behind a namespace
 
--- choose says what a claim may have: members of READY, their ids and specs; nil: the queue is being restored. A server that may drop keys can have lost a part of an action: that holds up
--- nothing, and the rest of it goes.
+-- choose says what a claim may have: ids, their specs, and what they are taken from, with what of it is to be taken out in any case; nil: the queue is being restored. A server
+-- that may drop keys can have lost a part of an action: that holds up nothing, and the rest of it goes.
 local function choose()
-  local standing, waiting, lost = redis.call('ZRANGE', READY, 0, most - 1), {}, {}
-  if #standing < math.min(most, queue[READY_COUNT]) then
+  local waiting, members = first(READY, '+inf', most)
+  if #waiting < math.min(most, queue[READY_COUNT]) then
     if careful().restore() then return nil end
-    standing = redis.call('ZRANGE', READY, 0, most - 1)
+    waiting, members = first(READY, '+inf', most)
   end
-  for i, member in ipairs(standing) do waiting[i] = member:sub(9) end -- without the time of its creation, see handle
   load(waiting)
-  local members, list, specs, left = {}, {}, {}, tonumber(ARGV[9])
+  local list, specs, leaving, lost, left = {}, {}, {}, 0, tonumber(ARGV[9])
   local from, to = 1, math.min(SPECS_FIRST, #waiting)
   while from <= to do
     local some = redis.call('HMGET', SPECS, unpack(waiting, from, to))
@@ -35,47 +34,46 @@ local function choose()
       local id, spec = waiting[i], some[i - from + 1]
       local blob = blobs[id]
       if not blob then
-        lost[#lost + 1] = standing[i]
+        leaving[id], lost = now, lost + 1
       elseif not spec then
         careful().remove(id)
       else
         left = left - #blob - #spec - (blob:byte(-1) == PLAIN and 0 or careful().weight(id))
         local n = #list
         if n > 0 and left < 0 then break end
-        members[n + 1], list[n + 1], specs[n + 1] = standing[i], id, spec
+        list[n + 1], specs[n + 1] = id, spec
       end
     end
     if left < 0 then break end
     from, to = to + 1, math.min(to + SPECS_NEXT, #waiting)
   end
-  each('ZREM', READY, lost)
-  queue[READY_COUNT], queue[COUNT + PENDING] = queue[READY_COUNT] - #lost, queue[COUNT + PENDING] - #lost
-  return members, list, specs
+  queue[READY_COUNT], queue[COUNT + PENDING] = queue[READY_COUNT] - lost, queue[COUNT + PENDING] - lost
+  return list, specs, members, leaving
 end
 
--- claim leases the records that stand in READY as members.
-local function claim(members, list)
-  local tokens, hset, plain, run = {}, {}, {}, {}
-  local token, ends = math.max(queue[LAST_TOKEN], now - 1), text(now + lease)
+-- claim leases what was chosen.
+local function claim(list, members, leaving)
+  local tokens, hset, plain = {}, {}, {}
+  local token = math.max(queue[LAST_TOKEN], now - 1)
   for i, id in ipairs(list) do
     token = token + 1
     tokens[i] = token
     local blob = blobs[id]
     if fits and not records[id] and blob:byte(-1) == PLAIN then
       blob = blob .. worker .. struct.pack(LEASE_FORMAT, token, now, lease, struct.unpack('>i8', blob, KEEP_COMPLETED_AT), #worker, LEASED)
-      local n = #run
-      blobs[id], hset[n + 1], hset[n + 2], run[n + 1], run[n + 2] = blob, id, blob, ends, id
-      plain[#plain + 1] = members[i]
+      local n = #hset
+      blobs[id], hset[n + 1], hset[n + 2] = blob, id, blob
+      plain[#plain + 1], leaving[id] = id, now
       changed[#changed + 1], is_over[id] = id, false
     else
       careful().lease(id, now, worker, lease, token)
     end
   end
   queue[LAST_TOKEN], dirty = token, true
+  shrink(READY, members, leaving)
   if #plain > 0 then
     each('HSET', RECORDS, hset)
-    each('ZREM', READY, plain)
-    each('ZADD', RUN, run)
+    join(RUN, text(now + lease), plain, BUNDLE)
     sooner(NEXT, now + lease)
     queue[READY_COUNT] = queue[READY_COUNT] - #plain
     queue[COUNT + PENDING], queue[COUNT + RUNNING] = queue[COUNT + PENDING] - #plain, queue[COUNT + RUNNING] + #plain
@@ -110,13 +108,13 @@ local taken, specs = {}, nil
 if last then
   taken = careful().held(last[1], last[2])
 elseif most > 0 and queue[PAUSED] == 0 and queue[READY_COUNT] > 0 then
-  local members
-  members, taken, specs = choose()
-  if not members then
+  local members, leaving
+  taken, specs, members, leaving = choose()
+  if not taken then
     save()
     return 'behind'
   end
-  remember({taken, claim(members, taken)})
+  remember({taken, claim(taken, members, leaving)})
 elseif channel ~= '' and fits and most > 0 and queue[PAUSED] == 0 and free <= now and not is_new then
   seat, dirty = struct.pack(SEAT_FORMAT, now + WARM, tonumber(ARGV[3]), lease, lane, channel, worker), true
 end

@@ -26,8 +26,9 @@ if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 
       queue[LAST_CREATED], queue[LAST_TOKEN], queue[COUNT + RUNNING] = created, token, queue[COUNT + RUNNING] + 1
       redis.call('HSET', RECORDS, id, blob)
       redis.call('HSET', SPECS, id, spec)
-      redis.call('ZADD', INDEX, created, id)
-      redis.call('ZADD', RUN, text(ends), id)
+      blobs[id] = blob
+      join(INDEX, nil, {id}, 1)
+      join(RUN, text(ends), {id}, 1)
       sooner(NEXT, ends)
       save()
       return {is_new and 1 or 0}
@@ -35,8 +36,8 @@ if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 
   end
 end
 
-local specs, plain, indexed, ready = {}, {}, {}, {} -- to be stored
-local now_text, now_bytes = text(now), struct.pack('>I8', now)
+local specs, plain, ready = {}, {}, {} -- to be stored
+local now_bytes = struct.pack('>I8', now)
 
 local function set_spec(id, spec)
   local n = #specs
@@ -51,14 +52,11 @@ local function next_created()
 end
 
 local function add_plain(id, spec, record)
-  local created, n = next_created(), #plain
-  local stamp = struct.pack('>I8', created)
-  local blob = stamp .. now_bytes .. record
+  local blob, n = struct.pack('>I8', next_created()) .. now_bytes .. record, #plain
   blobs[id], records[id] = blob, nil
   plain[n + 1], plain[n + 2] = id, blob
   set_spec(id, spec)
-  indexed[n + 1], indexed[n + 2] = created, id
-  ready[n + 1], ready[n + 2] = now_text, stamp .. id -- see handle
+  ready[#ready + 1] = id
 end
 
 -- all_plain says whether all actions are plain, and none is there.
@@ -82,7 +80,8 @@ local function all_plain()
 end
 
 local answer
-if all_plain() then
+local is_plain = all_plain()
+if is_plain then
   answer = {is_new and 1 or 0}
   local last = 3
   while ARGV[last + 1] do
@@ -97,9 +96,10 @@ if made then made.store() end
 each('HSET', SPECS, specs)
 if #plain > 0 then
   each('HSET', RECORDS, plain)
-  each('ZADD', INDEX, indexed)
-  each('ZADD', READY, ready)
-  queue[READY_COUNT], dirty = queue[READY_COUNT] + #plain / 2, true
+  local size = is_plain and BUNDLE or 1 -- else others were created between them
+  join(INDEX, nil, ready, size)
+  join(READY, text(now), ready, size)
+  queue[READY_COUNT], dirty = queue[READY_COUNT] + #ready, true
 end
 save()
 return answer

@@ -23,6 +23,7 @@ local KEPT <const> = 100           -- changes and failures of an action
 local SLICE <const> = 500          -- records that one run of a script brings up to now
 local RETIRED <const> = 64         -- records past their retention that it removes beside its own work
 local INLINE <const> = 1024        -- bytes of history that are kept within the record
+local BUNDLE <const> = 100         -- ids of a bundle
 local WATCH_TTL <const> = 60000    -- ms
 local MIN_LEASE <const> = 100000
 local SECOND <const> = 1000000
@@ -70,6 +71,12 @@ local END_FORMAT <const> = '>I8I4B'
 local END_SIZE <const> = 13
 local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so for good
 local KEEP_COMPLETED_AT <const> = 22 -- where it stands in a PLAIN record
+
+-- The sorted sets hold bundles: ids that came to a place together, with one score, are one member: when the first of them was created, as its record begins,
+-- and all of them, a zero byte between. What leaves is taken out of its bundle. Of actions created by one script those of a bundle follow each other, so what is READY
+-- at one time is in order of creation, and the bundle of an id in INDEX, where scores are times of creation, is that of its own time or the next before.
+-- INDEX and RUN hold MARK as well, from the beginning of the queue to its end: a set that lacks it was lost, with all that stood there.
+local MARK <const> = ''
 
 -- Fields of a record.
 local FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
@@ -160,6 +167,67 @@ end
 -- text is a time as commands take it; a number that is given to several is written out once.
 local function text(at) return string.format('%.0f', at) end
 
+-- join adds the ids of records to a set, in bundles of this size. Without a score it is that of INDEX.
+local function join(set, score, list, size)
+  local args = {}
+  for from = 1, #list, size do
+    local stamp, n = blobs[list[from]]:sub(1, 8), #args
+    args[n + 1], args[n + 2] = score or text((struct.unpack('>I8', stamp))), stamp .. table.concat(list, '\0', from, math.min(from + size - 1, #list))
+  end
+  each('ZADD', set, args)
+end
+
+-- bundled tells the ids of a bundle.
+local function bundled(member) return member:sub(9):gmatch('%Z+') end
+
+-- first tells the ids that stand first in a set, up to a score and at most so many, and the bundles they are from, each with its score.
+local function first(set, highest, most)
+  local list, members, some, at, size = {}, {}, nil, 0, 4
+  repeat
+    some = redis.call('ZRANGE', set, '-inf', highest, 'BYSCORE', 'LIMIT', at, size, 'WITHSCORES')
+    for i = 1, #some, 2 do
+      if #list == most then break end
+      members[#members + 1], members[#members + 2] = some[i], some[i + 1]
+      for id in bundled(some[i]) do
+        if #list == most then break end
+        list[#list + 1] = id
+      end
+    end
+    at, size = at + size, 2 * size
+  until #list == most or #some < size
+  return list, members
+end
+
+-- shrink takes ids out of bundles of a set, and forgets those that it has found.
+local function shrink(set, members, leaving)
+  local gone, left = {}, {}
+  for i = 1, #members, 2 do
+    local member, rest, found = members[i], {}, false
+    for id in bundled(member) do
+      if leaving[id] then
+        leaving[id], found = nil, true
+      else
+        rest[#rest + 1] = id
+      end
+    end
+    if found then
+      gone[#gone + 1] = member
+      local n = #left
+      if #rest > 0 then left[n + 1], left[n + 2] = members[i + 1], member:sub(1, 8) .. table.concat(rest, '\0') end
+    end
+  end
+  each('ZREM', set, gone)
+  each('ZADD', set, left)
+end
+
+-- leave takes ids out of a set. leaving tells their scores.
+local function leave(set, leaving)
+  for _, score in pairs(leaving) do
+    local at = text(score)
+    shrink(set, redis.call('ZRANGE', set, at, at, 'BYSCORE', 'WITHSCORES'), leaving)
+  end
+end
+
 -- advance brings the queue up to now, a slice at a time; true if it is not there yet. Then the verb saves, does nothing, and the
 -- caller runs it again.
 local function advance(thorough)
@@ -184,6 +252,12 @@ local function tell()
   each('SREM', WATCHED, over)
 end
 
+-- mark begins the sets that have a mark.
+local function mark()
+  redis.call('ZADD', INDEX, '+inf', MARK)
+  redis.call('ZADD', RUN, '+inf', MARK)
+end
+
 -- save writes everything, and wakes who waits: claimers hear of the queue when something became ready where nothing was, or when they must
 -- look earlier. The text is what they need to know: how many are ready, and in how many µs to look; -1: not at all.
 local function save()
@@ -198,8 +272,9 @@ local function save()
   local total = queue[PAUSED]
   for state = PENDING, CANCELLED do total = total + queue[COUNT + state] end
   if total == 0 and seat:byte(1) ~= RESTORING then
-    redis.call('DEL', QUEUE)
+    redis.call('DEL', QUEUE, INDEX, RUN)
   else
+    if is_new then mark() end
     redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)) .. seat)
   end
   local ready, at = queue[READY_COUNT], queue[NEXT]
