@@ -18,19 +18,20 @@ load(list)
 
 -- complete completes an action to which nothing else has happened than its claim; false: this is none, or the lease does not hold.
 local hset, leaving, ended = {}, {}, 0
-local spans = {} -- by start, lease and retention: when the lease ended, the end of the retention, and the ids
+local spans = {} -- by retention, start and lease: when the lease ended, the end of the retention, and the ids
+local finished, mark = struct.pack('>I8', now), string.char(ENDED_PLAINLY)
 local function complete(id, token, output)
   local blob = blobs[id]
-  if records[id] ~= nil or not blob or blob:byte(-1) ~= LEASED or blob:sub(-LEASE_SIZE, 7 - LEASE_SIZE) ~= token then return false end
-  local span = blob:sub(8 - LEASE_SIZE, -3)
+  if records[id] ~= nil or not blob or blob:byte(-1) ~= LEASED or blob:sub(TOKEN_AT, TOKEN_AT + 7) ~= token then return false end
+  local span = blob:sub(SPAN_AT, TOKEN_AT - 1)
   local of = spans[span]
   if not of then
-    local at, lease, keep = struct.unpack('>I8I5i8', span)
+    local keep, _, at, lease = struct.unpack('>i8BI8I5', span)
     of = {at + lease, kept_until(COMPLETED, now, keep), {}}
     spans[span] = of
   end
   leaving[id], of[3][#of[3] + 1], ended = of[1], id, ended + 1
-  blob = blob .. output .. struct.pack(END_FORMAT, now, #output, ENDED_PLAINLY)
+  blob = blob .. finished .. output .. mark
   local n = #hset
   blobs[id], hset[n + 1], hset[n + 2] = blob, id, blob
   changed[#changed + 1], is_over[id] = id, true

@@ -55,12 +55,13 @@ end
 local function claim(list, members, leaving)
   local tokens, hset, plain = {}, {}, {}
   local token = math.max(queue[LAST_TOKEN], now - 1)
+  local span, by = struct.pack('>I8I5', now, lease), fits and string.char(#worker) .. worker .. string.char(LEASED)
   for i, id in ipairs(list) do
     token = token + 1
     tokens[i] = token
     local blob = blobs[id]
     if fits and not records[id] and blob:byte(-1) == PLAIN then
-      blob = blob .. worker .. struct.pack(LEASE_FORMAT, token, now, lease, struct.unpack('>i8', blob, KEEP_COMPLETED_AT), #worker, LEASED)
+      blob = blob .. span .. struct.pack('>I8', token) .. by
       local n = #hset
       blobs[id], hset[n + 1], hset[n + 2] = blob, id, blob
       plain[#plain + 1], leaving[id] = id, now

@@ -17,8 +17,7 @@ if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 
   local id, spec = ARGV[5], ARGV[7]
   if channel ~= '' and ends > now and redis.call('HEXISTS', RECORDS, id) == 0 then
     local created, token = math.max(queue[LAST_CREATED] + 1, now), math.max(queue[LAST_TOKEN] + 1, now)
-    local blob = struct.pack('>I8I8', created, now) .. ARGV[6]
-    blob = blob .. worker .. struct.pack(LEASE_FORMAT, token, now, lease, struct.unpack('>i8', blob, KEEP_COMPLETED_AT), #worker, LEASED)
+    local blob = struct.pack('>I8I8', created, now) .. ARGV[6] .. struct.pack(LEASE_FORMAT, now, lease, token, #worker) .. worker .. string.char(LEASED)
     seat, dirty = '', true
     if redis.call('PUBLISH', channel, lane .. struct.pack('>I8I2I4', seq, #id, #blob) .. id .. blob .. spec) > 0 then
       ends = now + lease

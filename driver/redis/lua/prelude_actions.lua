@@ -57,20 +57,20 @@ local RESTORING <const> = 255      -- begins what stands there while the queue i
 
 -- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
 -- is shorter, and is added to what is there; decode makes of it what would have been written. By the mark:
---   PLAIN   new, ready, and with nothing that needs care later: created, run-at, grace, retention by outcome, attempts
---   LEASED  a PLAIN one, then its worker, token, start, lease, retention if completed, length of the worker's name
---   ENDED_PLAINLY  a LEASED one, then its output, when it was completed, length of the output
+--   PLAIN   new, ready, and with nothing that needs care later: created, run-at, grace, attempts, retention if failed, cancelled, completed
+--   LEASED  a PLAIN one, then its start, lease, token and worker
+--   ENDED_PLAINLY  a LEASED one, then when it was completed, and its output
 local WRITTEN <const> = 0
 local PLAIN <const> = 1
 local LEASED <const> = 2
 local ENDED_PLAINLY <const> = 3
-local PLAIN_FORMAT <const> = '>I8I8I5i8i8i8I4'
-local LEASE_FORMAT <const> = '>I8I8I5i8BB'
-local LEASE_SIZE <const> = 31
-local END_FORMAT <const> = '>I8I4B'
-local END_SIZE <const> = 13
+local PLAIN_FORMAT <const> = '>I8I8I5I4i8i8i8B'
+local LEASE_FORMAT <const> = '>I8I5I8B' -- with the length of the worker's name
+local PLAIN_SIZE <const> = 50
+local SPAN_AT <const> = 42         -- where the retention if completed begins, and with it all that says when a lease and a retention end
+local TOKEN_AT <const> = 64
+local WORKER_AT <const> = 73
 local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so for good
-local KEEP_COMPLETED_AT <const> = 22 -- where it stands in a PLAIN record
 
 -- The sorted sets hold bundles: ids that came to a place together, with one score, are one member: when the first of them was created, as its record begins,
 -- and all of them, a zero byte between. What leaves is taken out of its bundle. Of actions created by one script those of a bundle follow each other, so what is READY

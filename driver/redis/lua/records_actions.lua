@@ -13,31 +13,25 @@ local function begin(r, at, worker, lease, token)
 end
 
 local function decode(blob)
-  local mark, size = blob:byte(-1), #blob
+  local mark = blob:byte(-1)
   if mark == WRITTEN then
     local r = {struct.unpack(FORMAT, blob)}
     r[HISTORY] = blob:sub(r[HISTORY], -2)
     return r
   end
-  local created, run_at, grace, completed, failed, cancelled, attempts = struct.unpack(PLAIN_FORMAT, blob)
+  local created, run_at, grace, attempts, failed, cancelled, completed = struct.unpack(PLAIN_FORMAT, blob)
   local r = {created, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
     cmsgpack.pack({'request', run_at, PENDING, 0, '', run_at})}
   if mark == PLAIN then return r end
-  local finished, output = 0, ''
-  if mark == ENDED_PLAINLY then
-    local length
-    finished, length = struct.unpack(END_FORMAT, blob, size - END_SIZE + 1)
-    size = size - END_SIZE - length
-    output = blob:sub(size + 1, size + length)
-  end
-  local token, at, lease, _, length = struct.unpack(LEASE_FORMAT, blob, size - LEASE_SIZE + 1)
-  size = size - LEASE_SIZE
-  local worker = blob:sub(size - length + 1, size)
+  local at, lease, token, length = struct.unpack(LEASE_FORMAT, blob, PLAIN_SIZE + 1)
+  local behind = WORKER_AT + length
+  local worker = blob:sub(WORKER_AT, behind - 1)
   begin(r, at, worker, lease, token)
   r[IS_READY], r[SEQ] = 0, 2
   r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'claimed', at, RUNNING, 1, worker})
   if mark == ENDED_PLAINLY then
-    r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'completed', finished, COMPLETED, 1, worker, 0, '', output})
+    local finished = struct.unpack('>I8', blob, behind + 1)
+    r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'completed', finished, COMPLETED, 1, worker, 0, '', blob:sub(behind + 9, -2)})
     r[STATE], r[SEQ], r[FINISHED], r[UNTIL], r[ENDED], r[ENDED_TOKEN] = COMPLETED, 3, finished, 0, ENDED_COMPLETED, token
   end
   return r
