@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Advance: moves of claimed actions, each fenced by its token.
 -- ARGV from 4: the moves; of each the id, and to complete it the token as it is stored, and the output; else "" and the move, packed.
--- Answer: for each move 0, if it has completed its action, else its code, the state of the action, the end of its lease or 0, and whether a
+-- Answer: nothing, if all moves have completed their actions; else for each 0, if it has, or its code, the state of the action, the end of its lease or 0, and whether a
 -- cancel was requested.
 
 local last, refused = recall()
@@ -34,7 +34,7 @@ local function complete(id, token, output)
   blob = blob .. finished .. output .. mark
   local n = #hset
   blobs[id], hset[n + 1], hset[n + 2] = blob, id, blob
-  changed[#changed + 1], is_over[id] = id, true
+  if is_watched then changed[#changed + 1], is_over[id] = id, true end
   return true
 end
 
@@ -47,6 +47,7 @@ for i, id in ipairs(list) do
     answer[i] = careful().move(how == '' and cmsgpack.unpack(what) or {id, (struct.unpack('>I8', how)), COMPLETE, what})
   end
 end
+if ended == #list then answer = {} end
 remember(answer)
 if ended > 0 then
   each('HSET', RECORDS, hset)

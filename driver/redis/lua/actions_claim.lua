@@ -51,21 +51,20 @@ local function choose()
   return list, specs, members, leaving
 end
 
--- claim leases what was chosen.
+-- claim leases what was chosen, with tokens that follow each other, and tells it as the answer to its call is kept: the ids and the first token.
 local function claim(list, members, leaving)
-  local tokens, hset, plain = {}, {}, {}
+  local hset, plain = {}, {}
   local token = math.max(queue[LAST_TOKEN], now - 1)
   local span, by = struct.pack('>I8I5', now, lease), fits and string.char(#worker) .. worker .. string.char(LEASED)
-  for i, id in ipairs(list) do
+  for _, id in ipairs(list) do
     token = token + 1
-    tokens[i] = token
     local blob = blobs[id]
     if fits and not records[id] and blob:byte(-1) == PLAIN then
       blob = blob .. span .. struct.pack('>I8', token) .. by
       local n = #hset
       blobs[id], hset[n + 1], hset[n + 2] = blob, id, blob
       plain[#plain + 1], leaving[id] = id, now
-      changed[#changed + 1], is_over[id] = id, false
+      if is_watched then changed[#changed + 1], is_over[id] = id, false end
     else
       careful().lease(id, now, worker, lease, token)
     end
@@ -79,7 +78,7 @@ local function claim(list, members, leaving)
     queue[READY_COUNT] = queue[READY_COUNT] - #plain
     queue[COUNT + PENDING], queue[COUNT + RUNNING] = queue[COUNT + PENDING] - #plain, queue[COUNT + RUNNING] + #plain
   end
-  return tokens
+  return {table.concat(list, '\0'), token - #list + 1}
 end
 
 local last, refused = recall()
@@ -89,15 +88,15 @@ local free = 0 -- since when somebody else may have it
 if seat ~= '' then
   local ends, seq, token, of, is_waiting, id = struct.unpack(SEAT_FORMAT, seat)
   if of == lane then
-    if not last and is_waiting == '' and seq == tonumber(ARGV[3]) then given = {{id}, {token}} end
+    if not last and is_waiting == '' and seq == tonumber(ARGV[3]) then given = {id, token} end
     seat, dirty = '', true
   else
     free = ends
   end
 end
 if most < 0 then
-  if given then careful().give_back(given[1][1], given[2][1]) end
-  if not last then remember({{}, {}}) end
+  if given then careful().give_back(given[1], given[2]) end
+  if not last then remember({'', 0}) end
   save()
   return {0, -1, 0}
 end
@@ -115,7 +114,7 @@ elseif most > 0 and queue[PAUSED] == 0 and queue[READY_COUNT] > 0 then
     save()
     return 'behind'
   end
-  remember({taken, claim(taken, members, leaving)})
+  remember(claim(taken, members, leaving))
 elseif channel ~= '' and fits and most > 0 and queue[PAUSED] == 0 and free <= now and not is_new then
   seat, dirty = struct.pack(SEAT_FORMAT, now + WARM, tonumber(ARGV[3]), lease, lane, channel, worker), true
 end

@@ -23,8 +23,7 @@ repeat
   end
   for i = 1, #some, 2 do
     if #list >= SLICE then break end
-    local of = {}
-    for id in bundled(some[i]) do of[#of + 1] = id end
+    local of = bundled(some[i])
     for j = 1, #of do list[#list + 1] = of[reverse and #of + 1 - j or j] end
     last = tonumber(some[i + 1])
   end

@@ -121,7 +121,8 @@ local ready_before, next_before = queue[READY_COUNT], queue[NEXT]
 
 local blobs = {}             -- by id: records as they are stored; false: there is none
 local records = {}           -- by id: those that were decoded
-local changed, is_over = {}, {} -- ids that watchers want to hear of, and whether this was the end
+local changed, is_over = {}, {} -- ids that watchers want to hear of, if there are any, and whether this was the end
+local is_watched = queue[WATCHED_UNTIL] >= now
 local dirty = false          -- the queue itself changed
 local made                   -- the functions of records_actions.lua that others call; nil: none was needed yet
 local careful                -- gives them
@@ -178,17 +179,26 @@ local function join(set, score, list, size)
 end
 
 -- bundled tells the ids of a bundle.
-local function bundled(member) return member:sub(9):gmatch('%Z+') end
+local bundles = {}
+local function bundled(member)
+  local list = bundles[member]
+  if not list then
+    list = {}
+    for id in member:sub(9):gmatch('%Z+') do list[#list + 1] = id end
+    bundles[member] = list
+  end
+  return list
+end
 
 -- first tells the ids that stand first in a set, up to a score and at most so many, and the bundles they are from, each with its score.
 local function first(set, highest, most)
-  local list, members, some, at, size = {}, {}, nil, 0, 4
+  local list, members, some, at, size = {}, {}, nil, 0, 2
   repeat
     some = redis.call('ZRANGE', set, '-inf', highest, 'BYSCORE', 'LIMIT', at, size, 'WITHSCORES')
     for i = 1, #some, 2 do
       if #list == most then break end
       members[#members + 1], members[#members + 2] = some[i], some[i + 1]
-      for id in bundled(some[i]) do
+      for _, id in ipairs(bundled(some[i])) do
         if #list == most then break end
         list[#list + 1] = id
       end
@@ -203,7 +213,7 @@ local function shrink(set, members, leaving)
   local gone, left = {}, {}
   for i = 1, #members, 2 do
     local member, rest, found = members[i], {}, false
-    for id in bundled(member) do
+    for _, id in ipairs(bundled(member)) do
       if leaving[id] then
         leaving[id], found = nil, true
       else
@@ -239,7 +249,6 @@ end
 
 -- tell wakes those who watch what changed.
 local function tell()
-  if queue[WATCHED_UNTIL] < now then return end
   local told, over = {}, {}
   for i, watched in ipairs(each('SMISMEMBER', WATCHED, changed)) do
     local id = changed[i]
@@ -262,7 +271,7 @@ end
 -- look earlier. The text is what they need to know: how many are ready, and in how many µs to look; -1: not at all.
 local function save()
   if made then made.store() end
-  if #changed > 0 then
+  if is_watched and #changed > 0 then
     tell()
     changed = {}
   end

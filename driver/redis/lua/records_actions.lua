@@ -261,7 +261,7 @@ local function shorten()
   dirty = true
   local list = {}
   for _, member in ipairs(redis.call('ZRANGE', RUN, now + MIN_LEASE, '(+inf', 'BYSCORE')) do
-    for id in bundled(member) do list[#list + 1] = id end
+    for _, id in ipairs(bundled(member)) do list[#list + 1] = id end
   end
   load(list)
   for _, id in ipairs(list) do
