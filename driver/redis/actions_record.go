@@ -33,6 +33,36 @@ func packSpec(spec *rpw.ActionSpec) string {
 	return p.string()
 }
 
+// The bounds of a lot: each is read whole. One spec may be larger.
+const (
+	lotItems = 100
+	lotBytes = 8 << 10
+)
+
+// packLots packs specs in lots, as lua/prelude_actions.lua describes them.
+func packLots(specs []string) []string {
+	lots := make([]string, 0, 1+len(specs)/lotItems)
+	for len(specs) > 0 {
+		n, size := 1, len(specs[0])
+		for n < min(len(specs), lotItems) && size+len(specs[n]) <= lotBytes {
+			size += len(specs[n])
+			n++
+		}
+		at := 1 + 4*(n+1)
+		p := append(make(packed, 0, at+size), byte(n))
+		for _, spec := range specs[:n] {
+			p = p.big(4, int64(at+1)) // Lua counts from 1
+			at += len(spec)
+		}
+		p = p.big(4, int64(at+1))
+		for _, spec := range specs[:n] {
+			p = append(p, spec...)
+		}
+		lots, specs = append(lots, p.string()), specs[n:]
+	}
+	return lots
+}
+
 // argument returns the JSON of a spec's argument.
 func argument(spec *rpw.ActionSpec) json.RawMessage {
 	if len(spec.Arg) == 0 {
@@ -46,8 +76,7 @@ func isPlain(spec *rpw.ActionSpec) bool {
 	return spec.Delay == 0 && spec.RunAt.IsZero() && spec.StartWithin == 0 && spec.Unique == "" && len(spec.Data) == 0
 }
 
-// packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without the times of its creation and due that the
-// store puts before.
+// packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without what the store puts before, up to run-at.
 func packPlain(spec *rpw.ActionSpec) string {
 	p := make(packed, 0, plainSize).big(5, micros(grace(spec))).big(4, attempts(spec))
 	keep := keeps(spec)
@@ -124,8 +153,11 @@ const (
 	markEnded
 )
 
-// plainSize is how long a plain record is.
-const plainSize = 50
+// plainSize is how long a plain record is, lotSize what says in a record where its spec is.
+const (
+	plainSize = 59
+	lotSize   = 8 + 1
+)
 
 // read reads a record, and what it does not hold itself.
 func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
@@ -136,7 +168,9 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 		return a.readPlain(record)
 	}
 	u := unpacker{rest: record}
-	a.Created, a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time(), u.time()
+	a.Created = u.time()
+	u.take(lotSize)
+	a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time()
 	a.token = u.number(8)
 	a.CancelAt = u.time()
 	u.take(3*8 + 2*5 + 3*8) // start by, within, its time in the agenda; lease, grace; retention by outcome
@@ -170,7 +204,9 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 // readPlain reads a plain record, and what was added to it.
 func (a *storedAction) readPlain(record string) error {
 	mark, u := record[len(record)-1], unpacker{rest: record[:len(record)-1]}
-	a.Created, a.RunAt = u.time(), u.time()
+	a.Created = u.time()
+	u.take(lotSize)
+	a.RunAt = u.time()
 	u.take(5) // grace
 	a.MaxAttempts = int(u.number(4))
 	u.take(3 * 8) // retention by outcome

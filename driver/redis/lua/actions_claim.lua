@@ -6,8 +6,6 @@
 -- was answered before, then the actions, see describe.
 
 local WARM <const> = 2000000 -- how long a claim counts as awake after it has looked
-local SPECS_FIRST <const> = 8 -- how many specs are read at once: each may be as large as a payload
-local SPECS_NEXT <const> = 64 -- if the first leave room
 
 if advance() then
   save()
@@ -27,25 +25,19 @@ local function choose()
   end
   load(waiting)
   local list, specs, leaving, lost, left = {}, {}, {}, 0, tonumber(ARGV[9])
-  local from, to = 1, math.min(SPECS_FIRST, #waiting)
-  while from <= to do
-    local some = redis.call('HMGET', SPECS, unpack(waiting, from, to))
-    for i = from, to do
-      local id, spec = waiting[i], some[i - from + 1]
-      local blob = blobs[id]
-      if not blob then
-        leaving[id], lost = now, lost + 1
-      elseif not spec then
-        careful().remove(id)
-      else
-        left = left - #blob - #spec - (blob:byte(-1) == PLAIN and 0 or careful().weight(id))
-        local n = #list
-        if n > 0 and left < 0 then break end
-        list[n + 1], specs[n + 1] = id, spec
-      end
+  for _, id in ipairs(waiting) do
+    local blob = blobs[id]
+    local spec = blob and spec_of(blob)
+    if not blob then
+      leaving[id], lost = now, lost + 1
+    elseif not spec then
+      careful().remove(id)
+    else
+      left = left - #blob - #spec - (blob:byte(-1) == PLAIN and 0 or careful().weight(id))
+      local n = #list
+      if n > 0 and left < 0 then break end
+      list[n + 1], specs[n + 1] = id, spec
     end
-    if left < 0 then break end
-    from, to = to + 1, math.min(to + SPECS_NEXT, #waiting)
   end
   queue[READY_COUNT], queue[COUNT + PENDING] = queue[READY_COUNT] - lost, queue[COUNT + PENDING] - lost
   return list, specs, members, leaving

@@ -41,7 +41,7 @@ end
 local function selects(r)
   if states ~= '' and not states:find(r[STATE], 1, true) then return false end
   if prefix == '' and label == '' then return true end
-  local spec = redis.call('HGET', SPECS, ids[r])
+  local spec = spec_of(blobs[ids[r]])
   if not spec then return false end -- lost by a server that may drop keys
   spec = cmsgpack.unpack(spec)
   return spec[1]:sub(1, #prefix) == prefix and (label == '' or has(spec[3], label))

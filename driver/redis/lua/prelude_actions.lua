@@ -57,20 +57,24 @@ local RESTORING <const> = 255      -- begins what stands there while the queue i
 
 -- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
 -- is shorter, and is added to what is there; decode makes of it what would have been written. By the mark:
---   PLAIN   new, ready, and with nothing that needs care later: created, run-at, grace, attempts, retention if failed, cancelled, completed
+--   PLAIN   new, ready, and with nothing that needs care later: created, lot, place, run-at, grace, attempts, retention if failed, cancelled, completed
 --   LEASED  a PLAIN one, then its start, lease, token and worker
 --   ENDED_PLAINLY  a LEASED one, then when it was completed, and its output
 local WRITTEN <const> = 0
 local PLAIN <const> = 1
 local LEASED <const> = 2
 local ENDED_PLAINLY <const> = 3
-local PLAIN_FORMAT <const> = '>I8I8I5I4i8i8i8B'
+local PLAIN_FORMAT <const> = '>I8I8BI8I5I4i8i8i8B'
 local LEASE_FORMAT <const> = '>I8I5I8B' -- with the length of the worker's name
-local PLAIN_SIZE <const> = 50
-local SPAN_AT <const> = 42         -- where the retention if completed begins, and with it all that says when a lease and a retention end
-local TOKEN_AT <const> = 64
-local WORKER_AT <const> = 73
+local PLAIN_SIZE <const> = 59
+local SPAN_AT <const> = 51         -- where the retention if completed begins, and with it all that says when a lease and a retention end
+local TOKEN_AT <const> = 73
+local WORKER_AT <const> = 82
 local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so for good
+
+-- SPECS holds lots: specs of actions that were enqueued together, as one text: how many, where each begins and where the last one ends, and all of them. The
+-- name of a lot is when its first action was created, as in records. Who has gone leaves an empty place.
+local ALONE_AT <const> = 10 -- where the spec begins that is alone in its lot
 
 -- The sorted sets hold bundles: ids that came to a place together, with one score, are one member: when the first of them was created, as its record begins,
 -- and all of them, a zero byte between. What leaves is taken out of its bundle. Of actions created by one script those of a bundle follow each other, so what is READY
@@ -79,36 +83,38 @@ local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so fo
 local MARK <const> = ''
 
 -- Fields of a record.
-local FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
+local FORMAT <const> = '>I8I8BI8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
 local CREATED <const> = 1          -- no two records of a queue have the same
-local RUN_AT <const> = 2
-local STARTED <const> = 3
-local FINISHED <const> = 4
-local UNTIL <const> = 5
-local TOKEN <const> = 6
-local CANCEL_AT <const> = 7
-local START_BY <const> = 8
-local WITHIN <const> = 9
-local IS_DUE <const> = 10          -- its time in DUE, or 0
-local LEASE <const> = 11
-local GRACE <const> = 12
-local KEEP <const> = 10            -- KEEP + state is its retention: 0 is the default, -1 for ever
-local SEQ <const> = 16
-local ATTEMPT <const> = 17
-local MAX_ATTEMPTS <const> = 18
-local FAILURES <const> = 19
-local STATE <const> = 20
-local IS_READY <const> = 21        -- 1 if it stands in READY
-local HAS_DATA <const> = 22
-local ENDED <const> = 23           -- how the newest lease was given up that its holder did give up: see actions_advance.lua
-local ENDED_TOKEN <const> = 24
-local PROGRESS <const> = 25
-local WORKER <const> = 26
-local KEY <const> = 27
-local REASON <const> = 28
-local FIRST <const> = 29           -- the number of the first change within the record
-local HISTORY_SIZE <const> = 30
-local HISTORY <const> = 31
+local LOT <const> = 2              -- the lot of its spec, and the place there
+local PLACE <const> = 3
+local RUN_AT <const> = 4
+local STARTED <const> = 5
+local FINISHED <const> = 6
+local UNTIL <const> = 7
+local TOKEN <const> = 8
+local CANCEL_AT <const> = 9
+local START_BY <const> = 10
+local WITHIN <const> = 11
+local IS_DUE <const> = 12          -- its time in DUE, or 0
+local LEASE <const> = 13
+local GRACE <const> = 14
+local KEEP <const> = 12            -- KEEP + state is its retention: 0 is the default, -1 for ever
+local SEQ <const> = 18
+local ATTEMPT <const> = 19
+local MAX_ATTEMPTS <const> = 20
+local FAILURES <const> = 21
+local STATE <const> = 22
+local IS_READY <const> = 23        -- 1 if it stands in READY
+local HAS_DATA <const> = 24
+local ENDED <const> = 25           -- how the newest lease was given up that its holder did give up: see actions_advance.lua
+local ENDED_TOKEN <const> = 26
+local PROGRESS <const> = 27
+local WORKER <const> = 28
+local KEY <const> = 29
+local REASON <const> = 30
+local FIRST <const> = 31           -- the number of the first change within the record
+local HISTORY_SIZE <const> = 32
+local HISTORY <const> = 33
 
 local clock = redis.call('TIME')
 local now = clock[1] * SECOND + clock[2]
@@ -152,6 +158,21 @@ local function load(list)
     end
   end
   for i, blob in ipairs(each('HMGET', RECORDS, wanted)) do blobs[wanted[i]] = blob end
+end
+
+-- begins says where the specs of a lot begin, and where the last one ends.
+local function begins(lot) return {struct.unpack('>' .. ('I4'):rep(lot:byte(1) + 1), lot, 2)} end
+
+-- spec_of is the spec of an action by its record as it is stored; nil: it is lost.
+local lots, places = {}, {} -- by name: those that were read, false if there is none, and where their specs begin
+local function spec_of(blob)
+  local name, place = blob:sub(9, 16), blob:byte(17)
+  local lot = lots[name]
+  if lot == nil then
+    lot = redis.call('HGET', SPECS, name)
+    lots[name], places[name] = lot, lot and begins(lot)
+  end
+  return lot and lot:sub(places[name][place], places[name][place + 1] - 1) or nil
 end
 
 -- kept_until is the end of the retention of a record that is in a terminal state since a time; nil: none.

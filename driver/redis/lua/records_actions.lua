@@ -19,8 +19,8 @@ local function decode(blob)
     r[HISTORY] = blob:sub(r[HISTORY], -2)
     return r
   end
-  local created, run_at, grace, attempts, failed, cancelled, completed = struct.unpack(PLAIN_FORMAT, blob)
-  local r = {created, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
+  local created, lot, place, run_at, grace, attempts, failed, cancelled, completed = struct.unpack(PLAIN_FORMAT, blob)
+  local r = {created, lot, place, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
     cmsgpack.pack({'request', run_at, PENDING, 0, '', run_at})}
   if mark == PLAIN then return r end
   local at, lease, token, length = struct.unpack(LEASE_FORMAT, blob, PLAIN_SIZE + 1)
@@ -288,16 +288,38 @@ local function vacate(leaving)
   end
 end
 
+-- empty empties places of a lot; the last one takes it away.
+local function empty(name, gone)
+  local lot = redis.call('HGET', SPECS, name)
+  if not lot then return end
+  local from, head, specs = begins(lot), {}, {}
+  local first = from[1]
+  local at = first
+  for i = 1, lot:byte(1) do
+    specs[i] = gone[i] and '' or lot:sub(from[i], from[i + 1] - 1)
+    head[i], at = struct.pack('>I4', at), at + #specs[i]
+  end
+  lots[name] = nil
+  if at == first then
+    redis.call('HDEL', SPECS, name)
+  else
+    redis.call('HSET', SPECS, name, lot:sub(1, 1) .. table.concat(head) .. struct.pack('>I4', at) .. table.concat(specs))
+  end
+end
+
 -- erase deletes what remove has marked.
 local function erase()
-  local gone, leaving, alone, created = {}, {}, {}, {}
+  local gone, leaving, alone, created, by_lot = {}, {}, {}, {}, {}
   for i, r in ipairs(removed) do
     gone[i], alone[i], created[ids[r]] = ids[r], handle(r), r[CREATED]
     if stood[r] then quit(leaving, r) end
+    local lot = struct.pack('>I8', r[LOT])
+    by_lot[lot] = by_lot[lot] or {}
+    by_lot[lot][r[PLACE]] = true
     queue[READY_COUNT] = queue[READY_COUNT] - r[IS_READY]
   end
   each('HDEL', RECORDS, gone)
-  each('HDEL', SPECS, gone)
+  for lot, places in pairs(by_lot) do empty(lot, places) end
   each('ZREM', DUE, alone)
   vacate(leaving)
   if each('ZREM', INDEX, alone) ~= #alone then
