@@ -40,7 +40,9 @@ func TestWhatLeavesABundleLeavesTheRest(t *testing.T) {
 	}
 	drop := func(i int) bool { return i%7 == 0 || i >= 100 && i < 110 || i == all-1 }
 	control(rpw.DeleteAction, drop)
-	left := slices.DeleteFunc(slices.Clone(specs), func(s rpw.ActionSpec) bool { return drop(slices.IndexFunc(specs, func(o rpw.ActionSpec) bool { return o.Ref == s.Ref })) })
+	left := slices.DeleteFunc(slices.Clone(specs), func(s rpw.ActionSpec) bool {
+		return drop(slices.IndexFunc(specs, func(o rpw.ActionSpec) bool { return o.Ref == s.Ref }))
+	})
 	for _, reverse := range []bool{false, true} {
 		req := rpw.ListActions{ActionFilter: rpw.ActionFilter{Queues: []string{"q"}}, Reverse: reverse, Max: 30}
 		var listed []rpw.Action

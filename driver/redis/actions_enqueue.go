@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw/driver"
 )
 
-var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua")
+var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua", nil)
 
 // What becomes of a spec, as actions_enqueue.lua says.
 const (

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	listScript  = newReader("actions_list.lua", actionPrelude, actionRecords)
-	queueScript = newReader("actions_queue.lua", actionPrelude, actionRecords)
+	listScript  = newReader("actions_list.lua", actionPrelude, actionBundles, actionLots, actionRecords)
+	queueScript = newReader("actions_queue.lua", actionPrelude, actionBundles, actionLots, actionRecords)
 )
 
 // listed is an action in the order of creation over all queues: by time, then queue. No two of a queue have the same time.

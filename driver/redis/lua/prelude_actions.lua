@@ -128,6 +128,7 @@ local ready_before, next_before = queue[READY_COUNT], queue[NEXT]
 local blobs = {}             -- by id: records as they are stored; false: there is none
 local records = {}           -- by id: those that were decoded
 local changed, is_over = {}, {} -- ids that watchers want to hear of, if there are any, and whether this was the end
+local is_unmarked = is_new  -- INDEX and RUN lack their marks
 local is_watched = queue[WATCHED_UNTIL] >= now
 local dirty = false          -- the queue itself changed
 local made                   -- the functions of records_actions.lua that others call; nil: none was needed yet
@@ -160,21 +161,6 @@ local function load(list)
   for i, blob in ipairs(each('HMGET', RECORDS, wanted)) do blobs[wanted[i]] = blob end
 end
 
--- begins says where the specs of a lot begin, and where the last one ends.
-local function begins(lot) return {struct.unpack('>' .. ('I4'):rep(lot:byte(1) + 1), lot, 2)} end
-
--- spec_of is the spec of an action by its record as it is stored; nil: it is lost.
-local lots, places = {}, {} -- by name: those that were read, false if there is none, and where their specs begin
-local function spec_of(blob)
-  local name, place = blob:sub(9, 16), blob:byte(17)
-  local lot = lots[name]
-  if lot == nil then
-    lot = redis.call('HGET', SPECS, name)
-    lots[name], places[name] = lot, lot and begins(lot)
-  end
-  return lot and lot:sub(places[name][place], places[name][place + 1] - 1) or nil
-end
-
 -- kept_until is the end of the retention of a record that is in a terminal state since a time; nil: none.
 local function kept_until(state, finished, keep)
   if keep < 0 then return nil end
@@ -197,66 +183,6 @@ local function join(set, score, list, size)
     args[n + 1], args[n + 2] = score or text((struct.unpack('>I8', stamp))), stamp .. table.concat(list, '\0', from, math.min(from + size - 1, #list))
   end
   each('ZADD', set, args)
-end
-
--- bundled tells the ids of a bundle.
-local bundles = {}
-local function bundled(member)
-  local list = bundles[member]
-  if not list then
-    list = {}
-    for id in member:sub(9):gmatch('%Z+') do list[#list + 1] = id end
-    bundles[member] = list
-  end
-  return list
-end
-
--- first tells the ids that stand first in a set, up to a score and at most so many, and the bundles they are from, each with its score.
-local function first(set, highest, most)
-  local list, members, some, at, size = {}, {}, nil, 0, 2
-  repeat
-    some = redis.call('ZRANGE', set, '-inf', highest, 'BYSCORE', 'LIMIT', at, size, 'WITHSCORES')
-    for i = 1, #some, 2 do
-      if #list == most then break end
-      members[#members + 1], members[#members + 2] = some[i], some[i + 1]
-      for _, id in ipairs(bundled(some[i])) do
-        if #list == most then break end
-        list[#list + 1] = id
-      end
-    end
-    at, size = at + size, 2 * size
-  until #list == most or #some < size
-  return list, members
-end
-
--- shrink takes ids out of bundles of a set, and forgets those that it has found.
-local function shrink(set, members, leaving)
-  local gone, left = {}, {}
-  for i = 1, #members, 2 do
-    local member, rest, found = members[i], {}, false
-    for _, id in ipairs(bundled(member)) do
-      if leaving[id] then
-        leaving[id], found = nil, true
-      else
-        rest[#rest + 1] = id
-      end
-    end
-    if found then
-      gone[#gone + 1] = member
-      local n = #left
-      if #rest > 0 then left[n + 1], left[n + 2] = members[i + 1], member:sub(1, 8) .. table.concat(rest, '\0') end
-    end
-  end
-  each('ZREM', set, gone)
-  each('ZADD', set, left)
-end
-
--- leave takes ids out of a set. leaving tells their scores.
-local function leave(set, leaving)
-  for _, score in pairs(leaving) do
-    local at = text(score)
-    shrink(set, redis.call('ZRANGE', set, at, at, 'BYSCORE', 'WITHSCORES'), leaving)
-  end
 end
 
 -- advance brings the queue up to now, a slice at a time; true if it is not there yet. Then the verb saves, does nothing, and the
@@ -282,12 +208,6 @@ local function tell()
   each('SREM', WATCHED, over)
 end
 
--- mark begins the sets that have a mark.
-local function mark()
-  redis.call('ZADD', INDEX, '+inf', MARK)
-  redis.call('ZADD', RUN, '+inf', MARK)
-end
-
 -- save writes everything, and wakes who waits: claimers hear of the queue when something became ready where nothing was, or when they must
 -- look earlier. The text is what they need to know: how many are ready, and in how many µs to look; -1: not at all.
 local function save()
@@ -304,7 +224,11 @@ local function save()
   if total == 0 and seat:byte(1) ~= RESTORING then
     redis.call('DEL', QUEUE, INDEX, RUN)
   else
-    if is_new then mark() end
+    if is_unmarked then
+      redis.call('ZADD', INDEX, '+inf', MARK)
+      redis.call('ZADD', RUN, '+inf', MARK)
+      is_unmarked = false
+    end
     redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)) .. seat)
   end
   local ready, at = queue[READY_COUNT], queue[NEXT]

@@ -423,7 +423,7 @@ local function restore()
     for field = COUNT + PENDING, RETIRE do queue[field] = 0 end
     ready_before, next_before = 0, 0
     redis.call('DEL', INDEX, READY, DUE, RUN, DONE)
-    mark()
+    is_unmarked = true
   end
   local slice = redis.call('HSCAN', RECORDS, cursor, 'COUNT', SLICE)
   for i = 1, #slice[2], 2 do
