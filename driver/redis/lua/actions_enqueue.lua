@@ -60,7 +60,7 @@ local function add_plain(id, record, lot, place)
   return lot or stamp
 end
 
-local begin = 4 + ARGV[4] -- of the calls is before
+local begin = 4 + ARGV[4] -- the last argument before the calls
 
 -- all_plain says whether all actions are plain, and none is there.
 local function all_plain()
