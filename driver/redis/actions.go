@@ -49,14 +49,25 @@ func (a *actionStore) close(ctx context.Context) error {
 // What scripts share.
 const (
 	actionPrelude  = "prelude_actions.lua"
+	actionBundles  = "bundles_actions.lua"
+	actionLots     = "lots_actions.lua"
 	actionRecords  = "records_actions.lua"
 	actionLanes    = "lanes_actions.lua"
 	actionDescribe = "describe_actions.lua"
 )
 
-// newActionScript prepares a script of a verb that most of its runs do without what is made by the library careful, or by records_actions.lua.
-func newActionScript(file, careful string, libs ...string) *script {
-	return newScript(file, append([]string{actionPrelude, "careful_begin.lua", actionRecords, careful, "careful_end.lua"}, libs...)...)
+// newActionScript prepares a script of a verb that most of its runs do without what is made by the library careful, or by records_actions.lua. usual are the
+// libraries that these use and most runs as well.
+func newActionScript(file, careful string, usual []string, libs ...string) *script {
+	all := append([]string{actionPrelude}, usual...)
+	all = append(all, "careful_begin.lua")
+	for _, lib := range []string{actionBundles, actionLots} {
+		if !slices.Contains(usual, lib) {
+			all = append(all, lib)
+		}
+	}
+	all = append(all, actionRecords, careful, "careful_end.lua")
+	return newScript(file, append(all, libs...)...)
 }
 
 // queueParts are the suffixes of a queue's keys, in the order that scripts take them.

@@ -9,7 +9,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var advanceScript = newActionScript("actions_advance.lua", "careful_advance.lua", actionLanes)
+var advanceScript = newActionScript("actions_advance.lua", "careful_advance.lua", []string{actionBundles}, actionLanes)
 
 // How a move was taken, as actions_advance.lua says.
 const (
@@ -42,7 +42,11 @@ func (a *actionStore) Advance(ctx context.Context, req rpw.AdvanceRequest) ([]rp
 			return nil, got.err
 		}
 		for j, at := range batches[i].items {
-			answers[at] = readAdvanced(&req.Moves[at], &got.values[j])
+			if len(got.values) > 0 {
+				answers[at] = readAdvanced(&req.Moves[at], &got.values[j])
+			} else {
+				answers[at].State = rpw.Completed
+			}
 		}
 	}
 	return answers, nil
@@ -69,7 +73,7 @@ func appendMove(args []string, m *rpw.Move) []string {
 
 func readAdvanced(m *rpw.Move, answer *rueidis.RedisMessage) rpw.Advanced {
 	values := valuesOf(answer)
-	if len(values) != 4 { // 0, as nearly always
+	if len(values) != 4 { // 0
 		return rpw.Advanced{State: rpw.Completed}
 	}
 	return rpw.Advanced{

@@ -13,7 +13,7 @@ import (
 	"github.com/redis-process-worker/rpw/driver"
 )
 
-var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua")
+var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua", nil)
 
 // What becomes of a spec, as actions_enqueue.lua says.
 const (
@@ -76,8 +76,9 @@ type order struct {
 	batch
 	specs   []rpw.ActionSpec // of the call
 	answers []rpw.Enqueued
-	args    []string // how many actions, then for each its id, its record or options, and its spec
-	size    int      // of args, in bytes
+	args    []string // how many actions, then for each its id, and its record or options
+	packed  []string // their specs
+	size    int      // of both, in bytes
 
 	done   chan struct{}          // closed when it was answered
 	values []rueidis.RedisMessage // what became of each; nil: all are there now, and none was
@@ -88,7 +89,7 @@ type order struct {
 // newOrder packs the specs of a queue; nil if one of them was refused.
 func newOrder(b batch, specs []rpw.ActionSpec, answers []rpw.Enqueued) *order {
 	o := &order{batch: b, specs: specs, answers: answers, done: make(chan struct{})}
-	o.args = append(make([]string, 0, 1+3*len(b.items)), strconv.Itoa(len(b.items)))
+	o.args = append(make([]string, 0, 1+2*len(b.items)), strconv.Itoa(len(b.items)))
 	for _, i := range b.items {
 		answers[i] = rpw.Enqueued{Ref: specs[i].Ref, Err: driver.Unsupported(&specs[i], 0)}
 		how, spec := "", packSpec(&specs[i])
@@ -97,7 +98,7 @@ func newOrder(b batch, specs []rpw.ActionSpec, answers []rpw.Enqueued) *order {
 		} else {
 			how = packOptions(&specs[i])
 		}
-		o.args = append(o.args, specs[i].Ref.ID, how, spec)
+		o.args, o.packed = append(o.args, specs[i].Ref.ID, how), append(o.packed, spec)
 		o.size += len(how) + len(spec)
 	}
 	if o.refuse() {
@@ -222,16 +223,17 @@ func (a *actionStore) gathered(queue string) []*order {
 
 // send sends orders of one queue in one script and hands out the answers.
 func (a *actionStore) send(ctx context.Context, orders []*order) {
-	args := orders[0].args
-	if len(orders) > 1 {
-		n := 0
-		for _, o := range orders {
-			n += len(o.args)
+	n, specs := 1, orders[0].packed
+	for i, o := range orders {
+		n += len(o.args)
+		if i > 0 {
+			specs = append(specs, o.packed...)
 		}
-		args = make([]string, 0, n)
-		for _, o := range orders {
-			args = append(args, o.args...)
-		}
+	}
+	lots := packLots(specs)
+	args := append(append(make([]string, 0, n+len(lots)), strconv.Itoa(len(lots))), lots...)
+	for _, o := range orders {
+		args = append(args, o.args...)
 	}
 	values, err := a.run(ctx, enqueueScript, queueCall{queue: orders[0].queue, args: args})
 	isNew := err == nil && number(&values[0]) == 1

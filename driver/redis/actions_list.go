@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	listScript  = newReader("actions_list.lua", actionPrelude, actionRecords)
-	queueScript = newReader("actions_queue.lua", actionPrelude, actionRecords)
+	listScript  = newReader("actions_list.lua", actionPrelude, actionBundles, actionLots, actionRecords)
+	queueScript = newReader("actions_queue.lua", actionPrelude, actionBundles, actionLots, actionRecords)
 )
 
 // listed is an action in the order of creation over all queues: by time, then queue. No two of a queue have the same time.
@@ -114,9 +114,9 @@ func (a *actionStore) among(ctx context.Context, f *rpw.ActionFilter) ([]string,
 
 // scanned is what is left of the index of a queue.
 type scanned struct {
-	queue    string
-	from, to string // the range of times of creation
-	left     int    // matches that are wanted still
+	queue     string
+	low, high int64 // the times of creation: from which on, and before which
+	left      int   // matches that are wanted still
 }
 
 // scan tells the matches of each queue, in their order, up to most of each; most 0: all. The indexes are read a slice at a time.
@@ -133,17 +133,13 @@ func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFi
 	open := make([]scanned, len(queues))
 	for i, queue := range queues {
 		open[i] = scanned{queue: queue, left: most}
-		open[i].from, open[i].to = bounds(f, queue, after, reverse)
+		open[i].low, open[i].high = bounds(f, queue, after, reverse)
 	}
 	for len(open) > 0 {
 		some := open[:min(len(open), scanAtOnce)]
 		calls := make([]queueCall, len(some))
 		for i, s := range some {
-			from, to := s.from, s.to
-			if reverse {
-				from, to = to, from
-			}
-			calls[i] = queueCall{queue: s.queue, args: []string{from, to, flag(reverse), strconv.Itoa(s.left), wanted.String(), f.NamePrefix, f.Label}}
+			calls[i] = queueCall{queue: s.queue, args: []string{decimal(s.low), decimal(s.high), flag(reverse), strconv.Itoa(s.left), wanted.String(), f.NamePrefix, f.Label}}
 		}
 		var again []scanned
 		for i, got := range a.runAll(ctx, listScript, calls) {
@@ -156,17 +152,17 @@ func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFi
 				of := got.values[1+3*j:]
 				match(listed{number(&of[1]), s.queue, textOf(&of[0])}, stateOf(number(&of[2])))
 			}
-			on := textOf(&got.values[0])
-			if on == "" || most > 0 && found >= s.left {
+			on := number(&got.values[0])
+			if on == 0 || most > 0 && found >= s.left {
 				continue
 			}
 			if s.left > 0 {
 				s.left -= found
 			}
 			if reverse {
-				s.to = "(" + on
+				s.high = on
 			} else {
-				s.from = "(" + on
+				s.low = on
 			}
 			again = append(again, s)
 		}
@@ -179,8 +175,8 @@ func (a *actionStore) scan(ctx context.Context, queues []string, f *rpw.ActionFi
 const scanAtOnce = 100
 
 // bounds is the range of a queue's index that a filter and a cursor leave.
-func bounds(f *rpw.ActionFilter, queue string, after *listed, reverse bool) (from, to string) {
-	low, high := int64(0), int64(math.MaxInt64) // from which time on, and before which
+func bounds(f *rpw.ActionFilter, queue string, after *listed, reverse bool) (low, high int64) {
+	low, high = 0, math.MaxInt64
 	if !f.From.IsZero() {
 		low = microTime(f.From)
 	}
@@ -198,7 +194,7 @@ func bounds(f *rpw.ActionFilter, queue string, after *listed, reverse bool) (fro
 			low = max(low, at)
 		}
 	}
-	return decimal(low), "(" + decimal(high)
+	return low, high
 }
 
 // Count counts actions by state.

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	getScript     = newReader("actions_get.lua", actionPrelude, actionRecords, actionDescribe)
-	changesScript = newReader("actions_changes.lua", actionPrelude, actionRecords)
+	getScript     = newReader("actions_get.lua", actionPrelude, actionBundles, actionLots, actionRecords, actionDescribe)
+	changesScript = newReader("actions_changes.lua", actionPrelude, actionBundles, actionLots, actionRecords)
 )
 
 // Get returns actions with their events.

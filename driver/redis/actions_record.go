@@ -33,6 +33,36 @@ func packSpec(spec *rpw.ActionSpec) string {
 	return p.string()
 }
 
+// The bounds of a lot: each is read whole. One spec may be larger.
+const (
+	lotItems = 100
+	lotBytes = 8 << 10
+)
+
+// packLots packs specs in lots, as lua/prelude_actions.lua describes them.
+func packLots(specs []string) []string {
+	lots := make([]string, 0, 1+len(specs)/lotItems)
+	for len(specs) > 0 {
+		n, size := 1, len(specs[0])
+		for n < min(len(specs), lotItems) && size+len(specs[n]) <= lotBytes {
+			size += len(specs[n])
+			n++
+		}
+		at := 1 + 4*(n+1)
+		p := append(make(packed, 0, at+size), byte(n))
+		for _, spec := range specs[:n] {
+			p = p.big(4, int64(at+1)) // Lua counts from 1
+			at += len(spec)
+		}
+		p = p.big(4, int64(at+1))
+		for _, spec := range specs[:n] {
+			p = append(p, spec...)
+		}
+		lots, specs = append(lots, p.string()), specs[n:]
+	}
+	return lots
+}
+
 // argument returns the JSON of a spec's argument.
 func argument(spec *rpw.ActionSpec) json.RawMessage {
 	if len(spec.Arg) == 0 {
@@ -46,14 +76,11 @@ func isPlain(spec *rpw.ActionSpec) bool {
 	return spec.Delay == 0 && spec.RunAt.IsZero() && spec.StartWithin == 0 && spec.Unique == "" && len(spec.Data) == 0
 }
 
-// packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without the times of its creation and due that the
-// store puts before.
+// packPlain is the record of a plain action, as lua/prelude_actions.lua describes it, without what the store puts before, up to run-at.
 func packPlain(spec *rpw.ActionSpec) string {
-	p := make(packed, 0, 5+3*8+4+1).big(5, micros(grace(spec)))
-	for _, keep := range keeps(spec) {
-		p = p.big(8, keep)
-	}
-	return append(p.big(4, attempts(spec)), markPlain).string()
+	p := make(packed, 0, plainSize).big(5, micros(grace(spec))).big(4, attempts(spec))
+	keep := keeps(spec)
+	return append(p.big(8, keep[1]).big(8, keep[2]).big(8, keep[0]), markPlain).string()
 }
 
 // packOptions packs what actions_enqueue.lua reads of an action that is not plain.
@@ -118,15 +145,18 @@ func readAction(into *rpw.Action, queue string, values []rueidis.RedisMessage, e
 	return a.token, size, err
 }
 
-// The marks that a record ends with, and the sizes of what was added to a plain one: see lua/prelude_actions.lua.
+// The marks that a record ends with: see lua/prelude_actions.lua.
 const (
 	markWritten = iota
 	markPlain
 	markLeased
 	markEnded
+)
 
-	leaseSize = 31
-	endSize   = 13
+// plainSize is how long a plain record is, lotSize what says in a record where its spec is.
+const (
+	plainSize = 59
+	lotSize   = 8 + 1
 )
 
 // read reads a record, and what it does not hold itself.
@@ -138,7 +168,9 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 		return a.readPlain(record)
 	}
 	u := unpacker{rest: record}
-	a.Created, a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time(), u.time()
+	a.Created = u.time()
+	u.take(lotSize)
+	a.RunAt, a.Started, a.Finished, a.Until = u.time(), u.time(), u.time(), u.time()
 	a.token = u.number(8)
 	a.CancelAt = u.time()
 	u.take(3*8 + 2*5 + 3*8) // start by, within, its time in the agenda; lease, grace; retention by outcome
@@ -171,45 +203,36 @@ func (a *storedAction) read(record string, extra []rueidis.RedisMessage) error {
 
 // readPlain reads a plain record, and what was added to it.
 func (a *storedAction) readPlain(record string) error {
-	u := unpacker{rest: record}
-	a.Created, a.RunAt = u.time(), u.time()
-	u.take(5 + 3*8) // grace, retention by outcome
+	mark, u := record[len(record)-1], unpacker{rest: record[:len(record)-1]}
+	a.Created = u.time()
+	u.take(lotSize)
+	a.RunAt = u.time()
+	u.take(5) // grace
 	a.MaxAttempts = int(u.number(4))
+	u.take(3 * 8) // retention by outcome
 	a.State, a.Seq = rpw.Pending, 1
 	if a.events {
 		a.Events = make([]rpw.Change, 0, 3)
 	}
 	a.happened(rpw.Change{Seq: 1, Kind: rpw.ChangeRequest, Time: a.RunAt, State: rpw.Pending, RunAt: a.RunAt})
-	mark, added := record[len(record)-1], u.rest
 	if mark == markPlain {
 		return u.err
 	}
-	output := ""
-	if mark == markEnded {
-		added, u = cutTail(added, endSize)
-		a.Finished = u.time()
-		n := int(u.number(4))
-		if n > len(added) {
-			return errUnpack
-		}
-		added, output = added[:len(added)-n], added[len(added)-n:]
-	}
-	added, u = cutTail(added, leaseSize)
-	a.token, a.Started = u.number(8), u.time()
+	u.take(1) // markPlain
+	a.Started = u.time()
 	lease := time.Duration(u.number(5)) * time.Microsecond
-	u.take(8) // retention
-	worker := int(u.number(1))
-	if u.err != nil || worker > len(added) {
-		return errUnpack
-	}
-	a.Worker = added[len(added)-worker:]
+	a.token = u.number(8)
+	a.Worker = u.take(int(u.number(1)))
 	a.State, a.Attempt, a.Seq, a.Until = rpw.Running, 1, 2, a.Started.Add(lease)
 	a.happened(rpw.Change{Seq: 2, Kind: rpw.ChangeClaimed, Time: a.Started, State: rpw.Running, Attempt: 1, Worker: a.Worker})
-	if mark == markEnded {
-		a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, jsonOf(output)
-		a.happened(rpw.Change{Seq: 3, Kind: rpw.ChangeCompleted, Time: a.Finished, State: rpw.Completed, Attempt: 1, Worker: a.Worker, Output: a.Output})
+	if mark == markLeased {
+		return u.err
 	}
-	return nil
+	u.take(1) // markLeased
+	a.Finished = u.time()
+	a.State, a.Seq, a.Until, a.Output = rpw.Completed, 3, time.Time{}, jsonOf(u.rest)
+	a.happened(rpw.Change{Seq: 3, Kind: rpw.ChangeCompleted, Time: a.Finished, State: rpw.Completed, Attempt: 1, Worker: a.Worker, Output: a.Output})
+	return u.err
 }
 
 // happened adds a change to the events, if they are asked for.
@@ -217,14 +240,6 @@ func (a *storedAction) happened(c rpw.Change) {
 	if a.events {
 		a.Events = append(a.Events, c)
 	}
-}
-
-// cutTail cuts the last n bytes off, to be read.
-func cutTail(s string, n int) (rest string, tail unpacker) {
-	if n > len(s) {
-		return "", unpacker{err: errUnpack}
-	}
-	return s[:len(s)-n], unpacker{rest: s[len(s)-n:]}
 }
 
 func (a *storedAction) readSpec(text string) error {

@@ -146,8 +146,9 @@ func TestClockThatFellBack(t *testing.T) {
 	}
 	read := func(words ...string) string { m := do(t, s.client, words...); return textOf(&m) }
 	record := read("HGET", of.side("r"), "0000")
-	do(t, s.client, "HSET", of.side("r"), "0000", put(record, len(record)-leaseSize+8))
-	do(t, s.client, "ZINCRBY", of.side("run"), strconv.FormatInt(hour, 10), "0000")
+	do(t, s.client, "HSET", of.side("r"), "0000", put(record, plainSize))
+	members := do(t, s.client, "ZRANGE", of.side("run"), "0", "0")
+	do(t, s.client, "ZINCRBY", of.side("run"), strconv.FormatInt(hour, 10), textOf(&valuesOf(&members)[0]))
 	do(t, s.client, "SET", of.side("q"), put(read("GET", of.side("q")), 0))
 
 	require.Empty(t, mustClaim(t, a, 1))

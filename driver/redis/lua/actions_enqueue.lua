@@ -1,7 +1,7 @@
 #!lua
 -- Enqueue: several calls, each all or none. A full server refuses the script whole.
--- ARGV from 4: for each call the number of its actions, then for each its id, its options, packed, or its PLAIN record without the two times that it
--- begins with, and its spec, packed.
+-- ARGV: 4 how many lots, then these, as they are stored, with the specs of all actions in their order; then for each call the number of its actions, and for each its id, and its
+-- options, packed, or its PLAIN record without what it begins with, up to run-at.
 -- Answer: whether the queue is new; then, unless all are plain and new, for each action what became of it (NEW ...) and the id it stands for.
 
 if advance() then
@@ -12,22 +12,22 @@ end
 if made then made.store() end
 
 -- A plain action that comes alone while nothing is ready is given to the claim that has the seat, if that is heard there.
-if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 and ARGV[6]:byte(1) < 128 then
+if seat ~= '' and #ARGV == 8 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 and ARGV[8]:byte(1) < 128 then
   local ends, seq, lease, lane, channel, worker = struct.unpack(SEAT_FORMAT, seat)
-  local id, spec = ARGV[5], ARGV[7]
+  local lot, id = ARGV[5], ARGV[7]
   if channel ~= '' and ends > now and redis.call('HEXISTS', RECORDS, id) == 0 then
     local created, token = math.max(queue[LAST_CREATED] + 1, now), math.max(queue[LAST_TOKEN] + 1, now)
-    local blob = struct.pack('>I8I8', created, now) .. ARGV[6]
-    blob = blob .. worker .. struct.pack(LEASE_FORMAT, token, now, lease, struct.unpack('>i8', blob, KEEP_COMPLETED_AT), #worker, LEASED)
+    local blob = struct.pack('>I8I8BI8', created, created, 1, now) .. ARGV[8] .. struct.pack(LEASE_FORMAT, now, lease, token, #worker) .. worker .. string.char(LEASED)
     seat, dirty = '', true
-    if redis.call('PUBLISH', channel, lane .. struct.pack('>I8I2I4', seq, #id, #blob) .. id .. blob .. spec) > 0 then
+    if redis.call('PUBLISH', channel, lane .. struct.pack('>I8I2I4', seq, #id, #blob) .. id .. blob .. lot:sub(ALONE_AT)) > 0 then
       ends = now + lease
       seat = struct.pack(SEAT_FORMAT, ends, seq, token, lane, '', id)
       queue[LAST_CREATED], queue[LAST_TOKEN], queue[COUNT + RUNNING] = created, token, queue[COUNT + RUNNING] + 1
       redis.call('HSET', RECORDS, id, blob)
-      redis.call('HSET', SPECS, id, spec)
-      redis.call('ZADD', INDEX, created, id)
-      redis.call('ZADD', RUN, text(ends), id)
+      redis.call('HSET', SPECS, blob:sub(1, 8), lot)
+      blobs[id] = blob
+      join(INDEX, nil, {id}, 1)
+      join(RUN, text(ends), {id}, 1)
       sooner(NEXT, ends)
       save()
       return {is_new and 1 or 0}
@@ -35,12 +35,12 @@ if seat ~= '' and #ARGV == 7 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 
   end
 end
 
-local specs, plain, indexed, ready = {}, {}, {}, {} -- to be stored
-local now_text, now_bytes = text(now), struct.pack('>I8', now)
+local specs, plain, ready = {}, {}, {} -- to be stored
+local now_bytes = struct.pack('>I8', now)
 
-local function set_spec(id, spec)
+local function set_lot(name, lot)
   local n = #specs
-  specs[n + 1], specs[n + 2] = id, spec
+  specs[n + 1], specs[n + 2] = name, lot
 end
 
 local function next_created()
@@ -50,24 +50,25 @@ local function next_created()
   return created
 end
 
-local function add_plain(id, spec, record)
-  local created, n = next_created(), #plain
-  local stamp = struct.pack('>I8', created)
-  local blob = stamp .. now_bytes .. record
+-- add_plain adds a plain action, whose spec has a place in the lot of this name; nil: it begins a lot.
+local function add_plain(id, record, lot, place)
+  local stamp, n = struct.pack('>I8', next_created()), #plain
+  local blob = stamp .. (lot or stamp) .. string.char(place) .. now_bytes .. record
   blobs[id], records[id] = blob, nil
   plain[n + 1], plain[n + 2] = id, blob
-  set_spec(id, spec)
-  indexed[n + 1], indexed[n + 2] = created, id
-  ready[n + 1], ready[n + 2] = now_text, stamp .. id -- see handle
+  ready[#ready + 1] = id
+  return lot or stamp
 end
+
+local begin = 4 + ARGV[4] -- the last argument before the calls
 
 -- all_plain says whether all actions are plain, and none is there.
 local function all_plain()
-  local list, last = {}, 3
+  local list, last = {}, begin
   while ARGV[last + 1] do
     local first = last + 2
-    last = last + 1 + 3 * ARGV[last + 1]
-    for i = first, last, 3 do
+    last = last + 1 + 2 * ARGV[last + 1]
+    for i = first, last, 2 do
       if ARGV[i + 1]:byte(1) > 127 then return false end -- the beginning of an array; a PLAIN record begins with a small number
       list[#list + 1] = ARGV[i]
     end
@@ -82,24 +83,34 @@ local function all_plain()
 end
 
 local answer
-if all_plain() then
+local is_plain = all_plain()
+if is_plain then
   answer = {is_new and 1 or 0}
-  local last = 3
+  local last, at, place, size, lot = begin, 4, 0, 0, nil
   while ARGV[last + 1] do
     local first = last + 2
-    last = last + 1 + 3 * ARGV[last + 1]
-    for i = first, last, 3 do add_plain(ARGV[i], ARGV[i + 2], ARGV[i + 1]) end
+    last = last + 1 + 2 * ARGV[last + 1]
+    for i = first, last, 2 do
+      if place == size then
+        at, place, lot = at + 1, 0, nil
+        size = ARGV[at]:byte(1)
+      end
+      place = place + 1
+      lot = add_plain(ARGV[i], ARGV[i + 1], lot, place)
+      if place == 1 then set_lot(lot, ARGV[at]) end
+    end
   end
 else
-  answer = careful().enqueue(add_plain, set_spec, next_created)
+  answer = careful().enqueue(begin, add_plain, set_lot, next_created)
 end
 if made then made.store() end
 each('HSET', SPECS, specs)
 if #plain > 0 then
   each('HSET', RECORDS, plain)
-  each('ZADD', INDEX, indexed)
-  each('ZADD', READY, ready)
-  queue[READY_COUNT], dirty = queue[READY_COUNT] + #plain / 2, true
+  local size = is_plain and BUNDLE or 1 -- else others were created between them
+  join(INDEX, nil, ready, size)
+  join(READY, text(now), ready, size)
+  queue[READY_COUNT], dirty = queue[READY_COUNT] + #ready, true
 end
 save()
 return answer

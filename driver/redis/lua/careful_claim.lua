@@ -18,20 +18,21 @@ end
 
 function made.remove(id) remove(record(id)) end
 
--- held are those of claimed actions whose tokens still hold.
-function made.held(list, tokens)
+-- held are those of claimed actions, of which the first token is told, whose leases still hold.
+function made.held(text, token)
+  local list, held = {}, {}
+  for id in text:gmatch('%Z+') do list[#list + 1] = id end
   load(list)
-  local held = {}
   for i, id in ipairs(list) do
     local r = find(id)
-    if r and r[STATE] == RUNNING and r[TOKEN] == tokens[i] then held[#held + 1] = id end
+    if r and r[STATE] == RUNNING and r[TOKEN] == token + i - 1 then held[#held + 1] = id end
   end
   return held
 end
 
 -- give_back undoes the claim of an action, if its token still holds.
 function made.give_back(id, token)
-  if #made.held({id}, {token}) == 0 then return end
+  if #made.held(id, token) == 0 then return end
   local r = record(id)
   if r[CANCEL_AT] > 0 then
     end_cancelled(r, now)

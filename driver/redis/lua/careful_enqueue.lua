@@ -32,17 +32,29 @@ local function run_time(o)
   return now + o[O_DELAY]
 end
 
-local add_plain, set_spec, next_created -- of actions_enqueue.lua
-local spec_of = {} -- by id: of those that this script has stored
+local add_plain, set_lot, next_created -- of actions_enqueue.lua
+local stored = {} -- by id: specs that this script has stored
+
+-- alone stores a spec in a lot of its own.
+local function alone(name, spec) set_lot(name, struct.pack('>BI4I4', 1, ALONE_AT, ALONE_AT + #spec) .. spec) end
+
+-- renew_spec gives a record a spec in place of one that is lost, and a time that nothing was created at for the name of its lot.
+local function renew_spec(r, spec)
+  queue[LAST_CREATED] = math.max(queue[LAST_CREATED] + 1, now)
+  r[LOT], r[PLACE], stored[ids[r]] = queue[LAST_CREATED], 1, spec
+  touch(r)
+  alone(struct.pack('>I8', r[LOT]), spec)
+end
 
 local function add(item)
   local id, o = item[I_ID], item[I_OPTIONS]
-  if not o then return add_plain(id, item[I_SPEC], item[I_RECORD]) end
+  if not o then return alone(add_plain(id, item[I_RECORD], nil, 1), item[I_SPEC]) end
   local within, data = o[O_WITHIN], o[O_DATA]
-  local r = {next_created(), run_time(o), 0, 0, 0, 0, 0, within > 0 and now + within or 0, within, 0, 0, o[O_GRACE], o[O_KEEP], o[O_KEEP + 1], o[O_KEEP + 2],
+  local created = next_created()
+  local r = {created, created, 1, run_time(o), 0, 0, 0, 0, 0, within > 0 and now + within or 0, within, 0, 0, o[O_GRACE], o[O_KEEP], o[O_KEEP + 1], o[O_KEEP + 2],
     0, 0, o[O_MAX], 0, PENDING, 0, data ~= '' and 1 or 0, 0, 0, 0, '', o[O_KEY], '', 1, 0, ''}
   records[id], ids[r] = r, id
-  set_spec(id, item[I_SPEC])
+  alone(struct.pack('>I8', created), item[I_SPEC])
   if o[O_KEY] ~= '' then keys[o[O_KEY]] = id end
   if data == '' then
     note(r, 'request', now, '', r[RUN_AT])
@@ -62,7 +74,7 @@ local function reschedule(r, item)
     r[HAS_DATA], r[ATTEMPT], r[PROGRESS], r[MAX_ATTEMPTS], r[GRACE] = data ~= '' and 1 or 0, 0, 0, o[O_MAX], o[O_GRACE]
     r[WITHIN], r[START_BY] = within, within > 0 and now + within or 0
     for i = 0, 2 do r[KEEP + COMPLETED + i] = o[O_KEEP + i] end
-    set_spec(id, item[I_SPEC])
+    alone(struct.pack('>I8', r[LOT]), item[I_SPEC]) -- as it was before, since it is not plain
   end
   note(r, 'rescheduled', now, '', r[RUN_AT])
 end
@@ -79,10 +91,10 @@ end
 local function admit(item, new)
   local id, o = item[I_ID], item[I_OPTIONS]
   if new[id] or find(id) then
-    local there = new[id] and new[id][I_SPEC] or spec_of[id] or redis.call('HGET', SPECS, id)
+    local there = new[id] and new[id][I_SPEC] or stored[id] or spec_of(blobs[id])
     if not there then -- lost by a server that may drop keys
-      set_spec(id, item[I_SPEC])
       there = item[I_SPEC]
+      renew_spec(records[id], there)
     end
     return is_same(there, item[I_SPEC]) and EXISTS or ID_TAKEN, id
   end
@@ -102,10 +114,14 @@ local function admit(item, new)
 end
 
 -- parse reads ARGV, and the records and holders of unique keys that it names.
-local function parse()
-  local calls, wanted, wanted_keys = {}, {}, {}
+local function parse(begin)
+  local calls, specs, wanted, wanted_keys = {}, {}, {}, {}
+  for at = 5, begin do
+    local lot, from = ARGV[at], begins(ARGV[at])
+    for i = 1, lot:byte(1) do specs[#specs + 1] = lot:sub(from[i], from[i + 1] - 1) end
+  end
   do
-    local i = 4
+    local i = begin + 1
     while ARGV[i] do
       local items, count = {}, tonumber(ARGV[i])
       i = i + 1
@@ -116,9 +132,9 @@ local function parse()
           local key = options[O_KEY]
           if key ~= '' and keys[key] == nil then wanted_keys[#wanted_keys + 1] = key end
         end
-        items[j] = {id, ARGV[i + 2], options, how}
         wanted[#wanted + 1] = id
-        i = i + 3
+        items[j] = {id, specs[#wanted], options, how}
+        i = i + 2
       end
       calls[#calls + 1] = items
     end
@@ -139,10 +155,10 @@ local function parse()
 end
 
 -- enqueue is the verb, where not all of its actions are plain and new.
-function made.enqueue(...)
-  add_plain, set_spec, next_created = ...
+function made.enqueue(begin, ...)
+  add_plain, set_lot, next_created = ...
   local answer = {is_new and 1 or 0}
-  for _, items in ipairs(parse()) do
+  for _, items in ipairs(parse(begin)) do
     local new, kinds, steps, refused = {}, {}, {}, false
     for i, item in ipairs(items) do
       local kind, id, step = admit(item, new)
@@ -155,10 +171,10 @@ function made.enqueue(...)
       for i, item in ipairs(items) do
         if kinds[i] == NEW then
           add(item)
-          spec_of[item[I_ID]] = item[I_SPEC]
+          stored[item[I_ID]] = item[I_SPEC]
         elseif steps[i] then
           reschedule(records[steps[i]], item)
-          spec_of[steps[i]] = item[I_OPTIONS][O_POLICY] == REPLACE and item[I_SPEC] or spec_of[steps[i]]
+          stored[steps[i]] = item[I_OPTIONS][O_POLICY] == REPLACE and item[I_SPEC] or stored[steps[i]]
         end
       end
     end

@@ -3,7 +3,6 @@
 -- those of the list, if they were read before.
 local function describe(answer, list, with_events, specs)
   local wanted, place = {}, {}
-  specs = specs or each('HMGET', SPECS, list)
   for i, id in ipairs(list) do
     local r = records[id]
     place[i] = #wanted
@@ -27,7 +26,7 @@ local function describe(answer, list, with_events, specs)
       extra = {values[from + 1] or '', values[from + 2] or '', math.min(KEPT, records[id][FAILURES])}
       for j = from + 3, to do extra[#extra + 1] = values[j] end
     end
-    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, blobs[id], specs[i], extra
+    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, blobs[id], specs and specs[i] or spec_of(blobs[id]) or false, extra
     n = n + 4
   end
   return answer

@@ -23,6 +23,7 @@ local KEPT <const> = 100           -- changes and failures of an action
 local SLICE <const> = 500          -- records that one run of a script brings up to now
 local RETIRED <const> = 64         -- records past their retention that it removes beside its own work
 local INLINE <const> = 1024        -- bytes of history that are kept within the record
+local BUNDLE <const> = 100         -- ids of a bundle
 local WATCH_TTL <const> = 60000    -- ms
 local MIN_LEASE <const> = 100000
 local SECOND <const> = 1000000
@@ -56,52 +57,64 @@ local RESTORING <const> = 255      -- begins what stands there while the queue i
 
 -- A record as it is stored: its fields in FORMAT, its history as far as it is kept within the record, and a mark. What happens to most actions
 -- is shorter, and is added to what is there; decode makes of it what would have been written. By the mark:
---   PLAIN   new, ready, and with nothing that needs care later: created, run-at, grace, retention by outcome, attempts
---   LEASED  a PLAIN one, then its worker, token, start, lease, retention if completed, length of the worker's name
---   ENDED_PLAINLY  a LEASED one, then its output, when it was completed, length of the output
+--   PLAIN   new, ready, and with nothing that needs care later: created, lot, place, run-at, grace, attempts, retention if failed, cancelled, completed
+--   LEASED  a PLAIN one, then its start, lease, token and worker
+--   ENDED_PLAINLY  a LEASED one, then when it was completed, and its output
 local WRITTEN <const> = 0
 local PLAIN <const> = 1
 local LEASED <const> = 2
 local ENDED_PLAINLY <const> = 3
-local PLAIN_FORMAT <const> = '>I8I8I5i8i8i8I4'
-local LEASE_FORMAT <const> = '>I8I8I5i8BB'
-local LEASE_SIZE <const> = 31
-local END_FORMAT <const> = '>I8I4B'
-local END_SIZE <const> = 13
+local PLAIN_FORMAT <const> = '>I8I8BI8I5I4i8i8i8B'
+local LEASE_FORMAT <const> = '>I8I5I8B' -- with the length of the worker's name
+local PLAIN_SIZE <const> = 59
+local SPAN_AT <const> = 51         -- where the retention if completed begins, and with it all that says when a lease and a retention end
+local TOKEN_AT <const> = 73
+local WORKER_AT <const> = 82
 local ENDED_COMPLETED <const> = 14 -- in ENDED: by a move to complete, and so for good
-local KEEP_COMPLETED_AT <const> = 22 -- where it stands in a PLAIN record
+
+-- SPECS holds lots: specs of actions that were enqueued together, as one text: how many, where each begins and where the last one ends, and all of them. The
+-- name of a lot is when its first action was created, as in records. Who has gone leaves an empty place.
+local ALONE_AT <const> = 10 -- where the spec begins that is alone in its lot
+
+-- The sorted sets hold bundles: ids that came to a place together, with one score, are one member: when the first of them was created, as its record begins,
+-- and all of them, a zero byte between. What leaves is taken out of its bundle. Of actions created by one script those of a bundle follow each other, so what is READY
+-- at one time is in order of creation, and the bundle of an id in INDEX, where scores are times of creation, is that of its own time or the next before.
+-- INDEX and RUN hold MARK as well, from the beginning of the queue to its end: a set that lacks it was lost, with all that stood there.
+local MARK <const> = ''
 
 -- Fields of a record.
-local FORMAT <const> = '>I8I8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
+local FORMAT <const> = '>I8I8BI8I8I8I8I8I8I8I8I8I5I5i8i8i8I5I4I4I4BBBBI8dsssI5I4'
 local CREATED <const> = 1          -- no two records of a queue have the same
-local RUN_AT <const> = 2
-local STARTED <const> = 3
-local FINISHED <const> = 4
-local UNTIL <const> = 5
-local TOKEN <const> = 6
-local CANCEL_AT <const> = 7
-local START_BY <const> = 8
-local WITHIN <const> = 9
-local IS_DUE <const> = 10          -- its time in DUE, or 0
-local LEASE <const> = 11
-local GRACE <const> = 12
-local KEEP <const> = 10            -- KEEP + state is its retention: 0 is the default, -1 for ever
-local SEQ <const> = 16
-local ATTEMPT <const> = 17
-local MAX_ATTEMPTS <const> = 18
-local FAILURES <const> = 19
-local STATE <const> = 20
-local IS_READY <const> = 21        -- 1 if it stands in READY
-local HAS_DATA <const> = 22
-local ENDED <const> = 23           -- how the newest lease was given up that its holder did give up: see actions_advance.lua
-local ENDED_TOKEN <const> = 24
-local PROGRESS <const> = 25
-local WORKER <const> = 26
-local KEY <const> = 27
-local REASON <const> = 28
-local FIRST <const> = 29           -- the number of the first change within the record
-local HISTORY_SIZE <const> = 30
-local HISTORY <const> = 31
+local LOT <const> = 2              -- the lot of its spec, and the place there
+local PLACE <const> = 3
+local RUN_AT <const> = 4
+local STARTED <const> = 5
+local FINISHED <const> = 6
+local UNTIL <const> = 7
+local TOKEN <const> = 8
+local CANCEL_AT <const> = 9
+local START_BY <const> = 10
+local WITHIN <const> = 11
+local IS_DUE <const> = 12          -- its time in DUE, or 0
+local LEASE <const> = 13
+local GRACE <const> = 14
+local KEEP <const> = 12            -- KEEP + state is its retention: 0 is the default, -1 for ever
+local SEQ <const> = 18
+local ATTEMPT <const> = 19
+local MAX_ATTEMPTS <const> = 20
+local FAILURES <const> = 21
+local STATE <const> = 22
+local IS_READY <const> = 23        -- 1 if it stands in READY
+local HAS_DATA <const> = 24
+local ENDED <const> = 25           -- how the newest lease was given up that its holder did give up: see actions_advance.lua
+local ENDED_TOKEN <const> = 26
+local PROGRESS <const> = 27
+local WORKER <const> = 28
+local KEY <const> = 29
+local REASON <const> = 30
+local FIRST <const> = 31           -- the number of the first change within the record
+local HISTORY_SIZE <const> = 32
+local HISTORY <const> = 33
 
 local clock = redis.call('TIME')
 local now = clock[1] * SECOND + clock[2]
@@ -114,7 +127,9 @@ local ready_before, next_before = queue[READY_COUNT], queue[NEXT]
 
 local blobs = {}             -- by id: records as they are stored; false: there is none
 local records = {}           -- by id: those that were decoded
-local changed, is_over = {}, {} -- ids that watchers want to hear of, and whether this was the end
+local changed, is_over = {}, {} -- ids that watchers want to hear of, if there are any, and whether this was the end
+local is_unmarked = is_new  -- INDEX and RUN lack their marks
+local is_watched = queue[WATCHED_UNTIL] >= now
 local dirty = false          -- the queue itself changed
 local made                   -- the functions of records_actions.lua that others call; nil: none was needed yet
 local careful                -- gives them
@@ -160,6 +175,16 @@ end
 -- text is a time as commands take it; a number that is given to several is written out once.
 local function text(at) return string.format('%.0f', at) end
 
+-- join adds the ids of records to a set, in bundles of this size. Without a score it is that of INDEX.
+local function join(set, score, list, size)
+  local args = {}
+  for from = 1, #list, size do
+    local stamp, n = blobs[list[from]]:sub(1, 8), #args
+    args[n + 1], args[n + 2] = score or text((struct.unpack('>I8', stamp))), stamp .. table.concat(list, '\0', from, math.min(from + size - 1, #list))
+  end
+  each('ZADD', set, args)
+end
+
 -- advance brings the queue up to now, a slice at a time; true if it is not there yet. Then the verb saves, does nothing, and the
 -- caller runs it again.
 local function advance(thorough)
@@ -171,7 +196,6 @@ end
 
 -- tell wakes those who watch what changed.
 local function tell()
-  if queue[WATCHED_UNTIL] < now then return end
   local told, over = {}, {}
   for i, watched in ipairs(each('SMISMEMBER', WATCHED, changed)) do
     local id = changed[i]
@@ -188,7 +212,7 @@ end
 -- look earlier. The text is what they need to know: how many are ready, and in how many µs to look; -1: not at all.
 local function save()
   if made then made.store() end
-  if #changed > 0 then
+  if is_watched and #changed > 0 then
     tell()
     changed = {}
   end
@@ -198,8 +222,13 @@ local function save()
   local total = queue[PAUSED]
   for state = PENDING, CANCELLED do total = total + queue[COUNT + state] end
   if total == 0 and seat:byte(1) ~= RESTORING then
-    redis.call('DEL', QUEUE)
+    redis.call('DEL', QUEUE, INDEX, RUN)
   else
+    if is_unmarked then
+      redis.call('ZADD', INDEX, '+inf', MARK)
+      redis.call('ZADD', RUN, '+inf', MARK)
+      is_unmarked = false
+    end
     redis.call('SET', QUEUE, struct.pack(QUEUE_FORMAT, unpack(queue, 1, WATCHED_UNTIL)) .. seat)
   end
   local ready, at = queue[READY_COUNT], queue[NEXT]

@@ -1,7 +1,7 @@
 -- Records that are more than plain, and what time does to all of them.
 
 local ids = {}               -- by record
-local stood = {}             -- by record: its state as it is stored
+local stood = {}             -- by record: where it stands, see spot; nil: nowhere, it is new
 local keys = {}              -- unique key → id, as far as they were read; false: free
 local touched, removed = {}, {} -- records
 local is_touched, is_removed = {}, {}
@@ -13,34 +13,46 @@ local function begin(r, at, worker, lease, token)
 end
 
 local function decode(blob)
-  local mark, size = blob:byte(-1), #blob
+  local mark = blob:byte(-1)
   if mark == WRITTEN then
     local r = {struct.unpack(FORMAT, blob)}
     r[HISTORY] = blob:sub(r[HISTORY], -2)
     return r
   end
-  local created, run_at, grace, completed, failed, cancelled, attempts = struct.unpack(PLAIN_FORMAT, blob)
-  local r = {created, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
+  local created, lot, place, run_at, grace, attempts, failed, cancelled, completed = struct.unpack(PLAIN_FORMAT, blob)
+  local r = {created, lot, place, run_at, 0, 0, 0, 0, 0, 0, 0, 0, 0, grace, completed, failed, cancelled, 1, 0, attempts, 0, PENDING, 1, 0, 0, 0, 0, '', '', '', 1, 0,
     cmsgpack.pack({'request', run_at, PENDING, 0, '', run_at})}
   if mark == PLAIN then return r end
-  local finished, output = 0, ''
-  if mark == ENDED_PLAINLY then
-    local length
-    finished, length = struct.unpack(END_FORMAT, blob, size - END_SIZE + 1)
-    size = size - END_SIZE - length
-    output = blob:sub(size + 1, size + length)
-  end
-  local token, at, lease, _, length = struct.unpack(LEASE_FORMAT, blob, size - LEASE_SIZE + 1)
-  size = size - LEASE_SIZE
-  local worker = blob:sub(size - length + 1, size)
+  local at, lease, token, length = struct.unpack(LEASE_FORMAT, blob, PLAIN_SIZE + 1)
+  local behind = WORKER_AT + length
+  local worker = blob:sub(WORKER_AT, behind - 1)
   begin(r, at, worker, lease, token)
   r[IS_READY], r[SEQ] = 0, 2
   r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'claimed', at, RUNNING, 1, worker})
   if mark == ENDED_PLAINLY then
-    r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'completed', finished, COMPLETED, 1, worker, 0, '', output})
+    local finished = struct.unpack('>I8', blob, behind + 1)
+    r[HISTORY] = r[HISTORY] .. cmsgpack.pack({'completed', finished, COMPLETED, 1, worker, 0, '', blob:sub(behind + 9, -2)})
     r[STATE], r[SEQ], r[FINISHED], r[UNTIL], r[ENDED], r[ENDED_TOKEN] = COMPLETED, 3, finished, 0, ENDED_COMPLETED, token
   end
   return r
+end
+
+-- lease_end is when a running record changes if nothing happens.
+local function lease_end(r)
+  if r[CANCEL_AT] > 0 then return math.min(r[UNTIL], r[CANCEL_AT] + r[GRACE]) end
+  return r[UNTIL]
+end
+
+-- spot is the set that a record stands in by its state, and the score there; nil: none. It may stand in DUE as well.
+local function spot(r)
+  local state = r[STATE]
+  if state == RUNNING then return RUN, lease_end(r) end
+  if state == PENDING then
+    if r[IS_READY] == 1 then return READY, r[RUN_AT] end
+    return nil
+  end
+  local at = kept_until(state, r[FINISHED], r[KEEP + state])
+  if at then return DONE, at end
 end
 
 -- record returns the record of an id that was loaded; false: there is none.
@@ -50,7 +62,7 @@ local function record(id)
     local blob = blobs[id]
     if not blob then return false end
     r = decode(blob)
-    records[id], ids[r], stood[r] = r, id, r[STATE]
+    records[id], ids[r], stood[r] = r, id, {spot(r)}
   end
   return r
 end
@@ -144,12 +156,6 @@ local function give_back(r, wait)
   note(r, 'released', now, r[WORKER], r[RUN_AT])
 end
 
--- lease_end is when a running record changes if nothing happens.
-local function lease_end(r)
-  if r[CANCEL_AT] > 0 then return math.min(r[UNTIL], r[CANCEL_AT] + r[GRACE]) end
-  return r[UNTIL]
-end
-
 -- settle does to a record what time has done, as of the moment it happened.
 local function settle(r)
   if r[STATE] == PENDING then
@@ -171,7 +177,7 @@ local function settle(r)
   end
 end
 
--- handle is a member of READY: those of one time are in order of creation. struct.pack writes big-endian.
+-- handle is a bundle of one.
 local function handle(r) return struct.pack('>I8', r[CREATED]) .. ids[r] end
 
 -- remove deletes a record with all its traces.
@@ -206,22 +212,24 @@ end
 
 -- after is the first time in a set that is still to come, or 0.
 local function after(set)
-  local head = redis.call('ZRANGE', set, '(' .. text(now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  local head = redis.call('ZRANGE', set, '(' .. text(now), '(+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
   return tonumber(head[2] or 0)
 end
 
 -- due_slice settles what a set holds up to now; true if there is more.
 local function due_slice(set)
-  local list = redis.call('ZRANGE', set, '-inf', now, 'BYSCORE', 'LIMIT', 0, SLICE)
+  local list, members = first(set, now, SLICE)
   load(list)
+  local lost = {}
   for _, id in ipairs(list) do
     local r = record(id)
     if r then
       settle(r)
     else
-      redis.call('ZREM', set, id)
+      lost[id] = now
     end
   end
+  if next(lost) then shrink(set, members, lost) end
   local at = after(set)
   if at > 0 then sooner(NEXT, at) end
   return #list == SLICE
@@ -231,16 +239,18 @@ end
 local function retire(most)
   if queue[RETIRE] == 0 or queue[RETIRE] > now then return false end
   dirty = true
-  local list = redis.call('ZRANGE', DONE, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
+  local list, members = first(DONE, now, most)
   load(list)
+  local lost = {}
   for _, id in ipairs(list) do
     local r = record(id)
     if r and r[STATE] > RUNNING then
       remove(r)
     else
-      redis.call('ZREM', DONE, id)
+      lost[id] = now
     end
   end
+  if next(lost) then shrink(DONE, members, lost) end
   if #list == most then return true end
   queue[RETIRE] = after(DONE)
   return false
@@ -249,7 +259,10 @@ end
 -- shorten answers a clock that fell back: no lease ends later than a new one would.
 local function shorten()
   dirty = true
-  local list = redis.call('ZRANGE', RUN, now + MIN_LEASE, '+inf', 'BYSCORE')
+  local list = {}
+  for _, member in ipairs(redis.call('ZRANGE', RUN, now + MIN_LEASE, '(+inf', 'BYSCORE')) do
+    for _, id in ipairs(bundled(member)) do list[#list + 1] = id end
+  end
   load(list)
   for _, id in ipairs(list) do
     local r = record(id)
@@ -260,90 +273,111 @@ local function shorten()
   end
 end
 
+-- quit marks a record that leaves where it stands.
+local function quit(leaving, r)
+  local set, score = unpack(stood[r])
+  if not set then return end
+  local of = leaving[set] or {alone = {}, scores = {}}
+  leaving[set], of.alone[#of.alone + 1], of.scores[ids[r]] = of, handle(r), score
+end
+
+-- vacate takes what was marked out of the sets: most of it is alone in its bundle.
+local function vacate(leaving)
+  for set, of in pairs(leaving) do
+    if each('ZREM', set, of.alone) ~= #of.alone then leave(set, of.scores) end
+  end
+end
+
+-- empty empties places of a lot; the last one takes it away.
+local function empty(name, gone)
+  local lot = redis.call('HGET', SPECS, name)
+  if not lot then return end
+  local from, head, specs = begins(lot), {}, {}
+  local first = from[1]
+  local at = first
+  for i = 1, lot:byte(1) do
+    specs[i] = gone[i] and '' or lot:sub(from[i], from[i + 1] - 1)
+    head[i], at = struct.pack('>I4', at), at + #specs[i]
+  end
+  lots[name] = nil
+  if at == first then
+    redis.call('HDEL', SPECS, name)
+  else
+    redis.call('HSET', SPECS, name, lot:sub(1, 1) .. table.concat(head) .. struct.pack('>I4', at) .. table.concat(specs))
+  end
+end
+
 -- erase deletes what remove has marked.
 local function erase()
-  local gone, ready = {}, {}
+  local gone, leaving, alone, created, by_lot = {}, {}, {}, {}, {}
   for i, r in ipairs(removed) do
-    local id = ids[r]
-    gone[i] = id
-    if r[IS_READY] == 1 then
-      ready[#ready + 1] = handle(r)
-      queue[READY_COUNT] = queue[READY_COUNT] - 1
-    end
+    gone[i], alone[i], created[ids[r]] = ids[r], handle(r), r[CREATED]
+    if stood[r] then quit(leaving, r) end
+    local lot = struct.pack('>I8', r[LOT])
+    by_lot[lot] = by_lot[lot] or {}
+    by_lot[lot][r[PLACE]] = true
+    queue[READY_COUNT] = queue[READY_COUNT] - r[IS_READY]
   end
   each('HDEL', RECORDS, gone)
-  each('HDEL', SPECS, gone)
-  each('ZREM', INDEX, gone)
-  each('ZREM', READY, ready)
-  each('ZREM', DUE, gone)
-  each('ZREM', DONE, gone)
+  for lot, places in pairs(by_lot) do empty(lot, places) end
+  each('ZREM', DUE, alone)
+  vacate(leaving)
+  if each('ZREM', INDEX, alone) ~= #alone then
+    for _, at in pairs(created) do shrink(INDEX, redis.call('ZRANGE', INDEX, at, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES'), created) end
+  end
 end
 
 -- write stores what was touched, and puts each record where its state and times say it stands.
 local function write()
-  local hset, ready, unready, due, undue, run, unrun, done, undone, indexed = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+  local hset, due, undue, indexed, leaving, joining = {}, {}, {}, {}, {}, {}
   for _, r in ipairs(touched) do
     if not is_removed[r] then
-      local id, state, was = ids[r], r[STATE], stood[r]
-      local is_ready, is_due = 0, 0
-      if state == PENDING then
+      local id, is_ready, is_due = ids[r], 0, 0
+      if r[STATE] == PENDING then
         if r[RUN_AT] <= now then
           is_ready = 1
-          ready[#ready + 1] = r[RUN_AT]
-          ready[#ready + 1] = handle(r)
         else
           is_due = r[RUN_AT]
         end
         local by = r[START_BY]
         if by > 0 and r[ATTEMPT] == 0 and (is_due == 0 or by < is_due) then is_due = by end
-        if is_due > 0 then
-          due[#due + 1] = is_due
-          due[#due + 1] = id
-          sooner(NEXT, is_due)
-        end
-      elseif state == RUNNING then
-        local at = lease_end(r)
-        run[#run + 1] = at
-        run[#run + 1] = id
-        sooner(NEXT, at)
-      else
-        local at = kept_until(state, r[FINISHED], r[KEEP + state])
-        if at then
-          done[#done + 1] = at
-          done[#done + 1] = id
-          sooner(RETIRE, at)
-        end
       end
-      if r[IS_READY] == 1 and is_ready == 0 then unready[#unready + 1] = handle(r) end
-      if r[IS_DUE] > 0 and is_due == 0 then undue[#undue + 1] = id end
-      if not was then
-        indexed[#indexed + 1] = r[CREATED]
-        indexed[#indexed + 1] = id
-      elseif was ~= state then
-        if was == RUNNING then
-          unrun[#unrun + 1] = id
-        elseif was > RUNNING then
-          undone[#undone + 1] = id
-        end
+      if is_due > 0 then
+        due[#due + 1] = is_due
+        due[#due + 1] = handle(r)
+        sooner(NEXT, is_due)
+      elseif r[IS_DUE] > 0 then
+        undue[#undue + 1] = handle(r)
       end
       queue[READY_COUNT] = queue[READY_COUNT] + is_ready - r[IS_READY]
       r[IS_READY], r[IS_DUE], r[HISTORY_SIZE] = is_ready, is_due, #r[HISTORY]
+      if not stood[r] then
+        stood[r] = {}
+        indexed[#indexed + 1] = r[CREATED]
+        indexed[#indexed + 1] = handle(r)
+      end
+      local set, at = spot(r)
+      if set ~= stood[r][1] or at ~= stood[r][2] then
+        quit(leaving, r)
+        stood[r] = {set, at}
+        if set then
+          local of = joining[set] or {}
+          joining[set], of[#of + 1], of[#of + 2] = of, at, handle(r)
+          if set ~= READY then sooner(set == RUN and NEXT or RETIRE, at) end
+        end
+      end
       local blob = struct.pack(FORMAT, unpack(r, 1, HISTORY_SIZE)) .. r[HISTORY] .. string.char(WRITTEN)
-      blobs[id], stood[r] = blob, state
+      blobs[id] = blob
       hset[#hset + 1] = id
       hset[#hset + 1] = blob
     end
   end
   each('HSET', RECORDS, hset)
   each('ZADD', INDEX, indexed)
-  each('ZADD', READY, ready)
-  each('ZREM', READY, unready)
   each('ZADD', DUE, due)
   each('ZREM', DUE, undue)
-  each('ZADD', RUN, run)
-  each('ZREM', RUN, unrun)
-  each('ZADD', DONE, done)
-  each('ZREM', DONE, undone)
+  vacate(leaving)
+  for set, of in pairs(joining) do each('ZADD', set, of) end
 end
 
 -- put sets the fields of a hash, and deletes those that are false.
@@ -372,11 +406,10 @@ local function store()
   touched, is_touched, removed, log, keys = {}, {}, {}, {}, {}
 end
 
--- lacks says whether a set has fewer members than there are records that stand in it.
+-- lacks says whether a set does not hold all that stands in it. What is in DUE is alone in its bundle.
 local function lacks()
-  local all, waiting = 0, queue[COUNT + PENDING] - queue[READY_COUNT]
-  for state = PENDING, CANCELLED do all = all + queue[COUNT + state] end
-  return redis.call('ZCARD', RUN) < queue[COUNT + RUNNING] or redis.call('ZCARD', DUE) < waiting or redis.call('ZCARD', INDEX) < all
+  local waiting = queue[COUNT + PENDING] - queue[READY_COUNT]
+  return redis.call('ZCARD', DUE) < waiting or not redis.call('ZSCORE', RUN, MARK) or not redis.call('ZSCORE', INDEX, MARK)
 end
 
 -- restore answers a server that has dropped a part of the queue: the records say what the rest of it was. It puts a slice of them where they stand, and says whether there
@@ -390,12 +423,14 @@ local function restore()
     for field = COUNT + PENDING, RETIRE do queue[field] = 0 end
     ready_before, next_before = 0, 0
     redis.call('DEL', INDEX, READY, DUE, RUN, DONE)
+    is_unmarked = true
   end
   local slice = redis.call('HSCAN', RECORDS, cursor, 'COUNT', SLICE)
   for i = 1, #slice[2], 2 do
     local id = slice[2][i]
-    if not redis.call('ZSCORE', INDEX, id) then -- else it was told before
-      blobs[id] = slice[2][i + 1]
+    local blob = slice[2][i + 1]
+    if not redis.call('ZSCORE', INDEX, blob:sub(1, 8) .. id) then -- else it was told before
+      blobs[id] = blob
       local r = record(id)
       queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] + 1
       queue[LAST_CREATED], queue[LAST_TOKEN] = math.max(queue[LAST_CREATED], r[CREATED]), math.max(queue[LAST_TOKEN], r[TOKEN])
