@@ -161,6 +161,27 @@ func TestClockThatFellBack(t *testing.T) {
 	require.NoError(t, answers[0].Err, "the lease holds")
 }
 
+// F15, A7: the clock falls back while a cancel is under way: its grace ends, though the holder renews.
+func TestGraceWhenTheClockFallsBack(t *testing.T) {
+	t.Parallel()
+	server, clock := redistest.StartClocked(t)
+	a := storeOn(t, server, "p").actions()
+	specs := actionSpecs(1)
+	specs[0].CancelGrace = time.Second
+	mustEnqueue(t, a, specs...)
+	held := mustClaim(t, a, 1)[0]
+	_, err := a.Control(t.Context(), rpw.ControlRequest{Commands: []rpw.Command{{Kind: rpw.Cancel, Ref: held.Ref}}})
+	require.NoError(t, err)
+	clock.Set(t, -time.Hour)
+	require.Eventually(t, func() bool {
+		_, err := a.Advance(t.Context(), rpw.AdvanceRequest{Moves: []rpw.Move{{Kind: rpw.Renew, Lease: held.Lease}}})
+		require.NoError(t, err)
+		got, err := a.Get(t.Context(), []rpw.ActionRef{held.Ref})
+		require.NoError(t, err)
+		return got[0].State == rpw.Cancelled
+	}, 30*time.Second, 100*time.Millisecond)
+}
+
 // TestIdleClaimersAreQuiet: waiting costs nothing, and a new action makes no claimer look that will not get it.
 func TestIdleClaimersAreQuiet(t *testing.T) {
 	s := storeOn(t, redistest.Start(t), "p")

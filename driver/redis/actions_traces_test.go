@@ -237,3 +237,33 @@ func TestWhatIsLeftOfActionsIsRead(t *testing.T) {
 		assert.Len(t, changes, 1)
 	})
 }
+
+// F24: the records of a queue are dropped: the counts do not go on telling of them once the times of all of them have passed.
+func TestLostRecordsAreNotCounted(t *testing.T) {
+	t.Parallel()
+	a := testStore(t).actions()
+	specs := actionSpecs(2)
+	specs[0].Delay, specs[1].Delay = 20*time.Millisecond, 20*time.Millisecond
+	mustEnqueue(t, a, specs...)
+	do(t, a.client, "DEL", a.keys.queue("q").side("r"))
+	require.Eventually(t, func() bool {
+		assert.Empty(t, mustClaim(t, a, 1))
+		counts, err := a.Count(t.Context(), rpw.ActionFilter{Queues: []string{"q"}})
+		require.NoError(t, err)
+		return counts[rpw.Pending] == 0
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
+// A9, F24: with a queue the holders of its unique keys are restored.
+func TestUniqueKeysAreRestored(t *testing.T) {
+	t.Parallel()
+	a := testStore(t).actions()
+	specs := actionSpecs(2)
+	specs[0].Unique, specs[1].Unique = "k", "k"
+	mustEnqueue(t, a, specs[0])
+	do(t, a.client, "DEL", a.keys.queue("q").side("u"), a.keys.queue("q").side("q"))
+	answers, err := a.Enqueue(t.Context(), specs[1:])
+	require.NoError(t, err)
+	assert.True(t, answers[0].Existing)
+	assert.Equal(t, specs[0].Ref, answers[0].Ref)
+}

@@ -6,6 +6,7 @@ local keys = {}              -- unique key → id, as far as they were read; fal
 local touched, removed = {}, {} -- records
 local is_touched, is_removed = {}, {}
 local log = {}               -- what fields of LOG become; false: they go
+local is_broken = false      -- a record is not there, though it stands somewhere: a server that may drop keys has dropped it
 
 -- begin is what a claim makes of a record.
 local function begin(r, at, worker, lease, token)
@@ -226,7 +227,7 @@ local function due_slice(set)
     if r then
       settle(r)
     else
-      lost[id] = now
+      lost[id], is_broken = now, true
     end
   end
   if next(lost) then shrink(set, members, lost) end
@@ -247,7 +248,7 @@ local function retire(most)
     if r and r[STATE] > RUNNING then
       remove(r)
     else
-      lost[id] = now
+      lost[id], is_broken = now, is_broken or not r
     end
   end
   if next(lost) then shrink(DONE, members, lost) end
@@ -256,7 +257,7 @@ local function retire(most)
   return false
 end
 
--- shorten answers a clock that fell back: no lease ends later than a new one would.
+-- shorten answers a clock that fell back: no lease ends later than a new one would, nor the grace of a cancel.
 local function shorten()
   dirty = true
   local list = {}
@@ -266,8 +267,8 @@ local function shorten()
   load(list)
   for _, id in ipairs(list) do
     local r = record(id)
-    if r and r[UNTIL] > now + r[LEASE] then
-      r[UNTIL] = now + r[LEASE]
+    if r and (r[UNTIL] > now + r[LEASE] or r[CANCEL_AT] > now) then
+      r[UNTIL], r[CANCEL_AT] = math.min(r[UNTIL], now + r[LEASE]), math.min(r[CANCEL_AT], now)
       touch(r)
     end
   end
@@ -435,6 +436,7 @@ local function restore()
       queue[COUNT + r[STATE]] = queue[COUNT + r[STATE]] + 1
       queue[LAST_CREATED], queue[LAST_TOKEN] = math.max(queue[LAST_CREATED], r[CREATED]), math.max(queue[LAST_TOKEN], r[TOKEN])
       stood[r], r[IS_READY], r[IS_DUE] = nil, 0, 0
+      if r[STATE] <= RUNNING and r[KEY] ~= '' then keys[r[KEY]] = id end
       touch(r)
     end
   end
@@ -458,6 +460,7 @@ local function catch_up(thorough)
   end
   local more = retire(thorough and SLICE or RETIRED)
   if PEEKS then return false end -- it would never get any nearer
+  if is_broken and restore() then return true end
   return behind or thorough and more
 end
 
