@@ -76,11 +76,11 @@
 //	worker    %R~{rpw:* &rpw:* +@read +@connection -@dangerous +time +eval_ro +evalsha_ro +subscribe +unsubscribe
 //	          ~rpw:s:* ~{rpw:s:*}:* ~rpw:c:* ~{rpw:a:*}:[^l]* ~{rpw:a:*}:l[ac]:* ~{rpw:a}:* ~{rpw:w}:*
 //	          +eval +evalsha +publish +del +hdel +hset +incrby +persist +pexpire +sadd +set +srem +xadd +xtrim +zadd +zrem
-//	          +hincrby +lpop +lrem +rpush
+//	          +hincrby +lrem +ltrim +rpush
 //	          (+unlink ~rpw:c:*)
 //	gateway   ~rpw:* ~{rpw:* &rpw:* +@read +@connection -@dangerous +time +eval_ro +evalsha_ro +subscribe +unsubscribe
 //	          +eval +evalsha +publish +del +hdel +hset +incrby +persist +pexpire +sadd +set +srem +xadd +xtrim +zadd +zrem
-//	          +hincrby +lpop +lrem +rpush +unlink +xdel
+//	          +hincrby +lrem +ltrim +rpush +unlink +xdel
 //
 // Open asks what the user may do. It refuses one who cannot even read; a verb that needs what is missing later answers rpw.ErrPermission, which names
 // the commands and a key, with nothing done. What the operator grants later is seen by what is opened then. A server that lets the user in no more, as
