@@ -104,7 +104,7 @@ var groupMutants = []mutant{
 	{"G3", "an extension extends nothing", "settle.go",
 		`p.until = now.Add(cmp.Or(s.Delay, g.Lease))`, ``, "Groups/Settle/ExtendHoldsOn"},
 	{"G3", "leases of handlers are not renewed", "../../consume.go",
-		`m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {`, `_ = (func(err error) {`, "Groups/Consume/LiveHandlerKeepsItsLease"},
+		`m.keeper.Hold(d.Receipt, granted, m.Lease, func(err error) {`, `_, _ = granted, (func(err error) {`, "Groups/Consume/LiveHandlerKeepsItsLease"},
 	{"G3", "a handler does not hear of its lost lease", "../../consume.go",
 		`j.cancel(ErrLeaseLost)`, `_ = j`, "Groups/Consume/SupersededHandlerIsTold"},
 
