@@ -18,7 +18,8 @@ import (
 //     call of all items.
 //   - Values handed in or out are never written again by either side; a driver copies once on the way in. Only the slice of
 //     answers itself is the caller's, so a driver that remembers answers hands out a copy of it; and the slices of batches and of
-//     their events are the caller's again when Publish has returned without an error.
+//     their events are the caller's again when Publish has stored them, if need be at a repeat: a driver that goes on with them behind
+//     an error has a copy.
 //   - Durations come in, absolute times go out; only the store's clock counts.
 //   - All methods are safe for concurrent use.
 type StreamBus interface {
