@@ -83,7 +83,7 @@ func (s *store) findRights(ctx context.Context) (rights, error) {
 	for _, v := range verbs {
 		keys = append(keys, v.keys...)
 		for _, sc := range v.scripts {
-			commands = append(commands, sc.commands...)
+			commands = append(commands, sc.commands()...)
 		}
 	}
 	slices.Sort(keys)
@@ -106,7 +106,7 @@ func (s *store) findRights(ctx context.Context) (rights, error) {
 			if what := v.missing(refused, reader.reads()); reader.readOnly && what != "" {
 				return rights{}, rpw.Errorf(rpw.ErrPermission, "the user may not run %s, without which nothing can be read; %s", what, seePermissions)
 			}
-			if what := cmp.Or(v.missing(refused, sc.commands), general); !sc.readOnly && what != "" {
+			if what := cmp.Or(v.missing(refused, sc.commands()), general); !sc.readOnly && what != "" {
 				found.missing[sc] = what
 			}
 		}
@@ -138,7 +138,7 @@ var writing = map[string]bool{
 
 // reads are the commands of a script that only read.
 func (sc *script) reads() []string {
-	return slices.DeleteFunc(slices.Clone(sc.commands), func(command string) bool { return writing[command] })
+	return slices.DeleteFunc(slices.Clone(sc.commands()), func(command string) bool { return writing[command] })
 }
 
 // missingForWrites names what every writing script needs and the user may not run, "" if there is nothing.
@@ -148,7 +148,7 @@ func (s *store) missingForWrites(ctx context.Context) (string, error) {
 	names := []string{"EVAL", "EVALSHA"}
 	commands := []rueidis.Completed{
 		s.client.B().Eval().Script("return 1").Numkeys(0).Build(),
-		s.client.B().Evalsha().Sha1(checkScript.sha).Numkeys(0).Build(), // of which only NOPERM matters
+		s.client.B().Evalsha().Sha1(checkScript.text().sha).Numkeys(0).Build(), // of which only NOPERM matters
 	}
 	if s.opt.Replicas > 0 {
 		names = append(names, "WAIT")

@@ -246,7 +246,7 @@ func TestWritingCommands(t *testing.T) {
 	client := dial(t, shared.Server(t))
 	for _, v := range (keyspace{}).verbs() {
 		for _, sc := range v.scripts {
-			for _, name := range sc.commands {
+			for _, name := range sc.commands() {
 				info := do(t, client, "COMMAND", "INFO", strings.Fields(name)[0])
 				assert.Equal(t, strings.Contains(info.String(), `"write"`) || name == "PUBLISH", writing[name], name)
 			}

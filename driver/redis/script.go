@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/rueidis"
 
@@ -20,16 +21,18 @@ import (
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-// script is an embedded Lua file: one atomic verb.
+// script is an embedded Lua file: one atomic verb. What a program does not run is never put together.
 type script struct {
 	file     string
-	source   string
-	sha      string
-	commands []string // which it may run, each once, sorted; a container's with its second word
-	readOnly bool     // it writes nothing at all
-	writes   bool     // something that a caller could miss
-	peek     *script  // of one that writes in passing only: what reads as much, and does not
+	text     func() scriptText
+	commands func() []string // which it may run, each once, sorted; a container's with its second word
+	readOnly bool            // it writes nothing at all
+	writes   bool            // something that a caller could miss
+	peek     *script         // of one that writes in passing only: what reads as much, and does not
 }
+
+// scriptText is what a server runs, and the name that it knows it by.
+type scriptText struct{ source, sha string }
 
 // newScript prepares lua/file, with the text of libs (files of functions, without a first line of their own) between its first line and the rest.
 // The first line of file is its shebang, and says by its flags what the script may do: "no-writes", or "allow-oom" for what must go on in a
@@ -50,79 +53,109 @@ func newReader(file string, libs ...string) *script {
 
 // compose is newScript with another first line, if one is given.
 func compose(file, first string, libs []string) *script {
-	read := func(name string) string {
-		text, err := luaFiles.ReadFile("lua/" + name)
-		if err != nil {
-			panic("rpw: " + err.Error())
-		}
-		return string(text)
-	}
-	shebang, body, _ := strings.Cut(read(file), "\n")
-	if !strings.HasPrefix(shebang, "#!lua") {
+	own, body, _ := strings.Cut(readLua(file), "\n")
+	if !strings.HasPrefix(own, "#!lua") {
 		panic("rpw: lua/" + file + " has no #!lua line")
 	}
-	var b strings.Builder
-	b.WriteString("local PEEKS <const> = " + strconv.FormatBool(first != "") + "\n")
-	for _, lib := range libs {
-		b.WriteString(read(lib))
-	}
-	b.WriteString(body)
-	shebang = cmp.Or(first, shebang)
-	source := shebang + "\n" + inlineConstants(b.String())
-	sum := sha1.Sum([]byte(source))
+	shebang := cmp.Or(first, own)
 	readOnly := strings.Contains(shebang, "no-writes")
 	return &script{
-		file: file, source: source, sha: hex.EncodeToString(sum[:]), commands: commandsOf(lazyPart.ReplaceAllString(b.String(), "")),
-		readOnly: readOnly, writes: !readOnly,
+		file: file, readOnly: readOnly, writes: !readOnly,
+		text: sync.OnceValue(func() scriptText {
+			var b strings.Builder
+			b.WriteString("local PEEKS <const> = " + strconv.FormatBool(first != "") + "\n")
+			for _, lib := range libs {
+				b.WriteString(readLua(lib))
+			}
+			b.WriteString(body)
+			source := shebang + "\n" + inlineConstants(b.String())
+			sum := sha1.Sum([]byte(source))
+			return scriptText{source, hex.EncodeToString(sum[:])}
+		}),
+		commands: sync.OnceValue(func() []string {
+			var found []string
+			lazy := false
+			for _, part := range append(slices.Clip(libs), file) {
+				lazy = part == "lazy_begin.lua" || lazy && part != "lazy_end.lua"
+				if !lazy { // rescues are made of commands that the scripts have anyway
+					found = append(found, commandsOf()[part]...)
+				}
+			}
+			slices.Sort(found)
+			return slices.Compact(found)
+		}),
 	}
 }
 
-var (
-	// lazyPart are the functions of groups in scripts that only rescue with them, by commands that they have anyway.
-	lazyPart = regexp.MustCompile(`(?s)-- lazy_begin:.*?\n  groups\(\)\n`)
-	// luaCommand finds the commands of a script, with the next word where that is in capitals as well: that of a container ("XINFO STREAM").
-	luaCommand = regexp.MustCompile(`(?:call|each)\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?`)
-)
+func readLua(name string) string {
+	text, err := luaFiles.ReadFile("lua/" + name)
+	if err != nil {
+		panic("rpw: " + err.Error())
+	}
+	return string(text)
+}
+
+// luaCommand finds the commands of a script, with the next word where that is in capitals as well: that of a container ("XINFO STREAM").
+var luaCommand = regexp.MustCompile(`(?:call|each)\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?`)
 
 // containers are the commands that need their second word.
 var containers = map[string]bool{"XGROUP": true, "XINFO": true, "OBJECT": true}
 
-// commandsOf finds the commands in the text of a script.
-func commandsOf(source string) []string {
-	var found []string
-	for _, match := range luaCommand.FindAllStringSubmatch(source, -1) {
-		command := match[1]
-		if containers[command] {
-			command += " " + match[2]
-		}
-		found = append(found, command)
+// commandsOf are the commands in the text of each file.
+var commandsOf = sync.OnceValue(func() map[string][]string {
+	files, err := luaFiles.ReadDir("lua")
+	if err != nil {
+		panic("rpw: " + err.Error())
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
-}
+	found := make(map[string][]string)
+	for _, file := range files {
+		for _, match := range luaCommand.FindAllStringSubmatch(readLua(file.Name()), -1) {
+			command := match[1]
+			if containers[command] {
+				command += " " + match[2]
+			}
+			found[file.Name()] = append(found[file.Name()], command)
+		}
+	}
+	return found
+})
 
 var (
-	luaConstant = regexp.MustCompile(`(?m)^local ([A-Z][A-Z0-9_]*) <const> = (.*?)(?: +--.*)?\n`)
+	luaConstant = regexp.MustCompile(`^local ([A-Z][A-Z0-9_]*) <const> = (.*?)(?: +--.*)?$`)
 	luaToken    = regexp.MustCompile(`'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|--[^\n]*|\b[A-Z][A-Z0-9_]*\b`)
 )
 
-// inlineConstants puts the values of constants (local NAME <const> = value, as in Lua 5.4) in place of their names. Redis' Lua
-// 5.1 has none, and a local of the file that many functions use makes each of these slower to create, at every run.
+// inlineConstants puts the values of constants (local NAME <const> = value, as in Lua 5.4) in place of their names, and leaves out comments. Redis' Lua
+// 5.1 has none, and a local of the file that many functions use makes each of these slower to create, at every run. It looks closer at few lines, and at
+// each for itself, since regexp is slow on a long text.
 func inlineConstants(source string) string {
 	values := make(map[string]string)
-	for _, match := range luaConstant.FindAllStringSubmatch(source, -1) {
-		values[match[1]] = match[2]
+	lines := strings.SplitAfter(source, "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "local ") {
+			continue
+		}
+		if match := luaConstant.FindStringSubmatch(strings.TrimSuffix(line, "\n")); match != nil {
+			values[match[1]] = match[2]
+			lines[i] = "\n"
+		}
 	}
-	source = luaConstant.ReplaceAllString(source, "\n")
-	return luaToken.ReplaceAllStringFunc(source, func(token string) string {
-		if strings.HasPrefix(token, "--") {
-			return ""
+	for i, line := range lines {
+		plain := !strings.Contains(line, "--")
+		for name := range values {
+			plain = plain && !strings.Contains(line, name)
 		}
-		if value, ok := values[token]; ok {
-			return value
+		if plain {
+			continue
 		}
-		return token
-	})
+		lines[i] = luaToken.ReplaceAllStringFunc(line, func(token string) string {
+			if strings.HasPrefix(token, "--") {
+				return ""
+			}
+			return cmp.Or(values[token], token)
+		})
+	}
+	return strings.Join(lines, "")
 }
 
 // scriptCall is one execution of a script: its keys, at least one and all of one slot, and its arguments.
@@ -178,9 +211,9 @@ func (s *store) run(ctx context.Context, via rueidis.CommandClient, sc *script, 
 	}
 	answers := s.pipeline(ctx, via, sc, calls, func(call scriptCall) rueidis.Completed {
 		if sc.readOnly {
-			return via.B().EvalshaRo().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+			return via.B().EvalshaRo().Sha1(sc.text().sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		}
-		return via.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		return via.B().Evalsha().Sha1(sc.text().sha).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	again, unknown := chosen(calls, answers, (*rueidis.RedisError).IsNoScript) // of a server that does not have the script yet
 	if len(unknown) == 0 {
@@ -188,9 +221,9 @@ func (s *store) run(ctx context.Context, via rueidis.CommandClient, sc *script, 
 	}
 	retried := s.pipeline(ctx, via, sc, again, func(call scriptCall) rueidis.Completed {
 		if sc.readOnly {
-			return via.B().EvalRo().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+			return via.B().EvalRo().Script(sc.text().source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 		}
-		return via.B().Eval().Script(sc.source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
+		return via.B().Eval().Script(sc.text().source).Numkeys(int64(len(call.keys))).Key(call.keys...).Arg(call.args...).Build()
 	})
 	for j, i := range unknown {
 		answers[i] = retried[j]
