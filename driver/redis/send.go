@@ -24,8 +24,9 @@ type sender struct {
 // suspectFor is how long after a break links are taken for unwell; in a cluster others may go on being well meanwhile.
 const suspectFor = 10 * time.Second
 
-// begin takes the links, of which most are still to be made, for unwell for a second.
-func (s *sender) begin() { s.broken.Store(time.Now().Add(time.Second - suspectFor).UnixMilli()) }
+// begin takes the links, of which most are still to be made, for unwell for a tenth of a second: many calls may come at once then, and some begin to wait
+// for a link before it is known that it is being made.
+func (s *sender) begin() { s.broken.Store(time.Now().Add(time.Second/10 - suspectFor).UnixMilli()) }
 
 // suspect notes that a link broke.
 func (s *sender) suspect() { s.broken.Store(time.Now().UnixMilli()) }
