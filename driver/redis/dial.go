@@ -97,6 +97,7 @@ func (l *links) leads(addr string) {
 	defer l.mu.Unlock()
 	for one := range l.open {
 		if l.master != addr && one.addr == l.master {
+			one.giveUp()
 			go one.Close() // which takes mu, and may wait for TLS
 		}
 	}
@@ -128,6 +129,7 @@ func (l *links) end() {
 // breakAll is called with mu held.
 func (l *links) breakAll() {
 	for one := range l.open {
+		one.giveUp()
 		go one.Close() // which takes mu, and may wait for TLS
 	}
 }

@@ -22,9 +22,24 @@ type link struct {
 	settled func()      // is called once, when it is greeted or over
 	listen  func() bool // ends that it listens to the context for which it is made
 	made    time.Time
-	unheard atomic.Int64 // since when something is written and nothing came, in ns since it was made; 0: something came
-	watched atomic.Bool  // the timer runs
-	timer   *time.Timer  // to judge
+	unheard atomic.Int64              // since when something is written and nothing came, in ns since it was made; 0: something came
+	watched atomic.Bool               // the timer runs
+	timer   *time.Timer               // to judge
+	over    atomic.Pointer[time.Time] // when it was given up; nil: it is in use
+}
+
+// overError is the error of a link that was given up here: what began after that was not sent.
+type overError struct {
+	error
+	at time.Time
+}
+
+func (e overError) Unwrap() error { return e.error }
+
+// unsent reports whether a call that began then has met a link that was given up before.
+func unsent(err error, began time.Time) bool {
+	over, ok := errors.AsType[overError](err)
+	return ok && over.at.Before(began)
 }
 
 var (
@@ -96,6 +111,9 @@ func (l *link) Read(b []byte) (int, error) {
 }
 
 func (l *link) Write(b []byte) (int, error) {
+	if l.over.Load() != nil {
+		return 0, l.explain(net.ErrClosed)
+	}
 	if bytes.Contains(b[:min(len(b), 64)], unsubscribe) { // it is the first of what is written there at once
 		l.leaving.Store(true)
 	}
@@ -135,7 +153,13 @@ func (l *link) judge() {
 }
 
 func (l *link) explain(err error) error {
-	if err == nil || l.stage.Load() >= asked {
+	if err == nil {
+		return nil
+	}
+	if l.stage.Load() >= asked {
+		if at := l.over.Load(); at != nil {
+			return overError{err, *at}
+		}
 		return err
 	}
 	if l.stage.Load() == abandoned {
@@ -144,7 +168,14 @@ func (l *link) explain(err error) error {
 	return &net.OpError{Op: "dial", Net: l.LocalAddr().Network(), Addr: l.RemoteAddr(), Err: fmt.Errorf("%w: %w", errNotGreeted, err)}
 }
 
+// giveUp lets nothing more be written, whoever closes it when.
+func (l *link) giveUp() {
+	now := time.Now()
+	l.over.CompareAndSwap(nil, &now)
+}
+
 func (l *link) Close() error {
+	l.giveUp()
 	l.of.mu.Lock()
 	delete(l.of.open, l)
 	l.of.mu.Unlock()

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +60,7 @@ func (s *sender) send(ctx context.Context, via rueidis.CommandClient, commands .
 }
 
 func (s *sender) ask(ctx context.Context, via rueidis.CommandClient, commands []rueidis.Completed) []rueidis.RedisResult {
+	began := time.Now()
 	var results []rueidis.RedisResult
 	if len(commands) == 1 {
 		results = []rueidis.RedisResult{via.Do(ctx, commands[0])}
@@ -72,6 +74,11 @@ func (s *sender) ask(ctx context.Context, via rueidis.CommandClient, commands []
 		if results[i].NonRedisError() != nil && ctx.Err() == nil {
 			s.suspect()
 			break
+		}
+	}
+	for i := range results {
+		if err := results[i].NonRedisError(); unsent(err, began) { // rueidis did not know yet that its connection had ended
+			results[i] = rueidis.NewErrorResult(&net.OpError{Op: "dial", Err: err})
 		}
 	}
 	return results

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -149,6 +150,39 @@ func TestDemotedServer(t *testing.T) {
 	servers.Master.CLI(t, "REPLICAOF", "NO", "ONE")
 	assert.NoError(t, rpw.Set(t.Context(), h, "k", 1, rpw.TTL(time.Minute)))
 	assert.NotEqual(t, before, servers.Master.CLI(t, "CLIENT", "LIST", "TYPE", "normal"), "other connections")
+}
+
+// broken is a client whose connection has ended.
+type broken struct {
+	rueidis.Client
+	err error
+}
+
+func (b broken) Do(context.Context, rueidis.Completed) rueidis.RedisResult {
+	return rueidis.NewErrorResult(b.err)
+}
+
+// TestWhatMeetsALinkThatWasGivenUp: F21, E4: a call that begins when its link was given up was not sent, also if rueidis does not know yet; what was on its
+// way then may have been.
+func TestWhatMeetsALinkThatWasGivenUp(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	l := &links{silence: time.Minute}
+	conn, err := l.dial(t.Context(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
+	require.NoError(t, err)
+	conn.(*link).stage.Store(inUse)
+	l.redial()
+	_, err = conn.Write([]byte("x"))
+	assert.ErrorIs(t, err, net.ErrClosed, "at once")
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, net.ErrClosed)
+
+	set := dial(t, shared.Server(t)).B().Set().Key("k").Value("v").Build()
+	results := new(sender).ask(t.Context(), broken{err: err}, []rueidis.Completed{set})
+	assert.ErrorIs(t, classify(t.Context(), results[0].Error(), true), rpw.ErrUnavailable, "it began later")
+	results = new(sender).ask(t.Context(), broken{err: overError{net.ErrClosed, time.Now().Add(time.Minute)}}, []rueidis.Completed{set})
+	assert.ErrorIs(t, classify(t.Context(), results[0].Error(), true), rpw.ErrUncertain, "it was on its way")
 }
 
 // TestCloseWhileDialling is E3: a connection that is being made while the hub closes does not stay.
