@@ -17,7 +17,7 @@ import (
 var _ rpw.ActionStore = (*actionStore)(nil)
 
 // actionStore keeps the actions of a queue in a few keys of one slot, which its scripts alone touch. Nothing runs while no verb is called: each script
-// first brings its queue up to now (lua/prelude_actions.lua).
+// first brings its queue up to now (lua/core_actions.lua).
 type actionStore struct {
 	*store
 	mu     sync.Mutex
@@ -49,6 +49,7 @@ func (a *actionStore) close(ctx context.Context) error {
 // What scripts share.
 const (
 	actionPrelude  = "prelude_actions.lua"
+	actionCore     = "core_actions.lua"
 	actionBundles  = "bundles_actions.lua"
 	actionLots     = "lots_actions.lua"
 	actionRecords  = "records_actions.lua"
@@ -57,10 +58,9 @@ const (
 )
 
 // newActionScript prepares a script of a verb that most of its runs do without what is made by the library careful, or by records_actions.lua. usual are the
-// libraries that these use and most runs as well.
+// libraries of all runs, most of which these use as well.
 func newActionScript(file, careful string, usual []string, libs ...string) *script {
-	all := append([]string{actionPrelude}, usual...)
-	all = append(all, "careful_begin.lua")
+	all := append(slices.Clone(usual), "careful_begin.lua")
 	for _, lib := range []string{actionBundles, actionLots} {
 		if !slices.Contains(usual, lib) {
 			all = append(all, lib)

@@ -9,7 +9,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var advanceScript = newActionScript("actions_advance.lua", "careful_advance.lua", []string{actionBundles}, actionLanes)
+var advanceScript = newActionScript("actions_advance.lua", "careful_advance.lua", []string{actionPrelude, actionCore, actionBundles}, actionLanes)
 
 // How a move was taken, as actions_advance.lua says.
 const (

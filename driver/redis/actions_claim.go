@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var claimScript = newActionScript("actions_claim.lua", "careful_claim.lua", []string{actionBundles, actionLots}, actionLanes, actionDescribe)
+var claimScript = newActionScript("actions_claim.lua", "careful_claim.lua", []string{actionPrelude, actionCore, actionBundles, actionLots}, actionLanes, actionDescribe)
 
 // Claim leases actions that can run, waiting for some if asked to.
 func (a *actionStore) Claim(ctx context.Context, req rpw.ClaimRequest) ([]rpw.Claimed, error) {

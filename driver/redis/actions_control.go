@@ -12,7 +12,7 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-var controlScript = newScript("actions_control.lua", actionPrelude, actionBundles, actionLots, actionRecords, actionLanes)
+var controlScript = newScript("actions_control.lua", actionPrelude, actionCore, actionBundles, actionLots, actionRecords, actionLanes)
 
 // How a command was taken, as actions_control.lua says.
 const (

@@ -140,7 +140,7 @@ func (a *actionStore) queueChannels(queues []string) []string {
 	return channels
 }
 
-// hear learns from the text of save of the prelude; false: it says nothing.
+// hear learns from the text of save of lua/core_actions.lua; false: it says nothing.
 func (v *view) hear(news string) bool {
 	ready, due, ok := strings.Cut(news, " ")
 	if !ok || ready != "0" {

@@ -13,7 +13,7 @@ import (
 	"github.com/redis-process-worker/rpw/driver"
 )
 
-var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua", nil)
+var enqueueScript = newActionScript("actions_enqueue.lua", "careful_enqueue.lua", []string{actionPrelude, "enqueue_quick.lua", actionCore})
 
 // What becomes of a spec, as actions_enqueue.lua says.
 const (

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	listScript  = newReader("actions_list.lua", actionPrelude, actionBundles, actionLots, actionRecords)
-	queueScript = newReader("actions_queue.lua", actionPrelude, actionBundles, actionLots, actionRecords)
+	listScript  = newReader("actions_list.lua", actionPrelude, actionCore, actionBundles, actionLots, actionRecords)
+	queueScript = newReader("actions_queue.lua", actionPrelude, actionCore, actionBundles, actionLots, actionRecords)
 )
 
 // listed is an action in the order of creation over all queues: by time, then queue. No two of a queue have the same time.

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	getScript     = newReader("actions_get.lua", actionPrelude, actionBundles, actionLots, actionRecords, actionDescribe)
-	changesScript = newReader("actions_changes.lua", actionPrelude, actionBundles, actionLots, actionRecords)
+	getScript     = newReader("actions_get.lua", actionPrelude, actionCore, actionBundles, actionLots, actionRecords, actionDescribe)
+	changesScript = newReader("actions_changes.lua", actionPrelude, actionCore, actionBundles, actionLots, actionRecords)
 )
 
 // Get returns actions with their events.

@@ -11,30 +11,6 @@ end
 
 if made then made.store() end
 
--- A plain action that comes alone while nothing is ready is given to the claim that has the seat, if that is heard there.
-if seat ~= '' and #ARGV == 8 and queue[READY_COUNT] == 0 and queue[PAUSED] == 0 and ARGV[8]:byte(1) < 128 then
-  local ends, seq, lease, lane, channel, worker = struct.unpack(SEAT_FORMAT, seat)
-  local lot, id = ARGV[5], ARGV[7]
-  if channel ~= '' and ends > now and redis.call('HEXISTS', RECORDS, id) == 0 then
-    local created, token = math.max(queue[LAST_CREATED] + 1, now), math.max(queue[LAST_TOKEN] + 1, now)
-    local blob = struct.pack('>I8I8BI8', created, created, 1, now) .. ARGV[8] .. struct.pack(LEASE_FORMAT, now, lease, token, #worker) .. worker .. string.char(LEASED)
-    seat, dirty = '', true
-    if redis.call('PUBLISH', channel, lane .. struct.pack('>I8I2I4', seq, #id, #blob) .. id .. blob .. lot:sub(ALONE_AT)) > 0 then
-      ends = now + lease
-      seat = struct.pack(SEAT_FORMAT, ends, seq, token, lane, '', id)
-      queue[LAST_CREATED], queue[LAST_TOKEN], queue[COUNT + RUNNING] = created, token, queue[COUNT + RUNNING] + 1
-      redis.call('HSET', RECORDS, id, blob)
-      redis.call('HSET', SPECS, blob:sub(1, 8), lot)
-      blobs[id] = blob
-      join(INDEX, nil, {id}, 1)
-      join(RUN, text(ends), {id}, 1)
-      sooner(NEXT, ends)
-      save()
-      return {is_new and 1 or 0}
-    end
-  end
-end
-
 local specs, plain, ready = {}, {}, {} -- to be stored
 local now_bytes = struct.pack('>I8', now)
 

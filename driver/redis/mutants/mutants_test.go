@@ -93,6 +93,10 @@ var mutants = []mutate.Mutant{
 		Old: "if given then\n  last = given", New: "if false then\n  last = given", Test: "TestWhatAClaimWasGivenIsItsAnswer"},
 	{Promise: "A6", Name: "who left keeps what he was given", File: "lua/actions_claim.lua",
 		Old: "if given then careful().give_back", New: "if false then careful().give_back", Test: "TestWhoLeavesHisSeatGivesBack"},
+	{Promise: "A1", Name: "what is given away is not on record", File: "lua/enqueue_quick.lua",
+		Old: `call('HSET', RECORDS, id, blob)`, New: ``, Test: "TestWhatIsGivenIsStoredAsClaimed"},
+	{Promise: "A1", Name: "what is there is given away again", File: "lua/enqueue_quick.lua",
+		Old: `call('HEXISTS', RECORDS, id) == 0`, New: `true`, Test: "TestOnlyTheUsualIsGiven"},
 
 	{Promise: "E1", Name: "a call waits for a silent server", File: "script.go",
 		Old: `WithTimeoutCause(ctx, s.opt.Timeout, rpw.ErrUnavailable)`, New: `WithTimeoutCause(ctx, 1000*s.opt.Timeout, rpw.ErrUnavailable)`, Test: "TestExecKeepsToItsTime"},
