@@ -19,53 +19,83 @@ import (
 type attempt struct {
 	s         *session
 	claimed   *rpw.Claimed
+	handle    handler
 	began     time.Time
-	cancel    context.CancelCauseFunc // of the handler's ctx
-	ending    atomic.Bool             // whoever sets it ends the attempt: the handler's return, its timeout, or stopping
-	cancelled atomic.Bool             // a cancel was requested
-	lost      atomic.Bool             // the lease is
+	ctx       context.Context // of the handler
+	cancel    context.CancelCauseFunc
+	result    ticket      // carries the move that ends it, once its handler has returned
+	ending    atomic.Bool // whoever sets it ends the attempt: the handler's return, its timeout, or stopping
+	cancelled atomic.Bool // a cancel was requested
+	lost      atomic.Bool // the lease is
 }
 
-// start begins an attempt; it takes a slot.
-func (s *session) start(c *rpw.Claimed, handle handler, granted time.Time) {
-	a := &attempt{s: s, claimed: c, began: granted}
-	ctx := s.handling
-	ctx, a.cancel = context.WithCancelCause(ctx)
+// start begins attempts; each takes a slot.
+func (s *session) start(attempts []*attempt) {
+	s.hold(s.attempts, attempts...)
 	s.mu.Lock()
-	s.taken++
+	s.taken += len(attempts)
+	s.ready = append(s.ready, attempts...)
+	s.beckon()
 	s.mu.Unlock()
-	s.hold(a, s.attempts)
 	s.beater.poke()
-	s.spawn(func() {
-		defer s.finish(a)
-		a.run(a.context(ctx), handle)
-	})
 }
 
-// hold keeps the lease of an attempt and lets it receive signals, also those that came before it.
-func (s *session) hold(a *attempt, among map[rpw.Lease]*attempt) {
+// beckon sees to it that a goroutine comes for what is ready. s.mu is held.
+func (s *session) beckon() {
+	if len(s.ready) > 0 && !s.coming {
+		s.coming = true
+		s.launch(s.work)
+	}
+}
+
+// work runs handlers one after the other, while some are ready. Each may take long, so another goroutine comes for what is ready behind it: there are as many
+// goroutines as handlers that take long, and few for those that end at once.
+func (s *session) work() {
 	s.mu.Lock()
-	among[a.claimed.Lease] = a
-	for _, signal := range s.early {
-		if signal.Lease == a.claimed.Lease {
-			a.requestCancel()
+	for s.coming = false; len(s.ready) > 0; s.mu.Lock() {
+		a := s.ready[0]
+		s.ready[0] = nil
+		s.ready = s.ready[1:]
+		s.beckon()
+		s.mu.Unlock()
+		a.run()
+	}
+	s.mu.Unlock()
+}
+
+// hold keeps the leases of attempts and lets them receive signals, also those that came before them.
+func (s *session) hold(among map[rpw.Lease]*attempt, attempts ...*attempt) {
+	s.mu.Lock()
+	for _, a := range attempts {
+		among[a.claimed.Lease] = a
+		for _, signal := range s.early {
+			if signal.Lease == a.claimed.Lease {
+				a.requestCancel()
+			}
 		}
 	}
 	s.mu.Unlock()
-	s.keeper.Hold(a, a.began, s.config.Lease, a.lose)
+	for _, a := range attempts {
+		s.keeper.Hold(a, a.began, s.config.Lease, a.lose)
+	}
 }
 
-func (s *session) drop(a *attempt, from map[rpw.Lease]*attempt) {
-	s.keeper.Drop(a)
+func (s *session) drop(from map[rpw.Lease]*attempt, attempts ...*attempt) {
+	for _, a := range attempts {
+		s.keeper.Drop(a)
+	}
 	s.mu.Lock()
-	delete(from, a.claimed.Lease)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	for _, a := range attempts {
+		delete(from, a.claimed.Lease)
+	}
 }
 
-// leaveSlot frees the slot of a handler that has returned: the next one does not wait until the result is stored.
+// leaveSlot frees the slot of a handler that has returned: the next one does not wait until the result is stored. Stopping waits for the attempt until it is finished.
 func (s *session) leaveSlot() {
 	s.mu.Lock()
 	s.taken--
+	s.live++
 	s.mu.Unlock()
 	s.tellFreed()
 }
@@ -77,12 +107,19 @@ func (s *session) tellFreed() {
 	}
 }
 
-// finish ends an attempt.
-func (s *session) finish(a *attempt) {
-	a.cancel(nil)
-	s.drop(a, s.attempts)
+// finish ends attempts whose handlers have returned and whose results are settled.
+func (s *session) finish(attempts ...*attempt) {
+	for _, a := range attempts {
+		a.cancel(nil)
+	}
+	s.drop(s.attempts, attempts...)
 	s.tellFreed()
 	s.beater.poke()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range attempts {
+		s.left()
+	}
 }
 
 // context tells the handler, and what it calls, of the action.
@@ -97,11 +134,13 @@ func (a *attempt) context(ctx context.Context) context.Context {
 
 // run calls the handler and ends the attempt with what came of it: a result, an error, a panic, or runtime.Goexit. An attempt that was handed back before
 // it could begin, on a busy machine, is none.
-func (a *attempt) run(ctx context.Context, handle handler) {
+func (a *attempt) run() {
 	if a.ending.Load() {
 		a.s.leaveSlot()
+		a.s.finish(a)
 		return
 	}
+	ctx := a.context(a.ctx)
 	inTime := func() {}
 	if d := a.claimed.Timeout; d > 0 {
 		var cancel context.CancelFunc
@@ -120,9 +159,11 @@ func (a *attempt) run(ctx context.Context, handle handler) {
 		a.s.leaveSlot()
 		if a.ending.CompareAndSwap(false, true) {
 			a.end(a.conclude(ctx, output, err, cause))
+		} else {
+			a.s.finish(a)
 		}
 	}()
-	output, err = handle(ctx, a.claimed.Arg)
+	output, err = a.handle(ctx, a.claimed.Arg)
 }
 
 // conclude is verdict, also of an error whose own methods panic: often a nil pointer in an error.
@@ -145,7 +186,8 @@ func (a *attempt) failAfter(d time.Duration) (returned func()) {
 	timer := time.AfterFunc(d+grace, func() {
 		defer close(done)
 		if a.ending.CompareAndSwap(false, true) {
-			a.end(a.failed(fmt.Errorf("%w, and its handler did not return within %v", timeout(d), grace)))
+			move := a.failed(fmt.Errorf("%w, and its handler did not return within %v", timeout(d), grace))
+			a.settle(move, a.advance(move))
 		}
 	})
 	return func() {
@@ -182,13 +224,39 @@ func (a *attempt) failed(err error) rpw.Move {
 	return rpw.Move{Kind: rpw.Fail, Failure: failure, RetryIn: min(wait, rpw.MaxDelay)}
 }
 
-// end carries the move that ends the attempt to the store, through outages, until the lease is lost or the session ends.
+// end has the move that ends the attempt carried to the store; nobody waits for its answer but the attempt itself, in ended.
 func (a *attempt) end(move rpw.Move) {
 	move.Lease = a.claimed.Lease
-	err := rpw.ErrLeaseLost
-	for n := 1; !a.lost.Load(); n++ {
-		var answer rpw.Advanced
-		answer, err = a.s.pipe.advance(move)
+	a.result = ticket{move: move, of: a}
+	if a.lost.Load() {
+		a.result.answer.Err = rpw.ErrLeaseLost
+		a.s.ended(&a.result)
+	} else {
+		a.s.pipe.take(&a.result)
+	}
+}
+
+// ended finishes attempts by the answers to the moves that end them: at once what was taken, all together; what failed, or is told in the log, each on its own.
+func (s *session) ended(results ...*ticket) {
+	done := make([]*attempt, 0, len(results))
+	for _, r := range results {
+		if r.answer.Err == nil && r.move.Kind != rpw.Fail {
+			r.of.count(r.move.Kind, nil)
+			done = append(done, r.of)
+			continue
+		}
+		s.spawn(func() {
+			r.of.settle(r.move, r.answer)
+			s.finish(r.of)
+		})
+	}
+	s.finish(done...)
+}
+
+// settle goes on from the answer to the move that ends the attempt: through outages, until the move is taken, the lease is lost, or the session ends.
+func (a *attempt) settle(move rpw.Move, answer rpw.Advanced) {
+	for n := 1; ; n++ {
+		err := answer.Err
 		switch {
 		case err == nil, errors.Is(err, rpw.ErrCancelled):
 			a.count(move.Kind, err)
@@ -198,12 +266,22 @@ func (a *attempt) end(move rpw.Move) {
 			return
 		case move.Kind == rpw.Complete && (errors.Is(err, rpw.ErrInvalid) || errors.Is(err, rpw.ErrTooLarge)):
 			move = a.failed(rpw.Permanent(fmt.Errorf("the store refused the output: %w", err)))
-			move.Lease = a.claimed.Lease
-			continue
-		case !isTransient(err) || !sleep(a.s.hard, retries.RetryDelay(n, nil)):
-			a.lost.Store(true)
+		case !isTransient(err) || !sleep(a.s.hard, retries.RetryDelay(n, nil)) || a.lost.Load():
+			a.giveUp(err)
+			return
 		}
+		answer = a.advance(move)
 	}
+}
+
+func (a *attempt) advance(move rpw.Move) rpw.Advanced {
+	move.Lease = a.claimed.Lease
+	return a.s.pipe.advance(move)
+}
+
+// giveUp drops the result.
+func (a *attempt) giveUp(err error) {
+	a.lost.Store(true)
 	if a.cancelled.Load() { // the store has cancelled it without waiting for the handler
 		a.s.stats.cancelled.Add(1)
 		return

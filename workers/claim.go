@@ -108,6 +108,7 @@ func (s *session) free() int {
 // beginAll starts the handlers of what was claimed, and hands back what has none here.
 func (s *session) beginAll(claimed []rpw.Claimed) {
 	granted := time.Now()
+	attempts := make([]*attempt, 0, len(claimed))
 	var unhandled []rpw.Claimed
 	for i := range claimed {
 		c := &claimed[i]
@@ -116,9 +117,12 @@ func (s *session) beginAll(claimed []rpw.Claimed) {
 			unhandled = append(unhandled, *c)
 			continue
 		}
-		s.stats.claimed.Add(1)
-		s.start(c, handle, granted)
+		a := &attempt{s: s, claimed: c, handle: handle, began: granted}
+		a.ctx, a.cancel = context.WithCancelCause(s.handling)
+		attempts = append(attempts, a)
 	}
+	s.stats.claimed.Add(int64(len(attempts)))
+	s.start(attempts)
 	runtime.Gosched() // the handlers begin before the next claim
 	for _, c := range unhandled {
 		s.logUnknown(kind{c.Ref.Queue, c.Name})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -93,6 +94,53 @@ func TestHandlersThatTurnBack(t *testing.T) {
 		})
 	}
 }
+
+// TestHandlersHoldUpNoOther: A8, F43: handlers that were claimed together share goroutines. One that does not return, or ends its goroutine, holds up none of
+// those behind it; nor does a log that blocks hold up the results of others.
+func TestHandlersHoldUpNoOther(t *testing.T) {
+	deeds := map[string]func(free <-chan struct{}) error{
+		"DoesNotReturn":     func(free <-chan struct{}) error { <-free; return nil },
+		"EndsItsGoroutine":  func(<-chan struct{}) error { runtime.Goexit(); return nil },
+		"FailsAndLogBlocks": func(<-chan struct{}) error { return errors.New("no luck") },
+	}
+	for name, deed := range deeds {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, hub *rpw.Hub) {
+				free := make(chan struct{})
+				log := slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) { <-free; return len(p), nil }), nil))
+				def := actions.Define[int, int]("work", actions.MaxAttempts(1))
+				w := workers.New(hub, workers.Config{Concurrency: 10, Logger: log})
+				require.NoError(t, workers.Handle(w, def, func(_ context.Context, n int) (int, error) {
+					if n%2 == 0 {
+						return n, deed(free)
+					}
+					return n, nil
+				}))
+				handles, err := def.StartAll(t.Context(), hub, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
+				require.NoError(t, err)
+				r := run(t, w)
+				for n := 1; n < 10; n += 2 {
+					out, err := handles[n].Wait(t.Context())
+					require.NoError(t, err)
+					assert.Equal(t, n, out)
+				}
+				close(free)
+				for n := 0; n < 10; n += 2 {
+					_, err := handles[n].Wait(t.Context())
+					assert.Equal(t, name == "DoesNotReturn", err == nil, "%v", err)
+				}
+				require.NoError(t, r.stop())
+				stats := w.Stats()
+				assert.Zero(t, stats.Running)
+				assert.EqualValues(t, 10, stats.Completed+stats.Failed)
+			})
+		})
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 // TestFailuresAreLogged: each failed attempt, and that no other one follows.
 func TestFailuresAreLogged(t *testing.T) {

@@ -17,6 +17,7 @@ const advanceTimeout = 5 * time.Second
 // that come meanwhile leave together in the next call (group commit).
 type pipeline struct {
 	store rpw.ActionStore
+	ended func(...*ticket) // is told of moves that end attempts and were answered; it does not wait
 	wake  chan struct{}
 
 	mu      sync.Mutex
@@ -24,46 +25,65 @@ type pipeline struct {
 	closed  bool // it carries nothing more
 }
 
-// ticket is a move that waits for its answer.
+// ticket is a move on its way to the store. It is answered, at the end of the pipeline at the latest.
 type ticket struct {
 	move   rpw.Move
-	sent   bool // guarded by pipeline.mu
+	of     *attempt      // the attempt that the move ends; nil: somebody waits for done
+	done   chan struct{} // closed when it is answered; nil if it ends an attempt
+	sent   bool          // guarded by pipeline.mu
 	answer rpw.Advanced
-	done   chan struct{} // closed when it is answered, at the end of the pipeline at the latest
-}
-
-func (t *ticket) close(answer rpw.Advanced) {
-	t.answer = answer
-	close(t.done)
 }
 
 var errPipelineClosed = rpw.Errorf(rpw.ErrClosed, "the worker has stopped")
 
-func newPipeline(store rpw.ActionStore) *pipeline {
-	return &pipeline{store: store, wake: make(chan struct{}, 1)}
+func newPipeline(store rpw.ActionStore, ended func(...*ticket)) *pipeline {
+	return &pipeline{store: store, ended: ended, wake: make(chan struct{}, 1)}
 }
 
 // advance carries a move to the store and returns its answer.
-func (p *pipeline) advance(move rpw.Move) (rpw.Advanced, error) {
+func (p *pipeline) advance(move rpw.Move) rpw.Advanced {
 	t := p.submit(move)
 	<-t.done
-	return t.answer, t.answer.Err
+	return t.answer
 }
 
+// submit has a move carried to the store; its answer is waited for.
 func (p *pipeline) submit(move rpw.Move) *ticket {
 	t := &ticket{move: move, done: make(chan struct{})}
+	p.take(t)
+	return t
+}
+
+func (p *pipeline) take(t *ticket) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		t.close(rpw.Advanced{Err: errPipelineClosed})
-		return t
+	closed := p.closed
+	if !closed {
+		p.waiting = append(p.waiting, t)
 	}
-	p.waiting = append(p.waiting, t)
+	p.mu.Unlock()
+	if closed {
+		p.refuse(t)
+		return
+	}
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
-	return t
+}
+
+// tell hands out answers.
+func (p *pipeline) tell(batch []*ticket) {
+	var ends []*ticket
+	for _, t := range batch {
+		if t.of != nil {
+			ends = append(ends, t)
+		} else {
+			close(t.done)
+		}
+	}
+	if len(ends) > 0 {
+		p.ended(ends...)
+	}
 }
 
 // await returns the answer to a move; ctx ends the wait for it.
@@ -101,11 +121,18 @@ func (p *pipeline) run(ctx context.Context) {
 
 func (p *pipeline) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
-	for _, t := range p.waiting {
-		t.close(rpw.Advanced{Err: errPipelineClosed})
+	waiting := p.waiting
+	p.mu.Unlock()
+	p.refuse(waiting...)
+}
+
+// refuse answers what is not carried any more.
+func (p *pipeline) refuse(batch ...*ticket) {
+	for _, t := range batch {
+		t.answer.Err = errPipelineClosed
 	}
+	p.tell(batch)
 }
 
 // gather takes what waits, as much as one call may carry.
@@ -147,10 +174,9 @@ func (p *pipeline) carry(ctx context.Context, batch []*ticket) {
 		return
 	}
 	for i, t := range batch {
-		if err != nil {
-			t.close(rpw.Advanced{Err: err})
-		} else {
-			t.close(answers[i])
+		if t.answer.Err = err; err == nil {
+			t.answer = answers[i]
 		}
 	}
+	p.tell(batch)
 }

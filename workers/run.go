@@ -39,6 +39,8 @@ type session struct {
 
 	mu       sync.Mutex
 	attempts map[rpw.Lease]*attempt // also of those whose result is on its way to the store
+	ready    []*attempt             // whose handlers have not been called yet
+	coming   bool                   // a goroutine is on its way to call them
 	taken    int                    // slots: handlers of actions that have not returned
 	leading  map[rpw.Lease]*attempt // of singletons; they take no slot
 	tasks    map[*service]time.Time // services that run, and since when
@@ -47,7 +49,7 @@ type session struct {
 	faults   map[string]error       // why the status is error, by what it is about
 	errs     []error                // for Run to return
 	busy     int                    // stream messages being handled
-	live     int                    // goroutines that stopping waits for
+	live     int                    // goroutines, and attempts without one, that stopping waits for
 	quiet    chan struct{}          // closed when live is 0 in the end; nil before
 	freed    chan struct{}          // holds a token when a slot may be free
 }
@@ -112,7 +114,7 @@ func (s *session) run() error {
 	handling, endHandling := context.WithCancelCause(hard)
 	s.hard, s.handling = hard, handling
 	s.keeper = lease.New(s.renew, isLost, rpw.ErrLeaseLost, rpw.MaxBatch)
-	s.pipe = newPipeline(s.store)
+	s.pipe = newPipeline(s.store, s.ended)
 	s.beater = newBeater(s)
 	var parts sync.WaitGroup
 	parts.Go(func() { s.pipe.run(hard) })
@@ -198,8 +200,13 @@ func (s *session) note(err error) {
 // spawn runs f in a goroutine that stopping waits for.
 func (s *session) spawn(f func()) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.launch(f)
+}
+
+// launch is spawn for who holds s.mu.
+func (s *session) launch(f func()) {
 	s.live++
-	s.mu.Unlock()
 	go func() {
 		defer func() {
 			s.mu.Lock()

@@ -215,9 +215,9 @@ func (s *session) lead(ctx context.Context, svc *service) error {
 	a := &attempt{s: s, claimed: c, began: time.Now()}
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
-	s.hold(a, s.leading)
+	s.hold(s.leading, a)
 	err = s.perform(a.context(ctx), svc)
-	s.drop(a, s.leading)
+	s.drop(s.leading, a)
 	if a.lost.Load() {
 		return rpw.Errorf(rpw.ErrLeaseLost, "another worker runs the service now: %w", cmp.Or(err, rpw.ErrLeaseLost))
 	}
