@@ -54,6 +54,7 @@ func (p *pipeline) submit(move rpw.Move) *ticket {
 	return t
 }
 
+// take has the move of a ticket carried to the store.
 func (p *pipeline) take(t *ticket) {
 	p.mu.Lock()
 	closed := p.closed
@@ -68,21 +69,6 @@ func (p *pipeline) take(t *ticket) {
 	select {
 	case p.wake <- struct{}{}:
 	default:
-	}
-}
-
-// tell hands out answers.
-func (p *pipeline) tell(batch []*ticket) {
-	var ends []*ticket
-	for _, t := range batch {
-		if t.of != nil {
-			ends = append(ends, t)
-		} else {
-			close(t.done)
-		}
-	}
-	if len(ends) > 0 {
-		p.ended(ends...)
 	}
 }
 
@@ -179,4 +165,19 @@ func (p *pipeline) carry(ctx context.Context, batch []*ticket) {
 		}
 	}
 	p.tell(batch)
+}
+
+// tell hands out answers.
+func (p *pipeline) tell(batch []*ticket) {
+	var ends []*ticket
+	for _, t := range batch {
+		if t.of != nil {
+			ends = append(ends, t)
+		} else {
+			close(t.done)
+		}
+	}
+	if len(ends) > 0 {
+		p.ended(ends...)
+	}
 }
