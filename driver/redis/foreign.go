@@ -162,7 +162,7 @@ func (w *waker) goesOn(channel, last string) {
 
 // lookAgain wakes those who watch, to look into the store; what messages have told is not to be trusted. The waker's mu is held.
 func (w *waker) lookAgain(to *topic) {
-	to.newest, to.own, to.mine, to.early = "", rpw.Position{}, false, ""
+	to.newest, to.own = "", rpw.Position{}
 	w.forget(to)
 	w.wake(to)
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// A message on the channel of a stream is the place after its newest event, in the form of wire; or, if one batch was published that is not too
-// large, the arguments of lua/stream_publish.lua in MessagePack, with the places after and before the batch in front. What was carried is kept for a
-// moment, so that who follows the stream need not read it. A batch of this process is kept when its answer comes, and its message tells nothing new.
+// A message on the channel of a stream is the place after its newest event, in the form of wire, and in a second line what the call that published it was given as
+// the beginning of a history, which no two calls share; or, if one batch was published that is not too large, the arguments of lua/stream_publish.lua in
+// MessagePack, with the places after and before the batch in front. What was carried is kept for a moment, so that who follows the stream need not read it. A
+// batch of this process is kept when its message comes or its answer, whichever is first.
 
 // Bounds of what is carried and kept, in bytes.
 const (
@@ -33,6 +34,12 @@ type carried struct {
 	events     []rpw.Event // of this process, in place of the message
 	size       int
 	heard      time.Time
+}
+
+// flight is a publish of this process that has no answer yet.
+type flight struct {
+	call   string // what its message says behind the place
+	events []rpw.NewEvent
 }
 
 // carries says how many must have heard the message before, so that the message of a publish carries it; "": it never does. What it costs the server is
@@ -56,35 +63,28 @@ func carries(batches []rpw.Batch, own bool) string {
 	return "0"
 }
 
-// hear takes in a message, and reports whether it tells more than this process knows from its own publishes. The waker's mu is held.
+// hear takes in a message, and reports whether it tells more than this process knows from the answers to its own publishes. The waker's mu is held.
 func (w *waker) hear(to *topic, message string) bool {
-	newest, c := message, carried{message: message, size: len(message), heard: time.Now()}
+	newest, call := message, ""
+	c := carried{size: len(message), heard: time.Now()}
 	var err error
 	if message != "" && message[0] >= 0x80 {
 		u := unpacker{rest: message}
 		u.array()
-		newest = u.text()
+		newest, c.message = u.text(), message
 		if c.begin, err = unwire(u.text()); err == nil {
 			c.end, err = unwire(newest)
 		}
-	} else if c.message = ""; to.own.Epoch != 0 {
-		c.end, err = unwire(message)
+	} else if newest, call, _ = strings.Cut(message, "\n"); to.own.Epoch != 0 || len(to.flights) > 0 {
+		c.end, err = unwire(newest)
 	}
 	if err == nil && c.end.Epoch == to.own.Epoch && c.end.Epoch != 0 && c.end.Count <= to.own.Count && c.end.ID.Compare(to.own.ID) <= 0 {
 		return false // a greater id with no greater count is of a server that has lost something
 	}
-	if c.message == "" && message != "" && to.flying > 0 {
-		if to.early == "" {
-			time.AfterFunc(earlyMost, func() {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.hearEarly(to)
-			})
-		}
-		to.early = message
-		return false
+	if i := slices.IndexFunc(to.flights, func(f flight) bool { return f.call == call }); i >= 0 && w.keepOwn(to, to.flights[i].events, c.end) {
+		return true
 	}
-	to.newest, to.mine, to.early = newest, false, ""
+	to.newest = newest
 	if c.message == "" || err != nil {
 		w.forget(to)
 	} else {
@@ -93,74 +93,66 @@ func (w *waker) hear(to *topic, message string) bool {
 	return true
 }
 
-// earlyMost is how long a message waits for the answer to the publish that it may be of, which comes by another connection.
-const earlyMost = 5 * time.Millisecond
-
-// hearEarly takes in a message that has waited, unless an answer has told the same. The waker's mu is held.
-func (w *waker) hearEarly(to *topic) {
-	message, flying := to.early, to.flying
-	if to.early, to.flying = "", 0; message != "" && w.hear(to, message) {
-		w.wake(to)
-	}
-	to.flying = flying
-}
-
-// takeoff reports whether what this process is about to publish to a channel will probably follow the newest event that is known, as that was its own, too:
-// then its events are kept when the answer comes, after which it has to land.
-func (w *waker) takeoff(channel string) bool {
+// takeoff reports whether the events of a call that this process is about to make will be kept, when its message comes or its answer, should they follow the
+// newest event that is known. Then it has to land.
+func (w *waker) takeoff(channel, call string, batches []rpw.Batch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	to := w.topics[channel]
-	if to == nil || !to.mine {
+	if to == nil || to.newest == "" || len(batches) > 1 {
 		return false
 	}
-	to.flying++
+	to.flights = append(to.flights, flight{call, batches[0].Events})
 	return true
 }
 
-// land ends what takeoff began, with whatever answer.
-func (w *waker) land(channel string) {
+// land ends what takeoff began, with whatever answer: the events are the caller's again.
+func (w *waker) land(channel, call string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if to := w.topics[channel]; to != nil && to.flying > 0 {
-		if to.flying--; to.flying == 0 {
-			w.hearEarly(to)
-		}
+	if to := w.topics[channel]; to != nil {
+		to.flights = slices.DeleteFunc(to.flights, func(f flight) bool { return f.call == call })
 	}
 }
 
-// published keeps batches of this process, as far as they follow the newest event that is known, and wakes those who wait for them.
-func (w *waker) published(channel string, batch *rpw.Batch, positions []rpw.Position) {
+// published takes in the answer to a publish of this process, and wakes those who wait for its events, unless its message has.
+func (w *waker) published(channel string, events []rpw.NewEvent, end rpw.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	to := w.topics[channel]
-	if to == nil || to.newest == "" {
-		return
+	if to := w.topics[channel]; to != nil && w.keepOwn(to, events, end) {
+		w.wake(to)
 	}
+}
+
+// keepOwn keeps events of one batch of this process, which have this end, if they follow the newest event that is known. The waker's mu is held.
+func (w *waker) keepOwn(to *topic, events []rpw.NewEvent, end rpw.Position) bool {
 	begin, err := unwire(to.newest)
-	end := positions[len(positions)-1]
-	if err != nil || begin.Epoch != end.Epoch || begin.Count+uint64(len(positions)) != end.Count || positions[0].Count != begin.Count+1 {
-		return
+	n := uint64(len(events))
+	if err != nil || begin.Epoch != end.Epoch || begin.Count+n != end.Count {
+		return false
 	}
 	c := carried{begin: begin, end: end, heard: time.Now()}
-	for i := range batch.Events {
-		if batch.Events[i].Key != "" { // another event may be stored under it
-			return
+	for i := range events {
+		if events[i].Key != "" { // another event may be stored under it
+			return false
 		}
-		c.size += 16 + batch.Events[i].Size()
+		c.size += 16 + events[i].Size()
 	}
-	to.newest, to.own, to.mine = wire(end), end, true
+	to.newest, to.own = wire(end), end
 	if c.size > carryMost {
 		w.forget(to)
-	} else {
-		c.events = make([]rpw.Event, len(positions))
-		for i, at := range positions {
-			e := &batch.Events[i]
-			c.events[i] = rpw.Event{ID: at.ID, Epoch: at.Epoch, Count: at.Count, Type: e.Type, Data: bytes.Clone(e.Data), Header: maps.Clone(e.Header)}
-		}
-		w.keep(to, c)
+		return true
 	}
-	w.wake(to)
+	c.events = make([]rpw.Event, n)
+	for i := range events {
+		e, back := &events[i], n-1-uint64(i)
+		c.events[i] = rpw.Event{
+			ID: rpw.ID{MS: end.ID.MS, Seq: end.ID.Seq - back}, Epoch: end.Epoch, Count: end.Count - back,
+			Type: e.Type, Data: bytes.Clone(e.Data), Header: maps.Clone(e.Header),
+		}
+	}
+	w.keep(to, c)
+	return true
 }
 
 // keep keeps a batch, as far as there is room. The waker's mu is held.

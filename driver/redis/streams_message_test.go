@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -81,8 +80,8 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	w := &waker{topics: map[string]*topic{"c": to}}
 	waiting := &watch{c: make(chan string, 1)}
 	to.watches = []*watch{waiting}
-	batch := func(text string, more ...rpw.NewEvent) *rpw.Batch {
-		return &rpw.Batch{Events: append([]rpw.NewEvent{{Type: "t", Data: []byte(text), Header: map[string]string{"h": text}}}, more...)}
+	batch := func(text string, more ...rpw.NewEvent) []rpw.NewEvent {
+		return append([]rpw.NewEvent{{Type: "t", Data: []byte(text), Header: map[string]string{"h": text}}}, more...)
 	}
 	texts := func(here rpw.Position, most int) (texts []string) {
 		_, batches := w.after("c", here)
@@ -93,14 +92,11 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	}
 	line := func(count uint64, text string) string { return at(count).String() + " t " + text + " " + text }
 
-	assert.False(t, w.takeoff("c"))
 	first := batch("a", rpw.NewEvent{Type: "t", Data: []byte("b"), Header: map[string]string{"h": "b"}})
-	w.published("c", first, []rpw.Position{at(4), at(5)})
-	first.Events[0].Data[0] = 'x' // the caller's again
+	w.published("c", first, at(5))
+	first[0].Data[0] = 'x' // the caller's again
 	assert.Equal(t, wire(at(5)), <-waiting.c)
-	assert.True(t, w.takeoff("c"))
-	w.published("c", batch("c"), []rpw.Position{at(6)})
-	w.land("c")
+	w.published("c", batch("c"), at(6))
 	<-waiting.c
 	assert.Equal(t, []string{line(4, "a"), line(5, "b"), line(6, "c")}, texts(at(3), 9))
 	assert.Equal(t, []string{line(5, "b"), line(6, "c")}, texts(at(4), 9))
@@ -113,77 +109,72 @@ func TestOwnEventsNeedNoMessage(t *testing.T) {
 	assert.Len(t, texts(at(3), 9), 3)
 
 	assert.True(t, w.hear(to, wire(at(7))), "of another process")
-	assert.False(t, w.takeoff("c"))
-	w.published("c", batch("i"), []rpw.Position{at(9)})
+	w.published("c", batch("i"), at(9))
 	assert.Equal(t, wire(at(7)), to.newest, "what comes before it is not known yet")
-	w.published("c", batch("h"), []rpw.Position{{Epoch: 8, ID: at(8).ID, Count: 8}})
+	w.published("c", batch("h"), rpw.Position{Epoch: 8, ID: at(8).ID, Count: 8})
 	assert.Equal(t, wire(at(7)), to.newest, "another history")
 	keyed := batch("h")
-	keyed.Events[0].Key = "k"
-	w.published("c", keyed, []rpw.Position{at(8)})
+	keyed[0].Key = "k"
+	w.published("c", keyed, at(8))
 	assert.Equal(t, wire(at(7)), to.newest, "another event may be stored under its key")
 	assert.Empty(t, waiting.c)
 
 	assert.True(t, w.hear(to, ""), "events were removed")
 	assert.Empty(t, texts(at(3), 9))
 	assert.Zero(t, w.size)
-	w.published("c", batch("z"), []rpw.Position{at(8)})
+	w.published("c", batch("z"), at(8))
 	assert.Empty(t, to.newest)
 }
 
-// TestAMessageMayComeBeforeTheAnswer: they come by two connections. Readers are not sent to the store for what this process itself has published, nor kept
-// from what others have.
+// TestAMessageMayComeBeforeTheAnswer: they come by two connections. The message says which call it is of, so readers have its events without a look into the store, and
+// are not kept from those of others.
 func TestAMessageMayComeBeforeTheAnswer(t *testing.T) {
 	at := func(count uint64) rpw.Position {
 		return rpw.Position{Epoch: 7, ID: rpw.ID{MS: 5, Seq: count}, Count: count}
 	}
-	batch := &rpw.Batch{Events: []rpw.NewEvent{{Type: "t"}}}
 	for name, c := range map[string]struct {
+		message  string
+		end      uint64 // which it tells
 		answered uint64 // 0: not at all
 		newest   uint64
-		kept     int
+		kept     string
 	}{
-		"it is of this process":                 {4, 4, 1},
-		"it is of another, and came first":      {5, 4, 0},
-		"it is of another, and the call failed": {0, 4, 0},
+		"it is of this call":                   {"mine", 5, 5, 5, "ab"},
+		"it is of this call, which has failed": {"mine", 5, 0, 5, "ab"},
+		"it is of another":                     {"other", 4, 6, 6, ""},
+		"it is of another, as many events":     {"other", 5, 7, 7, ""},
+		"one before it was lost":               {"mine", 6, 6, 6, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				waiting := &watch{c: make(chan string, 1)}
-				to := &topic{channel: "c", newest: wire(at(3)), own: at(3), mine: true, watches: []*watch{waiting}}
-				w := &waker{topics: map[string]*topic{"c": to}}
-				require.True(t, w.takeoff("c"))
-				w.deliver(rueidis.PubSubMessage{Channel: "c", Message: wire(at(4))})
-				require.Empty(t, waiting.c, "the answer is to come")
-				if c.answered > 0 {
-					w.published("c", batch, []rpw.Position{at(c.answered)})
+			waiting := &watch{c: make(chan string, 1)}
+			to := &topic{channel: "c", newest: wire(at(3)), watches: []*watch{waiting}}
+			w := &waker{topics: map[string]*topic{"c": to}}
+			batches := []rpw.Batch{{Events: []rpw.NewEvent{{Type: "t", Data: []byte("a")}, {Type: "t", Data: []byte("b")}}}}
+			texts := func(here rpw.Position) (texts string) {
+				_, batches := w.after("c", here)
+				for _, e := range eventsOf(nil, batches, here, 9) {
+					texts += string(e.Data)
 				}
-				w.land("c")
-				assert.Equal(t, wire(at(c.newest)), <-waiting.c)
-				_, batches := w.after("c", at(3))
-				assert.Len(t, eventsOf(nil, batches, at(3), 9), c.kept)
-				time.Sleep(earlyMost)
-				synctest.Wait()
-				assert.Empty(t, waiting.c, "told once")
-			})
+				return texts
+			}
+			require.True(t, w.takeoff("c", "mine", batches))
+			w.deliver(rueidis.PubSubMessage{Channel: "c", Message: wire(at(c.end)) + "\n" + c.message})
+			assert.Equal(t, wire(at(c.end)), <-waiting.c, "told at once")
+			assert.Equal(t, c.kept, texts(at(3)))
+			if c.answered > 0 {
+				w.published("c", batches[0].Events, at(c.answered))
+			}
+			w.land("c", "mine")
+			assert.Empty(t, to.flights)
+			assert.Equal(t, wire(at(c.newest)), to.newest)
+			assert.Equal(t, c.answered > c.end, len(waiting.c) == 1, "the answer tells what the message has not")
+			assert.Equal(t, c.answered > c.end, texts(at(c.end)) == "ab")
 		})
 	}
-	t.Run("the answer is late", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			waiting := &watch{c: make(chan string, 1)}
-			to := &topic{channel: "c", newest: wire(at(3)), own: at(3), mine: true, watches: []*watch{waiting}}
-			w := &waker{topics: map[string]*topic{"c": to}}
-			require.True(t, w.takeoff("c"))
-			w.deliver(rueidis.PubSubMessage{Channel: "c", Message: wire(at(4))})
-			began := time.Now()
-			assert.Equal(t, wire(at(4)), <-waiting.c)
-			assert.Equal(t, earlyMost, time.Since(began))
-			w.published("c", batch, []rpw.Position{at(4)})
-			w.land("c")
-			assert.Empty(t, waiting.c, "told once")
-			assert.Zero(t, to.flying)
-		})
-	})
+	w := &waker{topics: map[string]*topic{"new": {channel: "new"}, "c": {channel: "c", newest: wire(at(3))}}}
+	assert.False(t, w.takeoff("nobody listens", "mine", make([]rpw.Batch, 1)))
+	assert.False(t, w.takeoff("new", "mine", make([]rpw.Batch, 1)), "it is not known what it follows")
+	assert.False(t, w.takeoff("c", "mine", make([]rpw.Batch, 2)), "one of them may be refused")
 }
 
 // TestLargeBatchesComeWithTheMessage: once somebody has heard a publish, those that follow carry their events to him, also while he is busy.

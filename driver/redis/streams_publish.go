@@ -97,15 +97,15 @@ func (b *streamBus) publishArgs(batches []rpw.Batch) (args []string, landed func
 		n += batchHead + 2*len(batches[i].Events) // or more, if they are not plain
 	}
 	args = make([]string, 0, n)
-	channel := b.keys.channel(streamChannel, batches[0].Stream)
-	own := b.waker.takeoff(channel)
-	args = append(args, b.begin(), channel, carries(batches, own), strconv.Itoa(len(batches)))
+	call, channel := b.begin(), b.keys.channel(streamChannel, batches[0].Stream)
+	own := b.waker.takeoff(channel, call, batches)
+	args = append(args, call, channel, carries(batches, own), strconv.Itoa(len(batches)))
 	for i := range batches {
 		args = appendBatch(args, &batches[i])
 	}
 	return args, func() {
 		if own {
-			b.waker.land(channel)
+			b.waker.land(channel, call)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func (b *streamBus) readPublished(m *rueidis.RedisMessage, batches []rpw.Batch, 
 			return err
 		}
 		answers[at].Positions = positions
-		b.waker.published(b.keys.channel(streamChannel, batches[at].Stream), &batches[at], positions)
+		b.waker.published(b.keys.channel(streamChannel, batches[at].Stream), batches[at].Events, positions[len(positions)-1])
 	}
 	return nil
 }

@@ -66,10 +66,8 @@ type topic struct {
 	subscribed bool          // once, on this link or one before
 	left       time.Time     // when the last watch went
 	newest     string        // the payload of the newest message on this link; of one that carries a batch, its end
-	own        rpw.Position  // the end of the newest batch of this process that was known before its message
-	mine       bool          // which is the newest
-	flying     int           // publishes of this process that probably follow it, and have no answer yet
-	early      string        // a message that came before their answers, and may be of one of them
+	own        rpw.Position  // the end of the newest batch of this process that is known
+	flights    []flight      // publishes of this process
 	recent     []carried     // the newest batches that messages carried, each the one that follows the one before
 	size       int           // of them, in bytes
 	heard      uint64        // counts messages

@@ -33,6 +33,8 @@ if ARGV[4] == '1' and ARGV[12] == '1' and ARGV[10] == '' then
       if ARGV[3] ~= '' and tonumber(heard) >= tonumber(ARGV[3]) then
         ARGV[1], ARGV[2], ARGV[5] = message, epoch .. ' ' .. last .. ' ' .. added, ''
         message = cmsgpack.pack(ARGV)
+      else
+        message = message .. '\n' .. ARGV[1]
       end
       heard = call('PUBLISH', channel, message)
       local answer = epoch .. ' ' .. first .. ' ' .. count .. ' ' .. ARGV[11]

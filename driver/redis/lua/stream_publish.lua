@@ -1,8 +1,8 @@
 #!lua
 -- stream_publish: appends batches to one stream, each all or none.
 -- KEYS  1 the stream  2 its m; beside it p:<producer>, k:<key>, and on trimming groups and what group_core names
--- ARGV  1 how a history begins, see open  2 the channel  3 whether the message carries the events, so that readers need not read them: if at least so
---       many have heard the one before ("": never)  4 the number of batches; for each of them
+-- ARGV  1 how a history begins, see open; a message without events says by it which call it is of  2 the channel  3 whether the message carries the events, so
+--       that readers need not read them: if at least so many have heard the one before ("": never)  4 the number of batches; for each of them
 --       producer ("": none)  seq  keep ("": as it was)  age (ms)  window of its keys (ms)  expect ("": anything)  the number of events  "1": all
 --       of them are plain, without key and headers; then for each event: type  data, and if not all are plain:
 --       more ("": this one is; else how many arguments follow)  key  headers
@@ -143,6 +143,8 @@ if st.added > was then
   if least and st.heard >= least and st.added - was == whole then
     ARGV[1], ARGV[2], ARGV[5] = message, begin, '' -- the places around it, and no name of a producer
     message = cmsgpack.pack(ARGV)
+  else
+    message = message .. '\n' .. ARGV[1]
   end
   st.heard = call('PUBLISH', channel, message)
   leave(st, text(st.added), st.last)
