@@ -30,6 +30,7 @@ type trial struct {
 	Addr    string        // of its redis-server
 	Node    string        // the folder with the packages for Node
 	Length  time.Duration // of the measured part
+	Quick   bool          // nothing is filled before
 	Profile string        // where to write a CPU profile; "": nowhere
 }
 

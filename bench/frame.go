@@ -94,7 +94,7 @@ func (f *frame) show(what string) {
 
 // try runs one trial in a process of its own.
 func (f *frame) try(ctx context.Context, a area, c contestant) (Sample, error) {
-	t := trial{Length: f.length}
+	t := trial{Length: f.length, Quick: f.quick}
 	if c.node {
 		if err := f.needNode(ctx); err != nil {
 			return nil, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +19,7 @@ var memoryArea = area{
 	name:  "memory",
 	title: "In one process: deliveries to 1 and to 10 subscribers",
 	notes: "256 bytes; one publisher, at most 4,096 events ahead of the slowest subscriber, which gets every event. rpw keeps a million events, its default, checks " +
-		"for repeats and decodes JSON. What keeps events has gone round three times before it is measured, except where it is new. Latency is that of the call that publishes.",
+		"for repeats and decodes JSON. What keeps events has gone round three times before, but where it is new. Latency is that of the call that publishes.",
 	contestants: []contestant{
 		{name: "rpw, 1", run: memoryRPW(1, true)},
 		{name: "plain log, 1", run: memoryPlainLog(1, rpw.DefaultKeepEvents), about: "a ring under one lock, which keeps as many events as rpw, read in pages by cursors: nothing is checked"},
@@ -65,7 +64,7 @@ func memoryRPW(subscribers int, full bool) func(context.Context, *trial) (Sample
 		}
 		defer hub.Close()
 		if full {
-			if err := goRound(ctx, hub); err != nil {
+			if err := t.fill(ctx, hub, turns); err != nil {
 				return nil, err
 			}
 		}
@@ -82,17 +81,6 @@ func memoryRPW(subscribers int, full bool) func(context.Context, *trial) (Sample
 	}
 }
 
-// goRound publishes as many events as the stream keeps, turns times.
-func goRound(ctx context.Context, hub *rpw.Hub) error {
-	batch := slices.Repeat([]rpw.NewEvent{{Type: "t", Data: payload}}, 100)
-	for range turns * rpw.DefaultKeepEvents / len(batch) {
-		if _, err := events.PublishBatch(ctx, hub, batch...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func memoryRPWPages(subscribers int) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
 		hub, err := rpw.Open(ctx, "memory://")
@@ -100,7 +88,7 @@ func memoryRPWPages(subscribers int) func(context.Context, *trial) (Sample, erro
 			return nil, err
 		}
 		defer hub.Close()
-		if err := goRound(ctx, hub); err != nil {
+		if err := t.fill(ctx, hub, turns); err != nil {
 			return nil, err
 		}
 		readers := newReaders(subscribers)

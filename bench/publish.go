@@ -20,19 +20,21 @@ import (
 var publish = area{
 	name:  "publish",
 	title: "Publish to one stream",
-	notes: "256 bytes an event. Without more said, 64 goroutines publish one event a call and wait for its answer. rpw checks for repeats and bounds the " +
-		"stream, which the others do not; it has one subscriber, in the same process, whose work is within its figures.",
+	notes: "256 bytes an event. Without more said, 64 goroutines publish one event a call and wait for its answer, to a stream that has a million events, as many as rpw keeps; " +
+		"a new one has none. rpw checks for repeats and bounds the stream, which the others do not; it has one subscriber, in the same process, whose work is within its figures.",
 	contestants: []contestant{
 		{name: "watermill Publish", redis: true, run: publishWatermill, about: "watermill-redisstream, its marshaller; a connection for each of the 64 callers"},
-		{name: "rueidis XADD", redis: true, run: publishRueidis(0), about: "the limit: an XADD a call, pipelined by the client"},
-		{name: "rpw", redis: true, run: publishRPW(1)},
+		{name: "rueidis XADD", redis: true, run: publishRueidis(0, true), about: "the limit: an XADD a call, pipelined by the client"},
+		{name: "rpw", redis: true, run: publishRPW(1, true)},
 		{name: "asynq Enqueue", redis: true, run: publishAsynq, about: "a connection for each of the 64 callers"},
 		{name: "go-redis XADD", redis: true, run: publishGoRedis, about: "a connection for each of the 64 callers"},
-		{name: "rpw, no subscriber", redis: true, run: publishRPW(0)},
-		{name: "rueidis XADD, flush delay", redis: true, run: publishRueidis(20 * time.Microsecond), about: "the same with MaxFlushDelay 20 µs"},
+		{name: "rpw, no subscriber", redis: true, run: publishRPW(0, true)},
+		{name: "rueidis XADD, flush delay", redis: true, run: publishRueidis(20*time.Microsecond, true), about: "the same with MaxFlushDelay 20 µs"},
 		{name: "BullMQ add", redis: true, node: true, run: bullmq("add"), about: "64 promises at a time"},
 		{name: "rpw, batch of 100", redis: true, run: publishRPWBatch, about: "one caller"},
 		{name: "rueidis DoMulti 100", redis: true, run: publishRueidisBatch, about: "one caller"},
+		{name: "rpw, new", redis: true, run: publishRPW(1, false)},
+		{name: "rueidis XADD, new", redis: true, run: publishRueidis(0, false)},
 	},
 	targets: []target{
 		{id: "pub-raw", what: "publish, 64 callers, to rueidis XADD", metric: Rate, of: "rpw", to: "rueidis XADD", want: 1.1, beyond: 1.8},
@@ -45,13 +47,18 @@ var publish = area{
 // events is the stream of all these benchmarks.
 var events = rpw.StreamOf[json.RawMessage]("events")
 
-func publishRPW(subscribers int) func(context.Context, *trial) (Sample, error) {
+func publishRPW(subscribers int, full bool) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
 		hub, err := t.open(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer hub.Close()
+		if full {
+			if err := t.fill(ctx, hub, 1); err != nil {
+				return nil, err
+			}
+		}
 		for range subscribers {
 			stop, err := follow(ctx, hub, events, func() {})
 			if err != nil {
@@ -94,6 +101,9 @@ func publishRPWBatch(ctx context.Context, t *trial) (Sample, error) {
 		return nil, err
 	}
 	defer hub.Close()
+	if err := t.fill(ctx, hub, 1); err != nil {
+		return nil, err
+	}
 	batch := slices.Repeat([]rpw.NewEvent{{Type: "t", Data: payload}}, 100)
 	return t.floods(ctx, 1, len(batch), func() error {
 		_, err := events.PublishBatch(ctx, hub, batch...)
@@ -105,8 +115,13 @@ func xadd(c rueidis.Client) rueidis.Completed {
 	return c.B().Xadd().Key("events").Id("*").FieldValue().FieldValue("d", rueidis.BinaryString(payload)).Build()
 }
 
-func publishRueidis(flushDelay time.Duration) func(context.Context, *trial) (Sample, error) {
+func publishRueidis(flushDelay time.Duration, full bool) func(context.Context, *trial) (Sample, error) {
 	return func(ctx context.Context, t *trial) (Sample, error) {
+		if full {
+			if err := t.fillRaw(ctx); err != nil {
+				return nil, err
+			}
+		}
 		c, err := t.rueidis(func(o *rueidis.ClientOption) { o.MaxFlushDelay = flushDelay })
 		if err != nil {
 			return nil, err
@@ -117,6 +132,9 @@ func publishRueidis(flushDelay time.Duration) func(context.Context, *trial) (Sam
 }
 
 func publishRueidisBatch(ctx context.Context, t *trial) (Sample, error) {
+	if err := t.fillRaw(ctx); err != nil {
+		return nil, err
+	}
 	c, err := t.rueidis(nil)
 	if err != nil {
 		return nil, err
@@ -137,6 +155,9 @@ func publishRueidisBatch(ctx context.Context, t *trial) (Sample, error) {
 }
 
 func publishGoRedis(ctx context.Context, t *trial) (Sample, error) {
+	if err := t.fillRaw(ctx); err != nil {
+		return nil, err
+	}
 	c := t.goRedis()
 	defer c.Close()
 	return t.floods(ctx, callers, 1, func() error {
@@ -154,6 +175,9 @@ func publishAsynq(ctx context.Context, t *trial) (Sample, error) {
 }
 
 func publishWatermill(ctx context.Context, t *trial) (Sample, error) {
+	if err := t.fillRaw(ctx); err != nil {
+		return nil, err
+	}
 	p, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: t.goRedis()}, watermill.NopLogger{})
 	if err != nil {
 		return nil, err

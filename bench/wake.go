@@ -22,7 +22,7 @@ var wake = area{
 		"once the subscriptions have settled: with 1,000 and more, after three times as long as is measured. Memory is what a waiting subscription takes of it, its goroutine included.",
 	contestants: []contestant{
 		{name: "rpw, 10,000", redis: true, run: wakeRPW(10_000, false)},
-		{name: "rpw, 1", redis: true, run: wakeRPW(1, false), about: "its own Hub publishes, which hands it over with the answer"},
+		{name: "rpw, 1", redis: true, run: wakeRPW(1, false), about: "its own Hub publishes, which hands it over with the message or the answer, whichever comes first"},
 		{name: "raw XREAD BLOCK, 1", redis: true, run: wakeRaw(1)},
 		{name: "rpw, 1, other Hub", redis: true, run: wakeRPW(1, true), about: "another Hub publishes, so the event comes with the message"},
 		{name: "rpw, 10", redis: true, run: wakeRPW(10, false)},
