@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,15 +57,21 @@ type line struct {
 	busy    bool
 	gone    bool // no longer in the map
 	waiting []*publication
+	turn    chan struct{} // closed when those of the waiting who go next are answered; nil: none has waited for it yet
 }
 
 // publication is a batch that waits for its turn.
 type publication struct {
 	batch     *Batch
-	sent      bool // guarded by line.mu: it can no longer be withdrawn
+	turn      chan struct{} // guarded by line.mu
+	answered  atomic.Bool   // then what follows is the answer
 	positions []Position
 	err       error
-	done      chan struct{}
+}
+
+func (p *publication) answer(positions []Position, err error) {
+	p.positions, p.err = positions, err
+	p.answered.Store(true)
 }
 
 // publish sends a checked batch in its turn: the only one of one, which is publish's own.
@@ -83,10 +90,13 @@ func (h *Hub) publish(ctx context.Context, one []Batch) ([]Position, error) {
 	}
 	l := h.lines.lock(b.Stream)
 	if l.busy {
-		p := &publication{batch: b, done: make(chan struct{})}
-		l.waiting = append(l.waiting, p)
-		l.mu.Unlock()
-		return l.await(ctx, p)
+		l.mu.Unlock() // whoever has to help the collector now does not hold up the others
+		p := &publication{batch: b}
+		if l = h.lines.lock(b.Stream); l.busy {
+			turn := l.join(p)
+			l.mu.Unlock()
+			return l.await(ctx, p, turn)
+		}
 	}
 	l.busy = true
 	b.Producer = Producer{ID: h.id, Seq: h.lines.seq.Add(1)}
@@ -151,31 +161,44 @@ func (c call) send(ctx context.Context, one []Batch) ([]Position, error) {
 	return answers[0].Positions, c.wrap(answers[0].Err)
 }
 
+// join lets p wait, and returns what it waits for. l.mu is held.
+func (l *line) join(p *publication) (turn chan struct{}) {
+	if l.turn == nil {
+		l.turn = make(chan struct{})
+	}
+	l.waiting = append(l.waiting, p)
+	p.turn = l.turn
+	return l.turn
+}
+
 // await waits for the turn and the answer of p. A caller who leaves before p was sent withdraws it.
-func (l *line) await(ctx context.Context, p *publication) ([]Position, error) {
-	select {
-	case <-p.done:
-		return p.positions, p.err
-	case <-ctx.Done():
-	}
-	l.mu.Lock()
-	if p.sent {
-		l.mu.Unlock()
+func (l *line) await(ctx context.Context, p *publication, turn chan struct{}) ([]Position, error) {
+	for {
 		select {
-		case <-p.done:
-			return p.positions, p.err
-		default:
-			return nil, &Error{Op: "publish", Target: l.stream, Kind: ErrUncertain, Err: ctx.Err()}
+		case <-turn:
+			if p.answered.Load() {
+				return p.positions, p.err
+			}
+			l.mu.Lock()
+			turn = p.turn // it did not fit
+			l.mu.Unlock()
+		case <-ctx.Done():
+			return l.leave(ctx, p)
 		}
 	}
-	for i, other := range l.waiting {
-		if other == p {
-			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
-			break
-		}
+}
+
+func (l *line) leave(ctx context.Context, p *publication) ([]Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch i := slices.Index(l.waiting, p); {
+	case i >= 0:
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+		return nil, ctx.Err()
+	case p.answered.Load():
+		return p.positions, p.err
 	}
-	l.mu.Unlock()
-	return nil, ctx.Err()
+	return nil, &Error{Op: "publish", Target: l.stream, Kind: ErrUncertain, Err: ctx.Err()}
 }
 
 // pass ends a turn: those who waited meanwhile are served by a goroutine of the Hub, which ends when no one waits.
@@ -188,10 +211,10 @@ func (l *line) pass(h *Hub) {
 	}
 	if !h.spawn(func() { l.serve(h) }) {
 		for _, p := range l.waiting {
-			p.err = &Error{Op: "publish", Driver: h.parts.Name, Target: l.stream, Kind: ErrClosed}
-			close(p.done)
+			p.answer(nil, &Error{Op: "publish", Driver: h.parts.Name, Target: l.stream, Kind: ErrClosed})
 		}
-		l.waiting, l.busy = nil, false
+		close(l.turn)
+		l.waiting, l.turn, l.busy = nil, nil, false
 	}
 }
 
@@ -201,7 +224,7 @@ func (l *line) serve(h *Hub) {
 	for answered := 0; ; {
 		l.letJoin(answered)
 		l.mu.Lock()
-		group := l.gather()
+		group, turn := l.gather()
 		answered = len(group)
 		if len(group) == 0 {
 			l.busy = false
@@ -210,13 +233,15 @@ func (l *line) serve(h *Hub) {
 		}
 		l.mu.Unlock()
 		l.sendGroup(&a, group, h.lines.seq.Add(1))
+		close(turn)
 	}
 }
 
-// allowance gives the batches of a line opTimeout each, or a tenth of a second less: those that leave within that share a context, as each
-// has a timer, which may wake another processor.
+// allowance is what the batches of a line have, one after the other: a slice for their events, and opTimeout each, or a tenth of a second less: those that
+// leave within that share a context, as each has a timer, which may wake another processor.
 type allowance struct {
 	h      *Hub
+	events []NewEvent
 	ctx    context.Context
 	cancel context.CancelFunc
 	until  time.Duration // when ctx is too old for another batch, since the Hub began
@@ -252,8 +277,8 @@ func (l *line) letJoin(answered int) {
 }
 
 // gather takes from the waiting as many as fit into one batch. Those with an expectation go alone, since
-// all of a batch share its fate.
-func (l *line) gather() []*publication {
+// all of a batch share its fate. What is left waits for the next turn.
+func (l *line) gather() (group []*publication, turn chan struct{}) {
 	n, events, bytes := 0, 0, 0
 	for i, p := range l.waiting {
 		size := 0
@@ -268,27 +293,29 @@ func (l *line) gather() []*publication {
 		}
 		n, events, bytes = n+1, events+len(p.batch.Events), bytes+size
 	}
-	group := append([]*publication(nil), l.waiting[:n]...)
-	for _, p := range group {
-		p.sent = true
+	group = slices.Clone(l.waiting[:n])
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	if turn = l.turn; n > 0 {
+		l.turn = nil
 	}
-	clear(l.waiting[copy(l.waiting, l.waiting[n:]):])
-	l.waiting = l.waiting[:len(l.waiting)-n]
-	return group
+	for _, p := range l.waiting {
+		if l.turn == nil {
+			l.turn = make(chan struct{})
+		}
+		p.turn = l.turn
+	}
+	return group, turn
 }
 
 func (l *line) sendGroup(a *allowance, group []*publication, seq uint64) {
 	h := a.h
 	b := *group[0].batch
 	if len(group) > 1 {
-		n := 0
-		for _, p := range group {
-			n += len(p.batch.Events)
-		}
-		b.Events = make([]NewEvent, 0, n)
+		b.Events = a.events[:0]
 		for _, p := range group {
 			b.Events = append(b.Events, p.batch.Events...)
 		}
+		a.events = nil
 	}
 	b.Producer = Producer{ID: h.id, Seq: seq}
 	b.Stream = h.inward(b.Stream)
@@ -304,12 +331,20 @@ func (l *line) sendGroup(a *allowance, group []*publication, seq uint64) {
 		}
 		return
 	}
-	for _, p := range group {
-		if p.err = err; err == nil {
-			n := len(p.batch.Events)
-			p.positions, positions = positions[:n:n], positions[n:]
+	if err != nil {
+		for _, p := range group {
+			p.answer(nil, err)
 		}
-		close(p.done)
+		return
+	}
+	for _, p := range group {
+		n := len(p.batch.Events)
+		p.answer(positions[:n:n], nil)
+		positions = positions[n:]
+	}
+	if len(group) > 1 { // the store is done with it
+		clear(b.Events)
+		a.events = b.Events
 	}
 }
 
