@@ -22,8 +22,9 @@ const (
 	smallPayload = 512 // larger payloads are on their own
 )
 
-// segment is up to segmentSize events. What grows in it begins with the room that the segment before came to need. A reader of an event
-// keeps the block alive, so it is small.
+// segment is up to segmentSize events. What grows in it begins with the room that the segment before came to need; the block with an eighth more, as
+// the runtime gives a span of its own to what is a power of two, such as 64 payloads of 256 bytes, and works by the span. A reader of an event keeps the
+// block alive, so it is small.
 type segment struct {
 	records []record
 	block   []byte   // small payloads, one after the other
@@ -127,7 +128,7 @@ func (h *history) open() *segment {
 	if n > 0 {
 		last := h.segments[n-1]
 		s.records = make([]record, 0, segmentSize)
-		s.block = make([]byte, 0, len(last.block))
+		s.block = make([]byte, 0, len(last.block)+len(last.block)/8)
 		s.types = make([]string, 0, len(last.types))
 		s.extras = make([]extra, 0, len(last.extras))
 	}
