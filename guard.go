@@ -13,6 +13,9 @@ import (
 // backend in this process, how long it is repeated from its first failure on. It is also how long a call takes at most while the backend is silent.
 const opTimeout = 5 * time.Second
 
+// lastTry is how much of it is left for the last repeat: one that is cut makes unknown what was known.
+const lastTry = opTimeout / 10
+
 // Back-off between repeats of a call: full jitter, doubled from the base up to the cap.
 const (
 	backoffBase = 50 * time.Millisecond
@@ -188,7 +191,7 @@ func (c call) closing(ctx context.Context, err error) error {
 }
 
 // again is the retry rule: ErrUnavailable (nothing was done) always, ErrUncertain where a repeat is safe,
-// nothing else; with jitter, until opTimeout has passed or ctx ends. It waits.
+// nothing else; with jitter, while there is time for another answer and ctx lasts. It waits.
 func (p *passage) again(ctx context.Context, err error, retries int) bool {
 	uncertain := errors.Is(err, ErrUncertain)
 	if p.nested || uncertain && !p.repeat || !uncertain && !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
@@ -198,10 +201,11 @@ func (p *passage) again(ctx context.Context, err error, retries int) bool {
 	if p.since < 0 {
 		p.since = now
 	}
-	pause := backoff(retries)
-	if now+pause-p.since > opTimeout {
+	left := p.since + opTimeout - lastTry - now
+	if left <= 0 {
 		return false
 	}
+	pause := min(backoff(retries), left)
 	p.h.notify(Notice{Kind: NoticeRetry, Err: err, After: pause})
 	return sleep(ctx, p.h.ctx, pause)
 }
