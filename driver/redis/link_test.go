@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redis-process-worker/rpw"
 )
 
 // TestASilentLinkEnds: F2, E4: a link is over when nothing came for too long after something was written, and only then.
@@ -72,4 +74,23 @@ func TestABusyServerIsHeardInParts(t *testing.T) {
 	n, err := answer("-BUSY Redis is busy")
 	assert.ErrorIs(t, err, errNotLeft)
 	assert.Equal(t, len("-BUSY "), n)
+}
+
+// TestAServerWithTooManyClientsIsNotHeard: F27, E5: rueidis does not survive what such a server writes before it is asked.
+func TestAServerWithTooManyClientsIsNotHeard(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	conn, err := (&links{silence: time.Minute}).dial(context.Background(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
+	require.NoError(t, err)
+	defer conn.Close()
+	peer, err := listener.Accept()
+	require.NoError(t, err)
+	defer peer.Close()
+	_, err = peer.Write([]byte("-ERR max number of clients reached\r\n"))
+	require.NoError(t, err)
+	n, err := conn.Read(make([]byte, 100))
+	assert.Zero(t, n)
+	assert.ErrorIs(t, err, rpw.ErrUnavailable)
+	assert.ErrorIs(t, classify(t.Context(), err, true), rpw.ErrUnavailable, "nothing was sent")
 }

@@ -58,12 +58,19 @@ func (l *links) pace(ctx context.Context, addr string) error {
 	return was.err
 }
 
+// tooMany begins what a server with too many clients writes to one more, without being asked, before it closes the connection. If rueidis has not got to write its
+// greeting then, it panics in a goroutine of its own, as this is the answer to nothing.
+var tooMany = []byte("-ERR max number of clients")
+
 // refuse reads the answer to the greeting, and notes if it is that the user may not come in.
 func (l *links) refuse(addr string, answer []byte) error {
 	line, _, _ := bytes.Cut(answer, []byte("\r\n"))
 	var err error
 	if text, failed := strings.CutPrefix(string(line), "-"); failed {
 		err = classifyReply(text)
+	}
+	if bytes.HasPrefix(line, tooMany) {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
