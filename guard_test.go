@@ -108,6 +108,24 @@ func testRetryIsBounded(t *testing.T, local bool) {
 	assert.Equal(t, context.DeadlineExceeded, err, "a ctx that is done passes through, nothing is asked")
 }
 
+// TestTheLastRepeatHasTimeForItsAnswer: E1: what is known of a call is not made unknown by a repeat that has to be cut at once.
+func TestTheLastRepeatHasTimeForItsAnswer(t *testing.T) {
+	for range 20 { // the pauses have jitter
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			hub := newHub(t, rpw.Parts{Cache: &fakeCache{do: func(ctx context.Context, _ string) error {
+				if calls++; calls > 1 {
+					end, _ := ctx.Deadline()
+					assert.GreaterOrEqual(t, time.Until(end), 500*time.Millisecond)
+				}
+				return rpw.ErrUnavailable
+			}}})
+			_, _, err := rpw.Get[int](t.Context(), hub, "k")
+			assert.ErrorIs(t, err, rpw.ErrUnavailable)
+		})
+	}
+}
+
 // TestRepeatsAreWithinTheBound: a call to a backend that fails slowly takes no longer than 5 s with its repeats, and the bound is not taken for the caller's. F2, F39.
 func TestRepeatsAreWithinTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,19 +12,24 @@ import (
 	"github.com/redis-process-worker/rpw"
 )
 
-// TestASilentLinkEnds: F2, E4: a link is over when nothing came for too long after something was written, and only then.
-func TestASilentLinkEnds(t *testing.T) {
+// linkPair returns a link that bears so much silence, and its other end.
+func linkPair(t *testing.T, silence time.Duration) (conn, peer net.Conn) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()
+	conn, err = (&links{silence: silence}).dial(context.Background(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	peer, err = listener.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { peer.Close() })
+	return conn, peer
+}
+
+// TestASilentLinkEnds: F2, E4: a link is over when nothing came for too long after something was written, and only then.
+func TestASilentLinkEnds(t *testing.T) {
 	const silence = 200 * time.Millisecond
-	l := &links{silence: silence}
-	conn, err := l.dial(context.Background(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
-	require.NoError(t, err)
-	defer conn.Close()
-	peer, err := listener.Accept()
-	require.NoError(t, err)
-	defer peer.Close()
+	conn, peer := linkPair(t, silence)
 	say := func(from net.Conn) error { _, err := from.Write([]byte("x")); return err }
 	hear := func(at net.Conn) error { _, err := at.Read(make([]byte, 1)); return err }
 	for range 3 {
@@ -44,15 +49,7 @@ func TestASilentLinkEnds(t *testing.T) {
 
 // TestABusyServerIsHeardInParts: F29, F4, E1: of the answer that rueidis must not hear, also when it comes byte by byte.
 func TestABusyServerIsHeardInParts(t *testing.T) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	conn, err := (&links{silence: time.Minute}).dial(context.Background(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
-	require.NoError(t, err)
-	defer conn.Close()
-	peer, err := listener.Accept()
-	require.NoError(t, err)
-	defer peer.Close()
+	conn, peer := linkPair(t, time.Minute)
 	answer := func(text string) (n int, err error) {
 		for i := range text {
 			_, err := peer.Write([]byte{text[i]})
@@ -68,7 +65,7 @@ func TestABusyServerIsHeardInParts(t *testing.T) {
 		require.NoError(t, err)
 	}
 	leave()
-	_, err = answer(">3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n+PONG\r\n-BUSY of another command\r\n")
+	_, err := answer(">3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n+PONG\r\n-BUSY of another command\r\n")
 	require.NoError(t, err, "it has left")
 	leave()
 	n, err := answer("-BUSY Redis is busy")
@@ -78,16 +75,8 @@ func TestABusyServerIsHeardInParts(t *testing.T) {
 
 // TestAServerWithTooManyClientsIsNotHeard: F27, E5: rueidis does not survive what such a server writes before it is asked.
 func TestAServerWithTooManyClientsIsNotHeard(t *testing.T) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	conn, err := (&links{silence: time.Minute}).dial(context.Background(), listener.Addr().String(), &net.Dialer{Timeout: time.Minute}, nil)
-	require.NoError(t, err)
-	defer conn.Close()
-	peer, err := listener.Accept()
-	require.NoError(t, err)
-	defer peer.Close()
-	_, err = peer.Write([]byte("-ERR max number of clients reached\r\n"))
+	conn, peer := linkPair(t, time.Minute)
+	_, err := peer.Write([]byte("-ERR max number of clients reached\r\n"))
 	require.NoError(t, err)
 	n, err := conn.Read(make([]byte, 100))
 	assert.Zero(t, n)
